@@ -1,0 +1,1 @@
+"""Portrait drawings: CycleGAN, CycleSE, CycleDA, Cyclepix and Conditional Cyclepix (Takeoka & He)."""

@@ -1,0 +1,100 @@
+"""Residual blocks with attention (Takeoka & He, sections 3.1 and 3.2, figures 5 and 7).
+
+N batch, C channels, H and W size, P = H·W positions.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from zoo.blocks.residual import ResidualBlock
+
+
+class SqueezeExcitation(nn.Module):
+    """Channels weighted by what the whole picture shows (Hu et al. 2018): pool, C -> C/16 -> C, sigmoid, scale."""
+
+    def __init__(self, channels: int, reduction: int = 16) -> None:
+        super().__init__()
+        narrow = max(1, channels // reduction)
+        self.gate = nn.Sequential(
+            nn.AdaptiveAvgPool2d(1),
+            nn.Conv2d(channels, narrow, 1),
+            nn.ReLU(),
+            nn.Conv2d(narrow, channels, 1),
+            nn.Sigmoid(),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.gate(x)  # (N,C,H,W) · (N,C,1,1)
+
+
+class PositionAttention(nn.Module):
+    """Every position looks at every other (DANet, Fu et al. 2019, eq. 1 and 2): α · softmax(qᵀk) v + x.
+
+    The P×P map is never materialised: memory grows linearly with the pixel count. As in DANet the product is not
+    divided by √d, and α starts at 0.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        narrow = max(1, channels // 8)
+        self.query = nn.Conv2d(channels, narrow, 1)
+        self.key = nn.Conv2d(channels, narrow, 1)
+        self.value = nn.Conv2d(channels, channels, 1)
+        self.alpha = nn.Parameter(torch.zeros(()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        query, key, value = (self._rows(f(x)) for f in (self.query, self.key, self.value))
+        # The kernels that work in tiles want equal depths; zeros leave the products as they are.
+        missing = value.shape[-1] - query.shape[-1]
+        query, key = F.pad(query, (0, missing)), F.pad(key, (0, missing))
+        attended = F.scaled_dot_product_attention(query, key, value, scale=1.0)  # (N,1,P,C)
+        return self.alpha * attended.squeeze(1).transpose(1, 2).reshape_as(x) + x
+
+    @staticmethod
+    def _rows(x: Tensor) -> Tensor:
+        return x.flatten(2).transpose(1, 2).unsqueeze(1).contiguous()  # (N,C,H,W) -> (N,1,P,C)
+
+
+class ChannelAttention(nn.Module):
+    """Every channel looks at every other (DANet, eq. 3 and 4): β · softmax(rowmax − XXᵀ) X + x, β from 0."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.beta = nn.Parameter(torch.zeros(()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.autocast(x.device.type, enabled=False):  # sums over P do not fit a short mantissa
+            flat = x.flatten(2).float()  # (N,C,P)
+            energy = flat @ flat.transpose(1, 2)  # (N,C,C)
+            attention = torch.softmax(energy.amax(-1, keepdim=True) - energy, dim=-1)
+            attended = (attention @ flat).reshape_as(x)
+        return self.beta * attended.to(x.dtype) + x
+
+
+class DualAttention(nn.Module):
+    """Position and channel attention side by side, added (figure 6)."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.position = PositionAttention(channels)
+        self.channel = ChannelAttention()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.position(x) + self.channel(x)
+
+
+class SqueezeExcitationBlock(ResidualBlock):
+    """SE-Residual block, figure 5."""
+
+    def __init__(self, channels: int, reduction: int = 16) -> None:
+        super().__init__(channels, tail=SqueezeExcitation(channels, reduction))
+
+
+class DualAttentionBlock(ResidualBlock):
+    """DA-Residual block, figure 7."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels, tail=DualAttention(channels))

@@ -1,0 +1,63 @@
+"""The generator of CycleGAN, CycleSE, CycleDA and Cyclepix (Takeoka & He, figure 3; Zhu et al. 2017, appendix 7.2).
+
+7×7 conv, two stride-2 convs, residual blocks, two upsamplings, 7×7 conv, tanh; reflection padding, instance norm.
+Deviation: convolutions in front of an instance norm have no bias, since the norm takes it away again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import Tensor, nn
+
+from zoo.blocks.label import with_label
+from zoo.blocks.residual import ResidualBlock
+from zoo.generator import Generator, SizeRule
+
+
+class ResnetGenerator(Generator):
+    """Image (N,3,H,W) in [-1,1] -> image of the same form.
+
+    ``block(channels)`` makes each of the residual ``blocks``: the place where the papers differ. ``upsample`` is
+    ``transposed`` (CycleGAN) or ``resize`` (nearest neighbour and convolution, which leaves no checkerboard: Odena et
+    al. 2016). With ``labels`` n one network draws in n hands and ``hand`` (N,) says whose.
+    """
+
+    size = SizeRule(multiple_of=4, minimum=16)
+
+    def __init__(
+        self,
+        width: int = 64,
+        blocks: int = 9,
+        block: Callable[[int], nn.Module] = ResidualBlock,
+        upsample: str = "transposed",
+        labels: int = 0,
+    ) -> None:
+        super().__init__()
+        if upsample not in ("transposed", "resize"):
+            raise ValueError(f"upsample is 'transposed' or 'resize', not {upsample!r}")
+        self.labels = labels
+        self.stem = nn.Sequential(nn.ReflectionPad2d(3), *_norm(nn.Conv2d(3 + labels, width, 7, bias=False)))
+        self.down = nn.Sequential(
+            *_norm(nn.Conv2d(width, 2 * width, 3, 2, 1, bias=False)),  # (N,2w,H/2,W/2)
+            *_norm(nn.Conv2d(2 * width, 4 * width, 3, 2, 1, bias=False)),  # (N,4w,H/4,W/4)
+        )
+        self.body = nn.Sequential(*(block(4 * width) for _ in range(blocks)))
+        self.up = nn.Sequential(*_norm(*_up(4 * width, upsample)), *_norm(*_up(2 * width, upsample)))  # (N,w,H,W)
+        self.head = nn.Sequential(nn.ReflectionPad2d(3), nn.Conv2d(width, 3, 7), nn.Tanh())
+
+    def parts(self, image: Tensor, hand: Tensor | None = None) -> dict[str, Tensor]:
+        features = self.body(self.down(self.stem(with_label(image, hand, self.labels))))
+        return {"image": self.head(self.up(features)), "features": features}
+
+
+def _norm(*layers: nn.Module) -> tuple[nn.Module, ...]:
+    channels = layers[-1].out_channels
+    assert isinstance(channels, int)
+    return (*layers, nn.InstanceNorm2d(channels), nn.ReLU())
+
+
+def _up(channels: int, upsample: str) -> tuple[nn.Module, ...]:
+    if upsample == "transposed":
+        return (nn.ConvTranspose2d(channels, channels // 2, 3, 2, 1, output_padding=1, bias=False),)
+    return nn.Upsample(scale_factor=2), nn.Conv2d(channels, channels // 2, 3, padding=1, bias=False)

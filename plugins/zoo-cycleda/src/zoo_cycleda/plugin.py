@@ -1,0 +1,17 @@
+"""What this plugin brings to the zoo."""
+
+from __future__ import annotations
+
+from zoo.hookspecs import hookimpl
+from zoo.plugins import Registrar
+from zoo_cycleda.blocks import DualAttentionBlock, SqueezeExcitationBlock
+from zoo_cycleda.networks import ResnetGenerator
+from zoo_cycleda.trainer import CycleTrainer
+
+
+@hookimpl
+def zoo_register(register: Registrar) -> None:
+    register.block("squeeze-excitation", SqueezeExcitationBlock)
+    register.block("dual-attention", DualAttentionBlock)
+    register.generator("resnet", ResnetGenerator)
+    register.trainer("cycle", CycleTrainer)

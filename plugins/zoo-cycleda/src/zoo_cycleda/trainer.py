@@ -1,0 +1,94 @@
+"""The training step of CycleGAN (Zhu et al. 2017, section 3), of all models of this plugin."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import ClassVar
+
+from torch import Tensor, nn
+
+from zoo.blocks.diffaugment import diff_augment
+from zoo.blocks.pool import ImagePool
+from zoo.generator import build_generator, build_part, initialise
+from zoo.recipe import Recipe
+from zoo.trainer import Batch, Step, Trainer
+
+
+class CycleTrainer(Trainer):
+    """Two generators, photograph x -> drawing y and back, two discriminators, an image pool for each.
+
+    The losses read, with ``reverse_`` for the way back: ``source`` x, ``target`` y, ``output`` G(x),
+    ``reconstruction`` F(G(x)), ``identity`` G(y), ``logits`` D(G(x)); then ``real_logits`` and ``fake_logits``. With
+    paired data also ``paired_source`` and ``paired_target``, which show the same sitter. ``hand`` labels the drawing.
+    """
+
+    exported = "draw"
+    phases: ClassVar = {"generator": ("draw", "photo"), "discriminator": ("judge_drawing", "judge_photo")}
+
+    def __init__(self, recipe: Recipe, pool: int = 50) -> None:
+        back = {**recipe.generator, "labels": 0}
+        self.networks = nn.ModuleDict(
+            {
+                "draw": build_generator({"generator": recipe.generator}),
+                "photo": build_generator({"generator": back}),
+                "judge_drawing": build_part("discriminator", recipe.discriminator),
+                "judge_photo": build_part("discriminator", {**recipe.discriminator, "labels": 0}),
+            }
+        )
+        initialise(self.networks)
+        shape = (3, *recipe.data.size)
+        self.memory = nn.ModuleDict({"drawings": ImagePool(pool, shape), "photos": ImagePool(pool, shape)})
+        self.policy = recipe.data.augment.differentiable
+        self.paired = recipe.data.pairs
+        generator = {"source", "target", "output", "reconstruction", "identity", "logits", "features", "hand"}
+        generator |= {"reverse_output", "reverse_reconstruction", "reverse_identity", "reverse_logits"}
+        self.provides = {
+            "generator": frozenset(generator | ({"paired_source", "paired_target"} if self.paired else set())),
+            "discriminator": frozenset({"real_logits", "fake_logits", "reverse_real_logits", "reverse_fake_logits"}),
+        }
+
+    def step(self, batch: Batch) -> Iterator[Step]:
+        x, y, hand = batch["source"], batch["target"], batch["hand"]
+        made = self.networks["draw"].parts(x, hand=hand)
+        output, photo = made["image"], self.networks["photo"](y)
+        tensors = {"source": x, "target": y, "hand": hand, "output": output, "reverse_output": photo}
+        tensors["features"] = made["features"]
+        if self.paired:
+            tensors |= {"paired_source": x, "paired_target": y}
+        if self.wanted & {"reconstruction", "reverse_reconstruction"}:
+            tensors["reconstruction"] = self.networks["photo"](output)
+            tensors["reverse_reconstruction"] = self.networks["draw"](photo, hand=hand)
+        if self.wanted & {"identity", "reverse_identity"}:
+            tensors["identity"] = self.networks["draw"](y, hand=hand)
+            tensors["reverse_identity"] = self.networks["photo"](x)
+        tensors["logits"] = self._judge_drawing(output, hand, batch, 1)
+        tensors["reverse_logits"] = self._judge_photo(photo, batch, 2)
+        yield tensors
+
+        seeds = self.gather(batch["seed"])
+        fakes, hands = self._pooled("drawings", output, hand, seeds)
+        photos, _ = self._pooled("photos", photo, hand, seeds)
+        yield {
+            "real_logits": self._judge_drawing(y, hand, batch, 3),
+            "fake_logits": self._judge_drawing(fakes, hands, batch, 4),
+            "reverse_real_logits": self._judge_photo(x, batch, 5),
+            "reverse_fake_logits": self._judge_photo(photos, batch, 6),
+        }
+
+    def previews(self, batch: Batch, exported: nn.Module) -> dict[str, Tensor]:
+        drawing = exported(batch["source"], hand=batch["hand"])
+        back = self.networks["photo"](drawing)
+        return {"photo": batch["source"], "drawing": drawing, "back": back, "artist": batch["target"]}
+
+    def _judge_drawing(self, image: Tensor, hand: Tensor, batch: Batch, salt: int) -> Tensor:
+        judge = self.networks["judge_drawing"]
+        return judge(diff_augment(image, self.policy, batch["seed"], salt), hand)
+
+    def _judge_photo(self, image: Tensor, batch: Batch, salt: int) -> Tensor:
+        return self.networks["judge_photo"](diff_augment(image, self.policy, batch["seed"], salt))
+
+    def _pooled(self, name: str, image: Tensor, hand: Tensor, seeds: Tensor) -> tuple[Tensor, Tensor]:
+        """The pool is one for all processes: each sees all results and takes its own share back."""
+        images, hands = self.memory[name].swap(self.gather(image.detach().float()), self.gather(hand), seeds)
+        share = slice(self.rank * len(image), (self.rank + 1) * len(image))
+        return images[share], hands[share]

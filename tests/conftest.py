@@ -1,0 +1,55 @@
+"""No test reaches the network or the user's caches."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from zoo.plugins import host
+from zoo.registry import registry
+
+SETTINGS = ("HF_ENDPOINT", "HF_HUB_OFFLINE", "HF_TOKEN", "HF_HUB_CACHE", "ZOO_MIRRORS", "ZOO_PLUGINS", "ZOO_DEBUG")
+PROXIES = ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
+
+
+@pytest.fixture(autouse=True)
+def alone(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Loopback only, in this process; an endpoint where nobody listens for others; caches of its own."""
+    for name in (*SETTINGS, *PROXIES):
+        monkeypatch.delenv(name, raising=False)
+    caches = tmp_path_factory.mktemp("caches")
+    monkeypatch.setenv("HF_HOME", str(caches / "huggingface"))
+    monkeypatch.setenv("ZOO_CACHE", str(caches / "zoo"))
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setenv("HF_HUB_DISABLE_TELEMETRY", "1")
+    for name in ("connect", "connect_ex"):
+        monkeypatch.setattr(socket.socket, name, _guarded(getattr(socket.socket, name)))
+    forget()
+    yield
+    forget()
+
+
+def forget() -> None:
+    """What is kept for the length of a process, and depends on the environment."""
+    host.cache_clear()
+    registry.cache_clear()
+
+
+def _guarded(connect: Any) -> Any:
+    def only_loopback(self: socket.socket, address: Any) -> Any:
+        if isinstance(address, tuple) and not _is_loopback(str(address[0])):
+            raise RuntimeError(f"a test wants to reach {address[0]}")
+        return connect(self, address)
+
+    return only_loopback
+
+
+def _is_loopback(name: str) -> bool:
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return name == "localhost"

@@ -1,0 +1,81 @@
+"""The catalogue: what the first party ships, what plugins add, and what happens when they disagree."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+from installed import FACTS, FILE
+
+import zoo
+from zoo import registry as module
+from zoo.card import Card
+from zoo.errors import ConfigError, NotFoundError, PluginError
+from zoo.plugins import Manifest, Plugin, PluginHost
+from zoo.registry import Registry, registry
+
+NAMES = ["cyclegan", "cyclese", "cycleda", "cyclepix", "conditional-cyclepix"]
+
+
+def card(name: str, plugin: str = "zoo-x", **more: object) -> Card:
+    return Card.model_validate({**FACTS, "name": name, "plugin": plugin, **more})
+
+
+def test_first_party_cards_are_all_well() -> None:
+    assert registry().problems == []
+    assert zoo.list_models(task="photo-to-drawing")[:5] == NAMES
+    assert zoo.list_models(task="photo-to-nothing") == []
+    files = [weights.file for one in registry().cards.values() for weights in one.weights.values()]
+    assert len(files) == len(set(files)), "a folder made by `zoo download --to` holds one file of a name"
+
+
+def test_names_with_and_without_tag() -> None:
+    two = Registry([card("x", weights={"large": FILE, "small": FILE}), card("y")])
+    assert two.card("x") == (two.cards["x"], "large")
+    assert two.card("x.small")[1] == "small"
+    assert two.card("y") == (two.cards["y"], None)
+
+
+@pytest.mark.parametrize(
+    "name, told", [("cyclda", "cycleda"), ("", "cyclegan"), ("cycleda.cufs", "weights"), ("../x", "are")]
+)
+def test_unknown_names(name: str, told: str) -> None:
+    with pytest.raises(NotFoundError) as caught:
+        zoo.info(name) if "." not in name else registry().card(name)
+    assert told in str(caught.value)
+
+
+def test_two_owners_of_one_name() -> None:
+    both = Registry([card("x", "zoo-a"), card("x", "zoo-b"), card("y")])
+    with pytest.raises(PluginError, match="zoo-a and zoo-b"):
+        both.card("x")
+    assert both.card("y")
+    assert len(both.problems) == 1
+
+
+def test_plugins_bring_cards_and_cannot_break_the_catalogue(monkeypatch: pytest.MonkeyPatch) -> None:
+    def plugin(name: str, cards: dict[str, object]) -> Plugin:
+        return Plugin(name, "1", None, name, manifest=Manifest(cards=cards))  # type: ignore[arg-type]
+
+    theirs = {key: value for key, value in FACTS.items() if key != "plugin"}
+    plugins = {
+        "zoo-good": plugin("zoo-good", {"x": theirs}),
+        "zoo-bad": plugin("zoo-bad", {"y": {"summary": "?"}, "z": theirs}),
+        "zoo-worse": Plugin("zoo-worse", "1", None, "", error="no manifest"),  # type: ignore[arg-type]
+    }
+    monkeypatch.setattr(module, "host", lambda: PluginHost(plugins))
+    cards = registry().cards
+    assert list(cards) == [*NAMES, "x", "z"]
+    assert cards["x"].plugin == "zoo-good"
+    assert len(registry().problems) == 1 and "zoo-bad: card y" in registry().problems[0]
+
+
+def test_a_name_twice_in_the_file_is_an_error() -> None:
+    with pytest.raises(ConfigError, match="'a' is there twice"):
+        yaml.load("a: {x: 1}\nb: 1\na: {x: 2}\n", Loader=module._UniqueKeys)
+
+
+def test_the_wheel_carries_the_catalogue() -> None:
+    text = (Path(__file__).parents[1] / "pyproject.toml").read_text(encoding="utf-8")
+    assert '"registry.yaml" = "zoo/registry.yaml"' in text

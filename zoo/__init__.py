@@ -1,0 +1,76 @@
+"""A model zoo for picture-to-picture papers: any block in any generator, any loss in any trainer.
+
+>>> import zoo
+>>> zoo.load("cycleda").translate("me.jpg").save("portrait.png")  # doctest: +SKIP
+
+Everything is imported when it is first used; ``import zoo`` itself costs next to nothing and needs no torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from zoo import errors
+
+if TYPE_CHECKING:
+    from zoo.card import Card
+    from zoo.control import Control, parse_controls
+    from zoo.generator import Generator, SizeRule
+    from zoo.hookspecs import hookimpl
+    from zoo.hub import download
+    from zoo.loss import Loss
+    from zoo.registry import info, list_models
+    from zoo.trainer import Trainer
+    from zoo.translator import Translator, load
+
+    __version__: str
+
+_HOME = {
+    "Card": "card",
+    "Control": "control",
+    "Generator": "generator",
+    "Loss": "loss",
+    "SizeRule": "generator",
+    "Trainer": "trainer",
+    "Translator": "translator",
+    "download": "hub",
+    "hookimpl": "hookspecs",
+    "info": "registry",
+    "list_models": "registry",
+    "load": "translator",
+    "parse_controls": "control",
+}
+
+__all__ = [
+    "Card",
+    "Control",
+    "Generator",
+    "Loss",
+    "SizeRule",
+    "Trainer",
+    "Translator",
+    "__version__",
+    "download",
+    "errors",
+    "hookimpl",
+    "info",
+    "list_models",
+    "load",
+    "parse_controls",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        value: Any = importlib.import_module("importlib.metadata").version("zoo-core")
+    elif name in _HOME:
+        value = getattr(importlib.import_module(f"zoo.{_HOME[name]}"), name)
+    else:
+        raise AttributeError(f"module 'zoo' has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

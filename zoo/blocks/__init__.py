@@ -1,0 +1,1 @@
+"""Blocks and discriminators that several papers share."""

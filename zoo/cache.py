@@ -1,0 +1,77 @@
+"""What lies on this disk: the cache folders, and the check of a file against its card."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from contextlib import suppress
+from pathlib import Path
+
+from zoo.card import Weights
+from zoo.errors import IntegrityError
+from zoo.files import atomic
+
+
+def cache_folder() -> Path:
+    """Where the zoo keeps what it downloads from elsewhere than the Hub: ZOO_CACHE, or ~/.cache/zoo."""
+    return Path(os.environ.get("ZOO_CACHE") or _user_cache() / "zoo").expanduser()
+
+
+def hub_cache() -> Path:
+    """The cache folder of the Hub's client, by its rules: HF_HUB_CACHE, or HF_HOME/hub."""
+    home = os.environ.get("HF_HOME") or _user_cache() / "huggingface"
+    chosen = os.environ.get("HF_HUB_CACHE") or os.environ.get("HUGGINGFACE_HUB_CACHE") or Path(home) / "hub"
+    return Path(os.path.expandvars(chosen)).expanduser()
+
+
+def _user_cache() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
+
+
+def own_place(weights: Weights) -> Path:
+    """Where a file from a mirror is kept."""
+    return cache_folder() / "weights" / weights.sha256 / weights.file
+
+
+def cached(weights: Weights) -> list[Path]:
+    """The files of either cache that should be these weights; not yet verified."""
+    paths = [own_place(weights)]
+    if hub := weights.hub:
+        repo = f"models--{hub.repo.replace('/', '--')}"
+        paths.append(hub_cache() / repo / "snapshots" / hub.revision / weights.file)
+    return [path for path in paths if path.is_file()]
+
+
+def verify(path: Path, weights: Weights, what: str = "") -> None:
+    """IntegrityError unless ``path``, called ``what`` if that tells more, holds the bytes of the card.
+
+    A file that has not changed since is not hashed again.
+    """
+    state = path.stat()
+    stamp = cache_folder() / "verified" / weights.sha256
+    mark = f"{path.resolve()}\n{state.st_size} {state.st_mtime_ns}"
+    with suppress(OSError, UnicodeDecodeError):
+        if stamp.read_text(encoding="utf-8") == mark:
+            return
+    if state.st_size != weights.bytes:
+        raise _damaged(what or path, f"{state.st_size} bytes instead of {weights.bytes}")
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    if digest != weights.sha256:
+        raise _damaged(what or path, f"SHA-256 {digest[:12]}… instead of {weights.sha256[:12]}…")
+    with suppress(OSError), atomic(stamp) as part:  # a cache that cannot be written costs time, nothing else
+        part.write_text(mark, encoding="utf-8")
+
+
+def _damaged(what: object, why: str) -> IntegrityError:
+    return IntegrityError(
+        f"{what} is not the file that its card promises: {why}",
+        "nothing of it was used; download it again, or reinstall the plugin that brought it",
+    )
+
+
+def discard(path: Path) -> None:
+    """Remove a damaged file from a cache; the Hub's client keeps a link and a blob."""
+    for file in (path.resolve(), path):
+        with suppress(OSError):
+            file.unlink()

@@ -1,0 +1,98 @@
+"""The command ``zoo``. A command's module is imported only when it runs: ``zoo --help`` answers at once."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from typing import Annotated, Any, NoReturn
+
+import typer
+from typer.core import TyperGroup
+
+from zoo.errors import UsageError, ZooError, close_match
+
+COMMANDS = {
+    "list": ("zoo.cli.list:command", "The models, one line each."),
+    "info": ("zoo.cli.info:command", "All about one model: paper, licences, weights, metrics, controls."),
+    "translate": ("zoo.cli.translate:command", "Translate pictures and folders of pictures."),
+    "download": ("zoo.cli.download:command", "Bring weights to this machine, or into a folder."),
+    "train": ("zoo.cli.train:command", "Train a model on your own pictures, or go on with a run."),
+    "pack": ("zoo.cli.pack:command", "Make a weights file and a model card of a training run."),
+    "eval": ("zoo.cli.eval:command", "Measure a model on pairs: LPIPS, SSIM, FID, KID."),
+    "plugins": ("zoo.cli.plugins:command", "The installed plugins, and what is wrong with a broken one."),
+    "parts": ("zoo.cli.parts:command", "Blocks, losses, generators … that a recipe may name."),
+}
+
+
+class _Commands(TyperGroup):
+    """Knows every command by its line of help, and imports the one that is asked for."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        if cmd_name not in COMMANDS:
+            raise UsageError(f"there is no command {cmd_name!r}", close_match(cmd_name, COMMANDS))
+        module, _, function = COMMANDS[cmd_name][0].partition(":")
+        one = typer.Typer(add_completion=False, rich_markup_mode=None)
+        one.command(cmd_name)(getattr(importlib.import_module(module), function))
+        return typer.main.get_command(one)
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+
+app = typer.Typer(cls=_Commands, add_completion=False, rich_markup_mode=None)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from zoo import __version__
+
+        typer.echo(f"zoo {__version__}")
+        raise typer.Exit()
+
+
+@app.callback(epilog="zoo COMMAND --help tells more. Data goes to stdout, progress and errors to stderr.")
+def _zoo(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True)] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks; may stand anywhere.")] = False,
+) -> None:
+    """A model zoo for picture-to-picture papers."""
+
+
+def main(args: Sequence[str] | None = None) -> NoReturn:
+    """Run ``zoo`` and leave with its exit code. An error is one line of what and why, one of what to do."""
+    words = list(sys.argv[1:] if args is None else args)
+    debug = "--debug" in words or os.environ.get("ZOO_DEBUG", "") not in ("", "0")
+    words = [word for word in words if word != "--debug"]
+    try:
+        code = typer.main.get_command(app)(words or ["--help"], prog_name="zoo", standalone_mode=False)
+    except (KeyboardInterrupt, typer.Abort):
+        code = 130
+    except Exception as exc:
+        if debug:
+            raise
+        code = _report(exc)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _report(exc: Exception) -> int:
+    if isinstance(exc, ZooError):
+        message, hint, code = exc.message, exc.hint, exc.exit_code
+    elif show := getattr(exc, "format_message", None):  # the parser's; Typer's version says of which click
+        context = getattr(exc, "ctx", None)
+        message, hint, code = show(), f"{context.command_path if context else 'zoo'} --help", 2
+    else:
+        message, hint, code = f"{type(exc).__name__}: {exc}", "--debug shows where", 1
+    typer.echo(f"zoo: {_line(message)}", err=True)
+    if hint:
+        typer.echo(f"hint: {_line(hint)}", err=True)
+    return code
+
+
+def _line(text: str) -> str:
+    return " ".join(text.split())

@@ -1,0 +1,21 @@
+"""``zoo pack``: a training run made into weights to use and share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def command(
+    run: Annotated[Path, typer.Argument(help="Folder of a run (--out of zoo train).")],
+    out: Annotated[Path | None, typer.Option(help="Folder to write; default RUN/packed.")] = None,
+    full: Annotated[bool, typer.Option(help="Keep 32 bits a number (twice the size).")] = False,
+    licence: Annotated[str, typer.Option(help="Licence of the weights, for the card.")] = "unknown",
+) -> None:
+    """Write model.safetensors, config.json and a model card (README.md) of the newest checkpoint of RUN."""
+    from zoo.train.pack import WEIGHTS, pack
+
+    folder = pack(run, out, half=not full, licence=licence)
+    typer.echo(str(folder / WEIGHTS))

@@ -1,0 +1,26 @@
+"""``zoo parts``"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from zoo.cli.list import JsonOption
+from zoo.cli.output import as_json, table
+from zoo.errors import UsageError, close_match
+from zoo.plugins import KINDS, host
+
+
+def command(
+    kind: Annotated[str | None, typer.Argument(help=f"One of: {', '.join((*KINDS, 'recipe'))}.")] = None,
+    json: JsonOption = False,
+) -> None:
+    """Blocks, losses, generators … that a recipe may name, with their owners."""
+    if kind not in (None, *KINDS, "recipe"):
+        raise UsageError(f"there is no kind of part {kind!r}", close_match(str(kind), (*KINDS, "recipe")))
+    parts = [part for part in host().parts() if kind in (None, part.kind)]
+    if json:
+        as_json([{"kind": part.kind, "name": part.name, "owner": part.owner} for part in parts])
+    else:
+        table(("KIND", "NAME", "OWNER"), [(part.kind, part.name, part.owner) for part in parts])

@@ -1,0 +1,82 @@
+"""``zoo train``: learn an illustrator's hand from pictures."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from zoo.errors import UsageError
+
+
+def command(
+    recipe: Annotated[str, typer.Argument(help="A recipe's name (zoo parts recipe) or a YAML file.")],
+    photos: Annotated[list[Path], typer.Option(help="Folder of photographs; again for more, which take turns.")],
+    drawings: Annotated[list[str], typer.Option(help="Folder of drawings, or NAME=DIR for each of several hands.")],
+    out: Annotated[Path | None, typer.Option(help="Folder of the run; default runs/RECIPE.")] = None,
+    pairs: Annotated[bool, typer.Option(help="Pictures of one sitter have the same file name in both folders.")] = False,
+    set_: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a value of the recipe.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Length of the run in steps …")] = None,
+    epochs: Annotated[float | None, typer.Option(help="… or in passes over the larger side …")] = None,
+    minutes: Annotated[float | None, typer.Option(help="… or in minutes, made steps once the pace is known.")] = None,
+    seed: Annotated[int, typer.Option(help="The same seed and pictures give the same run.")] = 0,
+    bf16: Annotated[bool, typer.Option(help="Mixed precision.")] = False,
+    accumulate: Annotated[int, typer.Option(help="Batches whose gradients are added before an update.")] = 1,
+    workers: Annotated[int, typer.Option(help="Processes that prepare pictures.")] = 0,
+    device: Annotated[str | None, typer.Option(help="cpu; default: what Accelerate chooses.")] = None,
+    start_from: Annotated[str | None, typer.Option(help="Model, weights file or run folder to begin with.")] = None,
+    save_every: Annotated[int, typer.Option(help="Steps between checkpoints.")] = 500,
+    preview_every: Annotated[int, typer.Option(help="Steps between preview grids.")] = 500,
+    log_every: Annotated[int, typer.Option(help="Steps between lines of log.jsonl.")] = 10,
+) -> None:
+    """Train RECIPE on your pictures. The same command again goes on where the run stopped.
+
+    Example: zoo train cycleda-small --photos photos --drawings drawings --minutes 60
+    """
+    try:
+        import accelerate  # noqa: F401
+    except ImportError as exc:
+        raise UsageError("training needs Accelerate, which is not installed", "pip install 'zoo-core[train]'") from exc
+    from rich.console import Console
+
+    from zoo.train.engine import Options
+    from zoo.train.run import train
+
+    console = Console(stderr=True)
+    logging.basicConfig(level=logging.WARNING, format="zoo: %(message)s")
+    logging.getLogger("zoo").setLevel(logging.INFO)
+    folder = out or Path("runs") / Path(recipe).stem
+    options = Options(
+        out=folder, seed=seed, steps=steps, epochs=epochs, minutes=minutes, bf16=bf16, accumulate=accumulate,
+        workers=workers, device=device, save_every=save_every, preview_every=preview_every, log_every=log_every,
+        start_from=None if start_from is None else _weights(start_from),
+    )  # fmt: skip
+    stopped = train(
+        recipe, photos, [_hand(text) for text in drawings], options, overrides=set_ or (), pairs=pairs, console=console
+    )
+    if stopped:
+        console.print(f"stopped by {stopped}; {folder} is saved, the same command goes on", highlight=False)
+        raise typer.Exit(130 if stopped == "SIGINT" else 143)
+    console.print(f"done: previews and log in {folder}; next: zoo pack {folder}", highlight=False)
+
+
+def _hand(text: str) -> tuple[str, Path]:
+    """``NAME=DIR`` or ``DIR``; the folder's own name is a hand's name, too."""
+    name, equals, folder = text.partition("=")
+    if equals and not Path(text).is_dir():
+        return name, Path(folder)
+    path = Path(text)
+    return path.resolve().name, path
+
+
+def _weights(name: str) -> Path:
+    """A path as it is, a model's name as its weights on disk."""
+    if Path(name).exists():
+        return Path(name)
+    from zoo.hub import locate
+    from zoo.registry import registry
+
+    card, tag = registry().card(name)
+    return locate(card, tag)

@@ -1,0 +1,211 @@
+"""``zoo translate``"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from zoo.cli.list import JsonOption
+from zoo.cli.output import as_json
+from zoo.control import Control, Flag, parse_controls
+from zoo.errors import NotFoundError, PartialFailure, UsageError, ZooError, close_match
+from zoo.image import FORMATS, existing, find_pictures, writable, write
+from zoo.recipe import load_recipe
+from zoo.registry import registry
+from zoo.translator import load, need_plugin
+from zoo.weights import read_header
+
+OPTIONS = ("--out", "--format", "--on-exists", "--size", "--batch", "--device", "--bf16", "--compile", "--weights", "--json")
+
+
+class OnExists(str, Enum):
+    error = "error"
+    skip = "skip"
+    overwrite = "overwrite"
+
+
+class Format(str, Enum):
+    png = "png"
+    jpg = "jpg"
+    webp = "webp"
+
+
+@dataclass(frozen=True)
+class Job:
+    """One picture and where its translation goes."""
+
+    source: Path
+    target: Path
+
+
+def command(
+    name: Annotated[str, typer.Argument(metavar="MODEL", help="A model (zoo list) or a .safetensors file.")],
+    words: Annotated[list[str], typer.Argument(metavar="IN… [CONTROLS]", help="Pictures and folders of pictures.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="A file for one picture, else a folder.")],
+    format: Annotated[Format | None, typer.Option(help="Of the results; else that of each picture.")] = None,
+    on_exists: Annotated[OnExists, typer.Option(help="What to do if a result is there already.")] = OnExists.error,
+    size: Annotated[int | None, typer.Option(help="Long side that the network sees; 0: as the picture is.")] = None,
+    batch: Annotated[int | None, typer.Option(help="How many pictures of equal size at once.")] = None,
+    device: Annotated[str | None, typer.Option(help="cuda, cuda:1, mps or cpu; else the best there is.")] = None,
+    bf16: Annotated[bool, typer.Option("--bf16", help="Faster, slightly less exact arithmetic.")] = False,
+    compile: Annotated[bool, typer.Option("--compile", help="Slow at the first picture, faster at the next.")] = False,
+    weights: Annotated[Path | None, typer.Option(help="Other weights of the same recipe.")] = None,
+    json: JsonOption = False,
+) -> None:
+    """Translate pictures, and folders of pictures with those below them, whose tree is kept.
+
+    Controls of the model are options too: --hand second-hand, see zoo info MODEL. An input is never overwritten, and
+    results are whole or not there. Exit code 6: some pictures failed, the others are done.
+    """
+    if name.startswith("-"):
+        raise UsageError(f"{name} stands where the model's name should be", "zoo translate MODEL IN… -o OUT")
+    inputs, values = split(words, controls_of(name))
+    jobs = plan(inputs, out, format.value if format else None)
+    there = [job for job in jobs if os.path.lexists(job.target)]
+    if there and on_exists is OnExists.error:
+        raise UsageError(
+            f"{len(there)} of {len(jobs)} results are there already, such as {there[0].target}",
+            "give another --out, or --on-exists skip or overwrite",
+        )
+    skipped = there if on_exists is OnExists.skip else []
+    todo = [job for job in jobs if job not in skipped]
+    translator = load(
+        name, weights=weights or "default", device=device, dtype="bf16" if bf16 else None, compile=compile
+    )
+    results = translator.stream((job.source for job in todo), size=size, batch=batch, **values)
+    failed = _write(todo, results)
+
+    done = [job for job in todo if job not in failed]
+    if json:
+        as_json({
+            "model": name,
+            "translated": [{"input": str(job.source), "output": str(job.target)} for job in done],
+            "skipped": [{"input": str(job.source), "output": str(job.target)} for job in skipped],
+            "failed": [{"input": str(job.source), "error": str(error)} for job, error in failed.items()],
+        })  # fmt: skip
+    if failed and len(jobs) == 1:
+        raise next(iter(failed.values()))
+    counts = f"{len(done)} translated, {len(skipped)} skipped, {len(failed)} failed"
+    if failed:
+        raise PartialFailure(counts, "the pictures that failed are named above")
+    typer.echo(counts, err=True)
+
+
+command.settings = {"context_settings": {"ignore_unknown_options": True}}  # type: ignore[attr-defined]  # controls
+
+
+def controls_of(name: str) -> list[Control]:
+    """The controls of a model or weights file, known before the model is loaded."""
+    if name.endswith(".safetensors"):
+        return parse_controls(read_header(name).network.get("controls", ()))
+    card = registry().card(name)[0]
+    need_plugin(card.plugin, card.name)
+    return parse_controls(load_recipe(card.recipe).controls)
+
+
+def split(words: Sequence[str], controls: Sequence[Control]) -> tuple[list[str], dict[str, Any]]:
+    """Inputs, and the values of controls: ``--mix 0.5``, ``--mix=0.5``, and for a flag ``--flag`` or ``--no-flag``."""
+    known = {control.option: control for control in controls}
+    inputs: list[str] = []
+    values: dict[str, Any] = {}
+    rest = iter(words)
+    for word in rest:
+        option, equals, text = word.partition("=")
+        if not option.startswith("--"):
+            inputs.append(word)
+            continue
+        control = known.get(option) or known.get("--" + option.removeprefix("--no-"))
+        if control is None or (option not in known and not isinstance(control, Flag)):
+            raise UsageError(f"there is no option {option}", close_match(option, [*known, *OPTIONS]))
+        if isinstance(control, Flag) and not equals:
+            values[control.name] = option in known
+            continue
+        value = text if equals else next(rest, None)
+        if value is None:
+            raise UsageError(f"{option} has no value", f"it takes {control.takes}")
+        values[control.name] = control.text(value)
+    if not inputs:
+        raise UsageError("there is no picture to translate", "zoo translate MODEL IN… -o OUT")
+    return inputs, values
+
+
+def plan(inputs: Sequence[str], out: Path, format: str | None) -> list[Job]:
+    """What becomes what. Every conflict is found here, before any work: UsageError says which."""
+    paths = [existing(word) for word in inputs]
+    if len(paths) == 1 and not paths[0].is_dir() and out.suffix and not out.is_dir():
+        writable(out)
+        if format and FORMATS[f".{format}"] != FORMATS[out.suffix.lower()]:
+            raise UsageError(f"--format {format} is not what {out} says", "leave one of them out")
+        jobs = [Job(paths[0], out)]
+    else:
+        jobs = [job for path in paths for job in _jobs(path, out, format)]
+    jobs = list({(job.source.resolve(), job.target): job for job in jobs}.values())  # one given twice is one
+    if not jobs:
+        raise NotFoundError(f"there are no pictures in {', '.join(inputs)}", "give pictures, or folders that hold some")
+    _refuse_conflicts(jobs)
+    return jobs
+
+
+def _jobs(path: Path, out: Path, format: str | None) -> Iterable[Job]:
+    results = out.resolve()
+    for source in find_pictures([path]):
+        below = source.relative_to(path) if path.is_dir() else Path(source.name)
+        if path.is_dir() and results != path.resolve() and results in source.resolve().parents:
+            continue  # the results of an earlier run into a folder below the pictures
+        suffix = f".{format}" if format else source.suffix if source.suffix.lower() in FORMATS else ".png"
+        yield Job(source, out / below.with_suffix(suffix))
+
+
+def _refuse_conflicts(jobs: Sequence[Job]) -> None:
+    sources = {_identity(job.source): job.source for job in jobs}
+    targets: dict[Path, Path] = {}
+    for job in jobs:
+        if job.target in targets:
+            raise UsageError(
+                f"{targets[job.target]} and {job.source} would both become {job.target}", "translate them into two folders"
+            )
+        targets[job.target] = job.source
+        if os.path.lexists(job.target) and (source := sources.get(_identity(job.target))):
+            raise UsageError(f"{job.target} would overwrite the input {source}", "give another --out")
+        if job.target.is_dir():
+            raise UsageError(f"{job.target} is a folder", "give another --out")
+        above = next(folder for folder in job.target.absolute().parents if os.path.lexists(folder))
+        if not above.is_dir():
+            raise UsageError(f"{above} is not a folder", "give another --out")
+
+
+def _identity(path: Path) -> object:
+    """The same for all names of one file, links included."""
+    try:
+        facts = path.stat()
+    except OSError:
+        return path.absolute()
+    return facts.st_dev, facts.st_ino
+
+
+def _write(jobs: Sequence[Job], results: Iterable[Any]) -> dict[Job, ZooError]:
+    """Put results on disk as they come; the errors of those that failed."""
+    console = Console(stderr=True)
+    columns = (TextColumn("translating"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    failed: dict[Job, ZooError] = {}
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+        task = progress.add_task("", total=len(jobs))
+        for job, result in zip(jobs, results):
+            try:
+                if isinstance(result, ZooError):
+                    raise result
+                write(result, job.target)
+            except ZooError as error:
+                failed[job] = error
+                if len(jobs) > 1:
+                    console.print(f"zoo: {error}", markup=False, highlight=False, soft_wrap=True)
+            progress.advance(task)
+    return failed

@@ -1,0 +1,74 @@
+"""The errors a user may see: each says what happened, what to do about it, and carries an exit code."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class ZooError(Exception):
+    """Base of every error meant for a user. ``hint`` says what to do next; ``exit_code`` is what ``zoo`` returns."""
+
+    exit_code = 1
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message, hint)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message} ({self.hint})" if self.hint else self.message
+
+
+class UsageError(ZooError):
+    """The call itself is wrong: an option, a value, a file that is not what was asked for."""
+
+    exit_code = 2
+
+
+class ConfigError(UsageError):
+    """A recipe, card, manifest or ``--set`` that does not fit its schema."""
+
+
+class ControlError(UsageError):
+    """An unknown control or a value outside its range."""
+
+
+class ImageError(UsageError):
+    """A picture that cannot be read, used or written."""
+
+
+class PluginError(UsageError):
+    """A plugin that cannot be used: it fails to import, breaks a rule, or needs another core."""
+
+
+class NotFoundError(ZooError):
+    """A name or file that is not there."""
+
+    exit_code = 3
+
+
+class NetworkError(ZooError):
+    """A download that did not happen."""
+
+    exit_code = 4
+
+
+class IntegrityError(ZooError):
+    """A file whose bytes, header or shapes are not what they must be."""
+
+    exit_code = 5
+
+
+class PartialFailure(ZooError):
+    """Some members of a batch failed; the others are done."""
+
+    exit_code = 6
+
+
+def close_match(word: str, options: Iterable[str]) -> str:
+    """``did you mean …?`` for the options near to ``word``, else the options themselves."""
+    known = sorted(options)
+    if near := difflib.get_close_matches(word, known, n=3, cutoff=0.6):
+        return f"did you mean {' or '.join(near)}?"
+    return f"there are: {', '.join(known)}" if known else "there are none"

@@ -1,0 +1,1 @@
+"""Measuring models: every number comes with its protocol, its n and its seed."""

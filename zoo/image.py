@@ -1,0 +1,320 @@
+"""Pictures in and out: the only module that decodes and encodes.
+
+Inside the zoo a picture is a tensor (3, H, W), float32 in [-1, 1]. ``read`` makes one of anything a user has;
+``Picture.like`` gives a result the form that came in; ``write`` puts a picture on disk.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import stat
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+from torch import Tensor
+from torch.nn import functional as F
+
+from zoo.errors import ImageError, NotFoundError, close_match
+from zoo.files import atomic
+
+SUFFIXES = frozenset({
+    ".avif", ".bmp", ".gif", ".jp2", ".jpeg", ".jpg", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp",
+})  # fmt: skip
+"""Files of these are pictures when a folder is walked."""
+
+FORMATS: dict[str, tuple[str, bool, dict[str, Any]]] = {
+    ".png": ("PNG", True, {}),
+    ".jpg": ("JPEG", False, {"quality": 95, "subsampling": 0}),
+    ".jpeg": ("JPEG", False, {"quality": 95, "subsampling": 0}),
+    ".webp": ("WEBP", True, {"quality": 95}),
+    ".tif": ("TIFF", True, {"compression": "tiff_adobe_deflate"}),
+    ".tiff": ("TIFF", True, {"compression": "tiff_adobe_deflate"}),
+    ".bmp": ("BMP", False, {}),
+}
+"""What ``write`` writes: suffix -> Pillow's format, does it hold alpha, options."""
+
+Source = str | os.PathLike[str] | Image.Image | np.ndarray | Tensor
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A decoded picture, and what is needed to give a result the same form."""
+
+    rgb: Tensor  # (3, H, W) float32 in [-1, 1], on the CPU; what is wholly transparent is filled from around it
+    alpha: Tensor | None = None  # (H, W) float32 in [0, 1]
+    kind: Literal["pil", "array", "tensor"] = "pil"
+    dtype: Any = None  # of the array or tensor that came in
+    device: Any = None  # of the tensor that came in
+
+    def like(self, rgb: Tensor) -> Image.Image | np.ndarray | Tensor:
+        """``rgb`` (3, H, W) in [-1, 1] in the form that this picture came in, with its alpha attached."""
+        unit = (rgb.float() + 1).div(2).clamp(0, 1)
+        if self.alpha is not None:
+            unit = torch.cat([unit, self.alpha[None].to(unit)])
+        if self.kind == "tensor":
+            scaled = unit if self.dtype.is_floating_point else unit.mul(255).round()
+            return scaled.to(self.device, self.dtype)
+        array = unit.permute(1, 2, 0).cpu().numpy()
+        if self.kind == "pil":
+            return Image.fromarray(_integers(array, np.uint8))
+        if np.issubdtype(self.dtype, np.floating):
+            return array.astype(self.dtype)
+        return _integers(array, np.uint16 if self.dtype.itemsize == 2 else np.uint8)
+
+
+def read(source: Source) -> Picture:
+    """Decode one picture.
+
+    - path: any file Pillow knows, upright by its EXIF tag, in sRGB, the first frame if it moves;
+    - PIL picture: any mode, as a path;
+    - array: (H, W) or (H, W, C), C = 1…4; bool, uint8, uint16, or float in [0, 1];
+    - tensor: (H, W) or (C, H, W), C = 1…4; uint8, or float in [0, 1].
+
+    ImageError with the name of what cannot be used; NotFoundError if there is no such file. The source is only read.
+    """
+    if isinstance(source, Image.Image):
+        return _from_pil(source, _name(source))
+    if isinstance(source, np.ndarray):
+        return _from_array(source)
+    if isinstance(source, Tensor):
+        return _from_tensor(source)
+    if isinstance(source, str | os.PathLike):
+        return _from_path(source)
+    raise ImageError(
+        f"cannot read a picture from {type(source).__name__}",
+        "give a path, PIL picture, array or tensor; for bytes PIL.Image.open(io.BytesIO(data))",
+    )
+
+
+def to_pil(rgb: Tensor) -> Image.Image:
+    """(3, H, W) in [-1, 1] -> RGB picture."""
+    picture = Picture(rgb).like(rgb)
+    assert isinstance(picture, Image.Image)
+    return picture
+
+
+def writable(path: Path | str) -> None:
+    """ImageError if ``write`` does not know the path's suffix."""
+    suffix = Path(path).suffix
+    if suffix.lower() not in FORMATS:
+        raise ImageError(f"{path}: cannot write {suffix or 'a file without suffix'}", close_match(suffix, FORMATS))
+
+
+def write(image: Image.Image, path: Path | str) -> None:
+    """Write ``image`` atomically, in the format of the suffix; alpha goes onto white where the format has none."""
+    writable(path)
+    name, holds_alpha, options = FORMATS[Path(path).suffix.lower()]
+    if not holds_alpha and image.has_transparency_data:
+        paper = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(paper, image.convert("RGBA")).convert("RGB")
+    encoded = io.BytesIO()
+    try:
+        image.save(encoded, name, **options)
+        with atomic(path) as part:
+            part.write_bytes(encoded.getbuffer())
+    except (OSError, ValueError) as error:  # a full disk, or a side too long for the format
+        raise ImageError(f"{path} cannot be written: {error}", "check the folder, or write .png") from error
+
+
+def existing(source: str | os.PathLike[str]) -> Path:
+    """``source`` as a path. NotFoundError if nothing is there, ImageError for a web address."""
+    if re.match(r"[a-z][a-z0-9+.-]+://|data:", str(source), re.IGNORECASE):
+        raise ImageError(f"{str(source)[:80]} is a web address", "download the picture first and give its path")
+    path = Path(source)
+    try:
+        path.stat()
+    except (OSError, ValueError) as error:
+        raise NotFoundError(f"there is no picture {str(path)[:200]}", "check the path") from error
+    return path
+
+
+def find_pictures(paths: Iterable[Path | str]) -> list[Path]:
+    """Files as they are, folders as the pictures in them and below, sorted; hidden files and folders are left out."""
+    found: list[Path] = []
+    for path in map(Path, paths):
+        if not path.is_dir():
+            found.append(path)
+            continue
+        for folder, folders, files in os.walk(path, onerror=_no_access):
+            folders[:] = sorted(name for name in folders if not name.startswith("."))
+            found += [
+                Path(folder, name)
+                for name in sorted(files)
+                if Path(name).suffix.lower() in SUFFIXES and not name.startswith(".")
+            ]
+    return found
+
+
+def _no_access(error: OSError) -> None:
+    raise ImageError(f"the folder {error.filename} cannot be read: {error.strerror}", "check its permissions") from error
+
+
+def _name(image: Image.Image) -> str:
+    return str(getattr(image, "filename", "") or f"the {image.mode} picture")
+
+
+def _from_path(source: str | os.PathLike[str]) -> Picture:
+    path = existing(source)
+    facts = path.stat()
+    if not stat.S_ISREG(facts.st_mode):
+        raise ImageError(f"{path} is {'a folder' if path.is_dir() else 'not a file'}", "give a picture file")
+    if facts.st_size == 0:
+        raise ImageError(f"{path} is empty (0 bytes)", "copy or download it again")
+    try:
+        image = Image.open(path)
+    except Exception as error:
+        raise _unreadable(str(path), error) from error
+    with image:
+        return _from_pil(image, str(path))
+
+
+def _from_pil(image: Image.Image, name: str) -> Picture:
+    if 0 in image.size:
+        raise ImageError(f"{name} has no pixels", "give a picture of at least 1×1")
+    try:
+        image.load()
+        unit = _unit(_upright(image), name)
+    except ImageError:
+        raise
+    except Exception as error:  # Pillow's decoders raise anything at damaged data, from OSError to struct.error
+        raise _unreadable(name, error) from error
+    return _picture(torch.from_numpy(unit).permute(2, 0, 1))
+
+
+def _unreadable(name: str, error: Exception) -> ImageError:
+    if isinstance(error, Image.DecompressionBombError | Image.DecompressionBombWarning):
+        return ImageError(
+            f"{name} is suspiciously large: {error}",
+            "scale it down; if you trust it, raise PIL.Image.MAX_IMAGE_PIXELS",
+        )
+    if isinstance(error, UnidentifiedImageError):
+        return ImageError(f"{name} is not a picture that can be read", "give PNG, JPEG, WebP, TIFF, BMP or GIF")
+    if isinstance(error, PermissionError):
+        return ImageError(f"{name} may not be read", "check the file's permissions")
+    return ImageError(
+        f"{name} is damaged or incomplete: {type(error).__name__}: {error}", "copy or download it again"
+    )
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception:  # EXIF beyond repair says nothing about the pixels
+        return image
+
+
+def _unit(image: Image.Image, name: str) -> np.ndarray:
+    """(H, W, C) float32 in [0, 1], C as the picture has it: 1, 3 or 4."""
+    if image.mode.startswith("I;16") or image.mode == "I":  # 16-bit grey; older Pillow says I for it
+        grey = np.asarray(image)
+        if grey.min() < 0 or grey.max() > 65535:
+            raise ImageError(f"{name} has values beyond 16 bits", "scale it to 0…65535")
+        return (grey.astype(np.float32) / 65535)[..., None]
+    if image.mode == "F":
+        return _from_floats(np.asarray(image), name)[..., None]
+    alpha = None
+    if image.has_transparency_data:
+        image = (image.convert("LA") if image.mode == "La" else image).convert("RGBA")
+        alpha = image.getchannel("A")
+        image = image.convert("RGB")
+    image = _in_srgb(image)
+    if alpha is not None:
+        image.putalpha(alpha)
+    return np.asarray(image, dtype=np.float32) / 255
+
+
+_SPACES = {"RGB": "RGB ", "CMYK": "CMYK", "L": "GRAY"}
+
+
+def _in_srgb(image: Image.Image) -> Image.Image:
+    """RGB by the picture's colour profile, plainly if it has none that fits."""
+    if image.info.get("icc_profile") and image.mode in _SPACES:
+        try:
+            profile = ImageCms.getOpenProfile(io.BytesIO(image.info["icc_profile"]))
+            space, told = profile.profile.xcolor_space, profile.profile.profile_description or ""
+            if space == _SPACES[image.mode] and "sRGB" not in told:
+                converted = ImageCms.profileToProfile(image, profile, ImageCms.createProfile("sRGB"), outputMode="RGB")
+                if converted is not None:
+                    return converted
+        except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
+            pass  # a damaged profile: the numbers are the best there is
+    return image.convert("RGB")
+
+
+def _from_array(array: np.ndarray) -> Picture:
+    name = f"the array of shape {array.shape} and type {array.dtype}"
+    if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (1, 2, 3, 4)):
+        raise ImageError(f"{name} is not (H, W) or (H, W, 1…4)", "transpose it, or give a list of arrays")
+    if 0 in array.shape:
+        raise ImageError(f"{name} has no pixels", "give a picture of at least 1×1")
+    if array.dtype == np.bool_:
+        unit = array.astype(np.float32)
+    elif array.dtype.kind == "u" and array.dtype.itemsize <= 2:
+        unit = array.astype(np.float32) / np.iinfo(array.dtype).max
+    elif np.issubdtype(array.dtype, np.floating):
+        unit = _from_floats(array, name)
+    else:
+        raise ImageError(f"{name} has no known range", "give bool, uint8, uint16, or float in [0, 1]")
+    unit = unit.reshape(*unit.shape[:2], -1)
+    return _picture(torch.from_numpy(np.ascontiguousarray(unit)).permute(2, 0, 1), "array", array.dtype)
+
+
+def _from_tensor(tensor: Tensor) -> Picture:
+    name = f"the tensor of shape {tuple(tensor.shape)} and type {tensor.dtype}"
+    if tensor.ndim not in (2, 3) or (tensor.ndim == 3 and tensor.shape[0] not in (1, 2, 3, 4)):
+        raise ImageError(f"{name} is not (H, W) or (1…4, H, W)", "permute it to channels first")
+    if 0 in tensor.shape:
+        raise ImageError(f"{name} has no pixels", "give a picture of at least 1×1")
+    values = tensor.detach().cpu()
+    if tensor.dtype == torch.uint8:
+        unit = values.float() / 255
+    elif tensor.is_floating_point():
+        unit = torch.from_numpy(_from_floats(values.float().numpy(), name))
+    else:
+        raise ImageError(f"{name} has no known range", "give uint8, or float in [0, 1]")
+    unit = unit.reshape(-1, *unit.shape[-2:])
+    return _picture(unit, "tensor", tensor.dtype, tensor.device)
+
+
+def _from_floats(values: np.ndarray, name: str) -> np.ndarray:
+    low, high = float(values.min()), float(values.max())
+    if not (low >= -1e-3 and high <= 1 + 1e-3):  # also true of NaN; resampling may overshoot a little
+        raise ImageError(f"{name} has values from {low:g} to {high:g}", "scale floating values to 0…1")
+    return values.astype(np.float32).clip(0, 1)
+
+
+def _picture(unit: Tensor, *form: Any) -> Picture:
+    """From (C, H, W) in [0, 1], C = 1 grey, 2 grey and alpha, 3 colour, 4 colour and alpha."""
+    colours, alpha = (unit[:-1], unit[-1].contiguous()) if len(unit) in (2, 4) else (unit, None)
+    rgb = colours.expand(3, -1, -1).contiguous()
+    if alpha is not None:
+        rgb = torch.where(alpha > 0, rgb, _surroundings(rgb[None], alpha[None, None])[0])
+    return Picture(rgb.mul(2).sub(1), alpha, *form)
+
+
+def _surroundings(rgb: Tensor, weight: Tensor) -> Tensor:
+    """Colours for transparent pixels, from the visible ones near them: averages of ever larger squares.
+
+    rgb (1, 3, H, W), weight (1, 1, H, W) -> (1, 3, H, W). A flat fill would leak into the edges as a halo."""
+    if bool((weight > 0).all()):
+        return rgb
+    if weight.shape[-2:] == (1, 1):
+        return torch.ones_like(rgb)  # nothing is visible anywhere: white
+    mean = F.avg_pool2d(weight, 2, ceil_mode=True)
+    coarse = F.avg_pool2d(rgb * weight, 2, ceil_mode=True) / mean.clamp_min(1e-8)
+    filled = F.interpolate(_surroundings(coarse, mean), size=rgb.shape[-2:], mode="bilinear")
+    return torch.where(weight > 0, rgb, filled)
+
+
+def _integers(array: np.ndarray, dtype: Any) -> np.ndarray:
+    return np.rint(array * np.iinfo(dtype).max).astype(dtype)
+
+
+__all__ = ["FORMATS", "SUFFIXES", "Picture", "Source", "existing", "find_pictures", "read", "to_pil", "writable", "write"]

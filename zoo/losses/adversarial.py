@@ -1,0 +1,57 @@
+"""Adversarial losses over logits, for the generator and for the discriminator."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from torch import Tensor
+from torch.nn import functional as F
+
+from zoo.loss import Loss
+
+
+def _logistic(logits: Tensor, real: bool) -> Tensor:
+    return F.softplus(-logits if real else logits).mean()
+
+
+def _least_squares(logits: Tensor, real: bool) -> Tensor:
+    return ((logits - float(real)) ** 2).mean()
+
+
+OBJECTIVES = {"least-squares": _least_squares, "logistic": _logistic}
+
+
+class _Adversarial(Loss):
+    def __init__(self, objective: str = "least-squares") -> None:
+        """``objective``: ``least-squares`` (Mao et al. 2017) or ``logistic`` (Goodfellow et al. 2014)."""
+        super().__init__()
+        if objective not in OBJECTIVES:
+            raise ValueError(f"objective {objective!r} is not one of {', '.join(OBJECTIVES)}")
+        self.score = OBJECTIVES[objective]
+
+
+class AdversarialLoss(_Adversarial):
+    """The generator's side: its results shall be taken for real. Both directions of a cycle are added."""
+
+    needs = frozenset({"logits"})
+
+    def forward(self, step: Mapping[str, Tensor]) -> Tensor:
+        return sum((self.score(step[k], True) for k in ("logits", "reverse_logits") if k in step), start=_zero(step))
+
+
+class CriticLoss(_Adversarial):
+    """The discriminator's side: half of the mean of real-taken-for-real and fake-taken-for-fake, by direction."""
+
+    needs = frozenset({"real_logits", "fake_logits"})
+
+    def forward(self, step: Mapping[str, Tensor]) -> Tensor:
+        total = _zero(step)
+        for way in ("", "reverse_"):
+            if way + "real_logits" in step:
+                total = total + 0.5 * self.score(step[way + "real_logits"], True)
+                total = total + 0.5 * self.score(step[way + "fake_logits"], False)
+        return total
+
+
+def _zero(step: Mapping[str, Tensor]) -> Tensor:
+    return next(iter(step.values())).new_zeros(())

@@ -1,0 +1,21 @@
+"""The core registers the parts that belong to no single paper."""
+
+from __future__ import annotations
+
+from zoo.blocks.patchgan import PatchGAN
+from zoo.blocks.residual import ResidualBlock
+from zoo.hookspecs import hookimpl
+from zoo.losses.adversarial import AdversarialLoss, CriticLoss
+from zoo.losses.pixelwise import CycleLoss, IdentityLoss, PixelLoss
+from zoo.plugins import Registrar
+
+
+@hookimpl
+def zoo_register(register: Registrar) -> None:
+    register.block("residual", ResidualBlock)
+    register.discriminator("patchgan", PatchGAN)
+    register.loss("adversarial", AdversarialLoss)
+    register.loss("critic", CriticLoss)
+    register.loss("cycle", CycleLoss)
+    register.loss("identity", IdentityLoss)
+    register.loss("pixel", PixelLoss)

@@ -1,0 +1,163 @@
+"""Recipes: one YAML file names the networks, losses, optimiser and data of one model. No torch here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from zoo.errors import ConfigError, NotFoundError, close_match
+from zoo.plugins import describe, host
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class Optimiser(_Strict):
+    """Adam or AdamW, as torch.optim names their options."""
+
+    name: Literal["adam", "adamw"] = "adam"
+    lr: float = Field(2e-4, gt=0)
+    betas: tuple[float, float] = (0.5, 0.999)
+    weight_decay: float = Field(0.0, ge=0)
+
+
+class Schedule(_Strict):
+    """How long: ``epochs`` passes over the larger folder; the rate is constant first, then falls to 0 over ``decay``."""
+
+    epochs: float = Field(200, gt=0)
+    decay: float = Field(0.5, ge=0, le=1)
+
+
+class Augment(_Strict):
+    """What happens to training pictures; differentiable augmentation happens in front of the discriminator."""
+
+    flip: bool = True
+    scale: float = Field(1.12, ge=1, description="enlarged by this, then cropped back at a random place")
+    rotate: float = Field(0.0, ge=0, le=45, description="degrees either way")
+    colour: float = Field(0.0, ge=0, le=1, description="brightness, contrast, saturation and hue of photographs")
+    background: float = Field(0.0, ge=0, le=1, description="probability of another backdrop behind a photograph")
+    differentiable: list[Literal["colour", "translation", "cutout"]] = Field(default_factory=list)
+
+
+class Data(_Strict):
+    """Training size (H, W) in pixels, pictures a step, augmentation.
+
+    ``working`` is the long side at which a picture of the user goes through the network; by default that of the
+    training pictures before they were cropped.
+    """
+
+    size: tuple[int, int] = (256, 256)
+    working: int | None = Field(None, ge=16)
+    batch: int = Field(1, ge=1)
+    pairs: bool = False
+    augment: Augment = Field(default_factory=Augment)
+
+
+class Recipe(_Strict):
+    """A model without its weights."""
+
+    name: str
+    plugin: str = ""
+    summary: str = ""
+    generator: dict[str, Any]
+    discriminator: dict[str, Any] = Field(default_factory=dict)
+    trainer: dict[str, Any]
+    losses: dict[str, dict[str, dict[str, Any]]]
+    optimiser: Optimiser = Field(default_factory=Optimiser)
+    schedule: Schedule = Field(default_factory=Schedule)
+    data: Data = Field(default_factory=Data)
+    ema: float = Field(0.999, ge=0, lt=1, description="decay of the averaged weights that are shipped; 0 = none")
+    translator: str | None = None
+    controls: list[dict[str, Any]] = Field(default_factory=list)
+
+    def network(self) -> dict[str, Any]:
+        """What a weights file carries in its header, enough to run it alone."""
+        return {
+            "recipe": self.name,
+            "plugin": self.plugin,
+            "generator": self.generator,
+            "translator": self.translator,
+            "controls": self.controls,
+            "working": self.data.working or round(max(self.data.size) * self.data.augment.scale),
+        }
+
+
+def load_recipe(name: str | Path, overrides: Sequence[str] = ()) -> Recipe:
+    """The recipe of an installed plugin by name, or a YAML file by path, with ``key.sub=value`` overrides applied."""
+    tree, plugin = _read(str(name), seen=())
+    for override in overrides:
+        _override(tree, override)
+    try:
+        return Recipe.model_validate({"name": Path(str(name)).stem, "plugin": plugin, **tree})
+    except ValidationError as exc:
+        raise ConfigError(f"recipe {name}: {describe(exc)}", _hint(exc)) from exc
+
+
+def _hint(exc: ValidationError) -> str:
+    first = exc.errors()[0]
+    if first["type"] != "extra_forbidden":
+        return "correct the value"
+    model: Any = Recipe
+    for key in first["loc"][:-1]:
+        model = model.model_fields[str(key)].annotation
+    return close_match(str(first["loc"][-1]), model.model_fields)
+
+
+def _read(name: str, seen: tuple[str, ...]) -> tuple[dict[str, Any], str]:
+    if name in seen:
+        raise ConfigError(f"recipe {name!r} extends itself: {' -> '.join((*seen, name))}", "break the circle")
+    if name.endswith((".yaml", ".yml")):
+        path, plugin = Path(name), ""
+        if not path.is_file():
+            raise NotFoundError(
+                f"there is no recipe file {name}", "give a path to a YAML file, or a name of `zoo parts recipe`"
+            )
+    else:
+        path, plugin = host().recipe_path(name)
+    try:
+        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as exc:
+        raise ConfigError(f"recipe {path} is not YAML: {describe(exc)}", "correct the file") from exc
+    if not isinstance(tree, dict):
+        raise ConfigError(f"recipe {path} is not a mapping", "see a recipe of `zoo parts recipe` for the form")
+    if (base := tree.pop("extends", None)) is not None:
+        parent, owner = _read(str(base), (*seen, name))
+        tree, plugin = _merge(parent, tree), plugin or owner
+    return tree, plugin
+
+
+def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """``over`` on top of ``base``, key by key; a null takes the key away."""
+    merged = dict(base)
+    for key, value in over.items():
+        if value is None:
+            merged.pop(key, None)
+        elif isinstance(value, Mapping) and isinstance(merged.get(key), Mapping):
+            merged[key] = _merge(merged[key], value)
+        else:
+            merged[key] = value
+    return merged
+
+
+def _override(tree: dict[str, Any], override: str) -> None:
+    path, equals, text = override.partition("=")
+    keys = path.strip().split(".")
+    if not equals or not all(keys):
+        raise ConfigError(f"cannot read --set {override!r}", "write --set key.sub=value, e.g. generator.width=32")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as exc:
+        raise ConfigError(
+            f"cannot read the value of --set {override!r}: {describe(exc)}", "quote it as in YAML"
+        ) from exc
+    patch: Any = value
+    for key in reversed(keys):
+        patch = {key: patch}
+    merged = _merge(tree, patch)
+    tree.clear()
+    tree.update(merged)

@@ -1,0 +1,1 @@
+"""Training: data, augmentation, engine, checkpoints, packing."""

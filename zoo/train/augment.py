@@ -1,0 +1,79 @@
+"""Augmentation of training pictures. Every function is driven by the generator it is given and by nothing else."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torchvision.transforms.v2 import functional as TF
+
+from zoo.recipe import Augment
+
+
+def frame(pictures: Sequence[Tensor], size: tuple[int, int], augment: Augment, rng: torch.Generator) -> list[Tensor]:
+    """Pictures (3,H',W') that show the same thing -> (3,H,W): one random crop, mirror and turn for all of them."""
+    top, left, mirror, turn = torch.rand(4, generator=rng).tolist()
+    framed = []
+    for picture in pictures:
+        if augment.rotate:
+            picture = _turned(picture, (2 * turn - 1) * augment.rotate)
+        y, x = round(top * (picture.shape[1] - size[0])), round(left * (picture.shape[2] - size[1]))
+        picture = picture[:, y : y + size[0], x : x + size[1]]
+        framed.append(picture.flip(2) if augment.flip and mirror < 0.5 else picture)
+    return framed
+
+
+def _turned(picture: Tensor, degrees: float) -> Tensor:
+    """Turned about the middle; what comes in from outside is mirrored, so no corner is black."""
+    cos, sin = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
+    ratio = picture.shape[1] / picture.shape[2]
+    matrix = torch.tensor([[cos, -sin * ratio, 0.0], [sin / ratio, cos, 0.0]])[None]
+    grid = F.affine_grid(matrix, [1, *picture.shape], align_corners=False)
+    return F.grid_sample(picture[None], grid, padding_mode="reflection", align_corners=False)[0]
+
+
+def recolour(photo: Tensor, strength: float, rng: torch.Generator) -> Tensor:
+    """Photograph (3,H,W) in [-1,1] with other brightness, contrast, saturation and hue, each within ``strength``."""
+    brightness, contrast, saturation, hue = (2 * torch.rand(4, generator=rng) - 1).tolist()
+    photo = (photo + 1) / 2
+    photo = TF.adjust_brightness(photo, 1 + 0.5 * strength * brightness)
+    photo = TF.adjust_contrast(photo, 1 + 0.5 * strength * contrast)
+    photo = TF.adjust_saturation(photo, 1 + 0.7 * strength * saturation)
+    photo = TF.adjust_hue(photo, 0.1 * strength * hue)
+    return photo.clamp(0, 1) * 2 - 1
+
+
+def backdrop(photo: Tensor, tolerance: float = 0.22) -> Tensor:
+    """Where the plain backdrop of photograph (3,H,W) is: (1,H,W) in {0,1}; all 0 where it is not plain.
+
+    The colour is the median along the upper border; the backdrop is what is near that colour and hangs together
+    with the border.
+    """
+    height = photo.shape[1]
+    border = torch.cat([photo[:, 0], photo[:, : height // 4, 0], photo[:, : height // 4, -1]], dim=1)  # (3,n)
+    colour = border.median(1).values[:, None, None]
+    near = ((photo - colour).abs().amax(0, keepdim=True) < 2 * tolerance).float()  # (1,H,W)
+    if ((border - colour[:, 0]).abs().amax(0) < 2 * tolerance).float().mean() < 0.6:
+        return torch.zeros_like(near)
+    mask = torch.zeros_like(near)
+    mask[:, 0], mask[:, : height // 2, 0], mask[:, : height // 2, -1] = 1, 1, 1
+    mask = mask * near
+    while True:  # grows from the border until nothing is added
+        grown = mask
+        for _ in range(8):
+            grown = F.max_pool2d(grown, 3, 1, 1) * near
+        if torch.equal(grown, mask):
+            return mask
+        mask = grown
+
+
+def new_backdrop(photo: Tensor, mask: Tensor, rng: torch.Generator) -> Tensor:
+    """Another backdrop behind photograph (3,H,W) where ``mask`` (1,H,W) is: one colour, a gradient, or blurred things."""
+    cells = int(torch.tensor([1, 2, 3, 6, 12])[torch.randint(5, (), generator=rng)])
+    paint = torch.rand(1, 3, cells, cells, generator=rng) * 2 - 1
+    paint = F.interpolate(paint, photo.shape[1:], mode="bilinear", align_corners=False)[0]
+    soft = F.avg_pool2d(F.pad(mask, (1, 1, 1, 1), mode="replicate"), 3, 1)
+    return photo * (1 - soft) + paint * soft

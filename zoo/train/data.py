@@ -1,0 +1,177 @@
+"""Training pictures: two domains, photographs and drawings, unpaired or paired by file name."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torch.utils.data import Dataset
+
+from zoo.errors import ImageError, NotFoundError, UsageError
+from zoo.image import find_pictures, read
+from zoo.recipe import Data
+from zoo.train.augment import backdrop, frame, new_backdrop, recolour
+
+SMALLEST = 64  # pixels on the short side; below that there is no face to learn from
+log = logging.getLogger("zoo.train")
+
+
+@dataclass
+class Folder:
+    """The usable pictures of one folder, decoded once, large enough to be cropped to the training size."""
+
+    name: str
+    paths: list[Path]
+    pictures: list[Tensor]  # (3,H',W') uint8
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+
+class Portraits(Dataset[dict[str, Tensor]]):
+    """Sample ``index`` of an endless stream: ``source`` and ``target`` (3,H,W) in [-1,1], ``hand`` and ``seed``.
+
+    A pure function of seed and index, so that a run can go on anywhere and be spread over any processes. Several
+    folders take turns, whatever their sizes: one of 50 and one of 5 000 photographs give half of the steps each.
+    Each passes through all its pictures in random order before it begins again. With several folders of drawings
+    ``hand`` is the number of the folder. With ``pairs`` the i-th folders belong together and equal file names make
+    the pairs.
+    """
+
+    def __init__(self, photos: Sequence[Path], drawings: Sequence[tuple[str, Path]], data: Data, seed: int) -> None:
+        self.data, self.seed, self.problems = data, seed, list[str]()
+        self.photos = [self._read(path.name, path) for path in photos]
+        self.drawings = [self._read(name, path) for name, path in drawings]
+        if data.pairs:
+            self._pair()
+        self.masks = [[None] * len(folder) for folder in self.photos]  # type: list[list[Tensor | None]]
+        for problem in self.problems:
+            log.warning("%s", problem)
+
+    @property
+    def epoch(self) -> int:
+        """Samples in which every photograph or every drawing, whichever are more, has been seen once."""
+        return max(len(side) * max(map(len, side)) for side in (self.photos, self.drawings))
+
+    def _read(self, name: str, path: Path) -> Folder:
+        if not path.is_dir():
+            raise NotFoundError(f"there is no folder {path}", "give a folder of pictures")
+        folder = Folder(name, [], [])
+        found = find_pictures([path])
+        for file in found:
+            try:
+                folder.pictures.append(self._fit(file))
+                folder.paths.append(file)
+            except ImageError as exc:
+                self.problems.append(f"skipped {file}: {exc.message}")
+        if not folder.paths:
+            raise UsageError(
+                f"no usable picture in {path} ({len(found)} files looked at)", "give a folder of portraits"
+            )
+        return folder
+
+    def _fit(self, file: Path) -> Tensor:
+        """The picture scaled to cover the training size, with a margin for the random crop."""
+        picture = read(file).rgb  # (3,H',W')
+        if min(picture.shape[1:]) < SMALLEST:
+            raise ImageError(f"{picture.shape[2]}×{picture.shape[1]} is smaller than {SMALLEST} pixels")
+        goal = [round(side * self.data.augment.scale) for side in self.data.size]
+        factor = max(goal[0] / picture.shape[1], goal[1] / picture.shape[2])
+        size = [max(g, round(side * factor)) for g, side in zip(goal, picture.shape[1:])]
+        scaled = F.interpolate(picture[None], size, mode="bicubic", antialias=True, align_corners=False)[0]
+        return ((scaled.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
+
+    def _pair(self) -> None:
+        if len(self.photos) != len(self.drawings):
+            raise UsageError(
+                f"{len(self.photos)} folders of photographs and {len(self.drawings)} of drawings cannot be paired",
+                "with --pairs give as many --photos as --drawings, in the same order",
+            )
+        for photos, drawings in zip(self.photos, self.drawings):
+            by_name = {path.stem: i for i, path in enumerate(drawings.paths)}
+            alone = {path.stem for path in photos.paths} ^ by_name.keys()
+            self.problems += [
+                f"skipped {name}: no partner in {photos.name} or {drawings.name}" for name in sorted(alone)
+            ]
+            keep = [i for i, path in enumerate(photos.paths) if path.stem in by_name]
+            if not keep:
+                raise UsageError(
+                    f"no file name occurs both in {photos.name} and {drawings.name}",
+                    "name both pictures of a sitter alike",
+                )
+            order = [by_name[photos.paths[i].stem] for i in keep]
+            photos.paths, photos.pictures = [photos.paths[i] for i in keep], [photos.pictures[i] for i in keep]
+            drawings.paths = [drawings.paths[i] for i in order]
+            drawings.pictures = [drawings.pictures[i] for i in order]
+
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        rng = torch.Generator().manual_seed(_mix(self.seed, index))
+        augment, size = self.data.augment, self.data.size
+        which, i = self._choose(self.photos, index, salt=1)
+        hand, j = (which, i) if self.data.pairs else self._choose(self.drawings, index, salt=2)
+        photo, drawing = _float(self.photos[which].pictures[i]), _float(self.drawings[hand].pictures[j])
+        if augment.background and torch.rand((), generator=rng) < augment.background:
+            if (mask := self.masks[which][i]) is None:
+                mask = self.masks[which][i] = backdrop(photo)
+            photo = new_backdrop(photo, mask, rng)
+        if self.data.pairs:
+            photo, drawing = frame([photo, drawing], size, augment, rng)
+        else:
+            (photo,), (drawing,) = frame([photo], size, augment, rng), frame([drawing], size, augment, rng)
+        if augment.colour:
+            photo = recolour(photo, augment.colour, rng)
+        seed = torch.tensor(_mix(self.seed + 1, index))
+        return {"source": photo, "target": drawing, "hand": torch.tensor(hand), "seed": seed}
+
+    def _choose(self, folders: list[Folder], index: int, salt: int) -> tuple[int, int]:
+        turn, which = divmod(index, len(folders))
+        epoch, place = divmod(turn, len(folders[which]))
+        rng = torch.Generator().manual_seed(_mix(self.seed, epoch, which, salt))
+        return which, int(torch.randperm(len(folders[which]), generator=rng)[place])
+
+    def preview(self, count: int) -> dict[str, Tensor]:
+        """A batch of up to ``count`` samples in the middle of their frames, without augmentation."""
+        plain = Portraits.__new__(Portraits)
+        plain.__dict__.update(self.__dict__)
+        plain.data = self.data.model_copy(update={"augment": self.data.augment.model_copy(update=_PLAIN)})
+        samples = [plain[i] for i in range(count)]
+        return {name: torch.stack([s[name] for s in samples]) for name in samples[0]}
+
+
+_PLAIN = {"flip": False, "rotate": 0.0, "colour": 0.0, "background": 0.0}
+
+
+class Share:
+    """The indices of one process: from ``start`` on, in every global batch its own contiguous part."""
+
+    def __init__(self, start: int, stop: int, batch: int, rank: int, processes: int) -> None:
+        self.range = range(start, stop)
+        self.batch, self.rank, self.processes = batch, rank, processes
+
+    def __iter__(self) -> Iterator[list[int]]:
+        for number in self.range:
+            first = (number * self.processes + self.rank) * self.batch
+            yield list(range(first, first + self.batch))
+
+    def __len__(self) -> int:
+        return len(self.range)
+
+
+def _float(picture: Tensor) -> Tensor:
+    return picture.float() / 127.5 - 1
+
+
+def _mix(*numbers: int) -> int:
+    """One 63-bit seed of several numbers (splitmix64 over them), so that neighbours have nothing in common."""
+    state = 0
+    for number in numbers:
+        state = (state + number + 0x9E3779B97F4A7C15) % 2**64
+        state = (state ^ (state >> 30)) * 0xBF58476D1CE4E5B9 % 2**64
+        state = (state ^ (state >> 27)) * 0x94D049BB133111EB % 2**64
+        state ^= state >> 31
+    return state >> 1

@@ -1,0 +1,374 @@
+"""The training engine: everything about a run that is not the paper's.
+
+A run is a function of recipe, pictures and seed. All randomness is drawn from (seed, sample number), so a
+checkpoint needs no generator states, and a run that was stopped goes on bit for bit (on the CPU).
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+import math
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
+import yaml
+from accelerate import Accelerator
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from zoo.errors import ConfigError, IntegrityError, UsageError, ZooError
+from zoo.generator import build_part
+from zoo.loss import Loss
+from zoo.plugins import host
+from zoo.recipe import Recipe
+from zoo.train import checkpoint
+from zoo.train.data import Portraits, Share
+from zoo.train.report import Report
+from zoo.trainer import Trainer
+
+log = logging.getLogger("zoo.train")
+TIMED = 20  # steps after which a budget of minutes becomes a number of steps
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to run: none of these changes what is learned but for rounding, precision and the budget."""
+
+    out: Path
+    seed: int = 0
+    steps: int | None = None
+    epochs: float | None = None
+    minutes: float | None = None
+    bf16: bool = False
+    accumulate: int = 1
+    workers: int = 0
+    device: str | None = None
+    save_every: int = 500
+    preview_every: int = 500
+    log_every: int = 10
+    start_from: Path | None = None
+
+
+@dataclass
+class Terms:
+    """The configured losses of one phase: term name -> (weight, loss)."""
+
+    terms: dict[str, tuple[float, Loss]] = field(default_factory=dict)
+
+    def needs(self) -> frozenset[str]:
+        return frozenset().union(*(loss.needs for _, loss in self.terms.values()))
+
+    def __call__(self, step: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        values = {name: loss(step).float() for name, (_, loss) in self.terms.items()}
+        total = torch.stack([self.terms[name][0] * value for name, value in values.items()]).sum()
+        return total, {name: value.detach() for name, value in values.items()}
+
+
+def build_losses(recipe: Recipe, trainer: Trainer) -> dict[str, Terms]:
+    """The recipe's losses by phase, checked against what the trainer provides. A weight of 0 leaves a term out."""
+    losses: dict[str, Terms] = {}
+    for phase, terms in recipe.losses.items():
+        if phase not in trainer.phases:
+            raise ConfigError(
+                f"losses of {phase!r}: the trainer has the phases {', '.join(trainer.phases)}", "rename it"
+            )
+        losses[phase] = Terms()
+        for term, spec in terms.items():
+            options = {"name": term, **spec}
+            weight = float(options.pop("weight", 1.0))
+            if not weight:
+                continue
+            loss = build_part("loss", options)
+            if missing := sorted(loss.needs - trainer.provides[phase]):
+                raise ConfigError(
+                    f"loss {term!r} needs {', '.join(missing)}, which the trainer does not provide", _who(missing)
+                )
+            losses[phase].terms[term] = (weight, loss)
+    if idle := [phase for phase in trainer.phases if not losses.get(phase, Terms()).terms]:
+        raise ConfigError(f"no loss is configured for {', '.join(idle)}", f"give losses.{idle[0]}")
+    return losses
+
+
+def _who(missing: list[str]) -> str:
+    if missing == ["paired_target"]:
+        return "it compares with the drawing of the same sitter: train with --pairs"
+    trainers = [part for part in host().parts() if part.kind == "trainer"]
+    having = [p.name for p in trainers if set(missing) <= set().union(*_provided(host().part("trainer", p.name)))]
+    return f"trainers that have it: {', '.join(having)}" if having else "no installed trainer has it"
+
+
+def _provided(trainer: type[Trainer]) -> list[frozenset[str]]:
+    return list(getattr(trainer, "provides", {}).values())
+
+
+class Engine:
+    """One run of a recipe on a set of pictures."""
+
+    def __init__(self, recipe: Recipe, data: Portraits, options: Options) -> None:
+        self.recipe, self.data, self.options = recipe, data, options
+        self.accelerator = Accelerator(cpu=options.device == "cpu")
+        self.device = self.accelerator.device
+        torch.manual_seed(options.seed)
+        self.trainer: Trainer = build_part("trainer", recipe.trainer, recipe=recipe)
+        self.losses = build_losses(recipe, self.trainer)
+        self.trainer.wanted = frozenset().union(*(terms.needs() for terms in self.losses.values()))
+        self.trainer.rank = self.accelerator.process_index
+        if self.accelerator.num_processes > 1:
+            self.trainer.gather = self.accelerator.gather  # type: ignore[method-assign]
+        layout = torch.channels_last if self.device.type == "cuda" else torch.preserve_format
+        self.networks = self.trainer.networks.to(self.device, memory_format=layout)
+        self.memory = self.trainer.memory.to(self.device)
+        for terms in self.losses.values():
+            for _, loss in terms.terms.values():
+                loss.to(self.device).requires_grad_(False)
+        self.optimisers = {phase: self._optimiser(names) for phase, names in self.trainer.phases.items()}
+        if options.start_from is not None:
+            start_from(self.networks, self.trainer.exported, options.start_from)
+        self.average = copy.deepcopy(self.networks[self.trainer.exported]).requires_grad_(False)
+        self.step, self.total, self.seconds = 0, self._budget(), 0.0
+        self.stopped = ""
+
+    # -- set-up ---------------------------------------------------------------------------------------------------
+
+    def _optimiser(self, names: tuple[str, ...]) -> torch.optim.Optimizer:
+        parameters = [p for name in names for p in self.networks[name].parameters()]
+        values = self.recipe.optimiser
+        kind = torch.optim.AdamW if values.name == "adamw" else torch.optim.Adam
+        return kind(parameters, lr=values.lr, betas=values.betas, weight_decay=values.weight_decay)
+
+    @property
+    def samples_per_step(self) -> int:
+        return self.recipe.data.batch * self.options.accumulate * self.accelerator.num_processes
+
+    def _budget(self) -> int | None:
+        """Steps in all; None while a budget of minutes waits for the first steps to be timed."""
+        if self.options.steps is not None:
+            return self.options.steps
+        if self.options.minutes is not None:
+            return None
+        epochs = self.options.epochs or self.recipe.schedule.epochs
+        return math.ceil(epochs * self.data.epoch / self.samples_per_step)
+
+    def _rate(self) -> float:
+        """Constant, then falling linearly to 0 over the last part of the run."""
+        if self.total is None or not self.recipe.schedule.decay:
+            return self.recipe.optimiser.lr
+        left = (self.total - self.step) / (self.total * self.recipe.schedule.decay)
+        return self.recipe.optimiser.lr * min(1.0, left)
+
+    # -- the run --------------------------------------------------------------------------------------------------
+
+    def run(self, report: Callable[[], Report]) -> str:
+        """Train to the end of the budget, or until SIGINT or SIGTERM; gives "" or the signal's name."""
+        folder = self.options.out / "checkpoints"
+        self._resume(folder)
+        if self.total is not None and self.step >= self.total:
+            return ""
+        with self._signals(), report() as reporter:
+            started, before = time.monotonic(), self.seconds
+            batches = self._batches()
+            while self.total is None or self.step < self.total:
+                terms = self._step(batches)
+                self.step += 1
+                self.seconds = before + time.monotonic() - started
+                if self.total is None and (self.step >= TIMED or self.seconds > 60 * (self.options.minutes or 0)):
+                    self.total = self._steps_in_minutes()
+                reporter.step(self.step, self.total, self.seconds, self._rate(), terms)
+                last = self.step == self.total or self._stopping()
+                if last or self.step % self.options.preview_every == 0:
+                    reporter.previews(self.step, self.previews)
+                if last or self.step % self.options.save_every == 0:
+                    self._save(folder)
+                if last:
+                    break
+        return self.stopped
+
+    def _steps_in_minutes(self) -> int:
+        """All processes must agree, so the slowest one's clock counts."""
+        pace = torch.tensor([self.seconds / self.step], device=self.device)
+        slowest = float(self.accelerator.gather(pace).max())
+        return max(self.step, int(60 * (self.options.minutes or 0) / slowest))
+
+    def _batches(self) -> Iterator[dict[str, Tensor]]:
+        accumulate, processes = self.options.accumulate, self.accelerator.num_processes
+        stop = self.total if self.total is not None else 10**9
+        share = Share(
+            self.step * accumulate, stop * accumulate, self.recipe.data.batch, self.accelerator.process_index, processes
+        )
+        return iter(DataLoader(self.data, batch_sampler=share, num_workers=self.options.workers))
+
+    def _step(self, batches: Iterator[dict[str, Tensor]]) -> dict[str, Tensor]:
+        """One update of every phase. With accumulation the parts of the batch go through each phase side by side."""
+        layout = torch.channels_last if self.device.type == "cuda" else torch.contiguous_format
+        parts = []
+        for _ in range(self.options.accumulate):
+            batch = {name: tensor.to(self.device) for name, tensor in next(batches).items()}
+            batch = {n: t.contiguous(memory_format=layout) if t.dim() == 4 else t for n, t in batch.items()}
+            parts.append(self.trainer.step(batch))
+        for group in (group for optimiser in self.optimisers.values() for group in optimiser.param_groups):
+            group["lr"] = self._rate()
+        logged: dict[str, Tensor] = {}
+        for phase, names in self.trainer.phases.items():
+            for name, network in self.networks.items():
+                network.requires_grad_(name in names)
+            optimiser = self.optimisers[phase]
+            optimiser.zero_grad()
+            for part in parts:
+                with torch.autocast(self.device.type, torch.bfloat16, enabled=self.options.bf16):
+                    made = next(part)
+                made = {name: t.float() if t.is_floating_point() else t for name, t in made.items()}
+                total, terms = self.losses[phase](made)
+                if not torch.isfinite(total):
+                    raise ZooError(
+                        f"the {phase}'s loss is {float(total)} at step {self.step + 1}: "
+                        + ", ".join(f"{name} {float(value):.3g}" for name, value in terms.items()),
+                        "the last checkpoint is kept; lower optimiser.lr or train without --bf16",
+                    )
+                (total / len(parts)).backward()
+                for name, value in terms.items():
+                    logged[f"{phase}.{name}"] = logged.get(f"{phase}.{name}", 0) + value / len(parts)
+            self._share_gradients(names)
+            optimiser.step()
+        self._update_average()
+        return logged
+
+    def _share_gradients(self, names: tuple[str, ...]) -> None:
+        """The mean of the gradients over the processes."""
+        if self.accelerator.num_processes == 1:
+            return
+        gradients = [p.grad for name in names for p in self.networks[name].parameters() if p.grad is not None]
+        flat = self.accelerator.reduce(torch.cat([g.flatten() for g in gradients]), "mean")
+        for gradient, mean in zip(gradients, flat.split([g.numel() for g in gradients])):
+            gradient.copy_(mean.view_as(gradient))
+
+    @torch.no_grad()
+    def _update_average(self) -> None:
+        decay = min(self.recipe.ema, (1 + self.step) / (10 + self.step))  # short at first: early weights are noise
+        network = self.networks[self.trainer.exported]
+        for mean, value in zip(self.average.state_dict().values(), network.state_dict().values()):
+            mean.lerp_(value, 1 - decay) if mean.is_floating_point() else mean.copy_(value)
+
+    @torch.no_grad()
+    def previews(self) -> dict[str, Tensor]:
+        batch = {name: tensor.to(self.device) for name, tensor in self.data.preview(6).items()}
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.options.bf16):
+            columns = self.trainer.previews(batch, self.average)
+        return {name: images.float().cpu() for name, images in columns.items()}
+
+    # -- stopping -------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def _signals(self) -> Iterator[None]:
+        """SIGINT and SIGTERM let the step finish, then save and stop. A second one stops at once."""
+
+        def note(number: int, _: FrameType | None) -> None:
+            self.stopped = signal.Signals(number).name
+            signal.signal(number, previous[signal.Signals(number)])
+
+        previous = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in previous.items():
+                signal.signal(number, handler)
+
+    def _stopping(self) -> bool:
+        """Has any process been told to stop?"""
+        if self.accelerator.num_processes == 1:
+            return bool(self.stopped)
+        told = self.accelerator.gather(torch.tensor([int(bool(self.stopped))], device=self.device))
+        if bool(told.any()) and not self.stopped:
+            self.stopped = "SIGTERM"
+        return bool(told.any())
+
+    # -- saving and going on --------------------------------------------------------------------------------------
+
+    def _save(self, folder: Path) -> None:
+        if self.accelerator.is_main_process:
+            tensors = checkpoint.flatten("networks", self.networks.state_dict())
+            tensors |= checkpoint.flatten("memory", self.memory.state_dict())
+            tensors |= checkpoint.flatten("average", self.average.state_dict())
+            for phase, optimiser in self.optimisers.items():
+                tensors |= checkpoint.flatten(f"optimiser/{phase}", checkpoint.optimiser_state(optimiser))
+            checkpoint.save(folder, self.step, tensors, {"total": self.total, "seconds": self.seconds})
+        self.accelerator.wait_for_everyone()
+
+    def _resume(self, folder: Path) -> None:
+        for path in reversed(checkpoint.checkpoints(folder)):
+            try:
+                tensors, facts = checkpoint.load(path)
+            except IntegrityError as exc:
+                log.warning("%s", exc)
+                continue
+            self.networks.load_state_dict(checkpoint.select("networks", tensors))
+            self.memory.load_state_dict(checkpoint.select("memory", tensors))
+            self.average.load_state_dict(checkpoint.select("average", tensors))
+            for phase, optimiser in self.optimisers.items():
+                checkpoint.load_optimiser(optimiser, checkpoint.select(f"optimiser/{phase}", tensors))
+            self.step, self.seconds = int(facts["step"]), float(facts["seconds"])
+            if self.total is None:
+                self.total = facts["total"]
+            log.info("going on at step %d", self.step)
+            return
+
+
+def claim(out: Path, recipe: Recipe, facts: dict[str, Any]) -> None:
+    """Make ``out`` the folder of this run, or check that it already is: going on with another recipe is an error."""
+    path = out / "run.yaml"
+    mine = {"recipe": recipe.model_dump(mode="json"), **facts}
+    if not path.exists():
+        if out.exists() and any(out.iterdir()):
+            raise UsageError(f"{out} is not empty and holds no run", "give --out a new folder")
+        out.mkdir(parents=True, exist_ok=True)
+        part = path.with_suffix(".part")
+        part.write_text(yaml.safe_dump(mine, sort_keys=False, allow_unicode=True), encoding="utf-8")
+        part.replace(path)
+        return
+    theirs = yaml.safe_load(path.read_text(encoding="utf-8"))
+    if different := sorted(_differences(theirs, mine)):
+        raise UsageError(
+            f"{out} holds a run with other settings: {', '.join(different)}",
+            "repeat its command to go on (only the budget may change), or give --out a new folder",
+        )
+
+
+def _differences(one: Any, other: Any, path: str = "") -> Iterator[str]:
+    if isinstance(one, dict) and isinstance(other, dict):
+        for key in {*one, *other}:
+            yield from _differences(one.get(key), other.get(key), f"{path}.{key}" if path else str(key))
+    elif one != other:
+        yield path
+
+
+def start_from(networks: nn.ModuleDict, exported: str, path: Path) -> None:
+    """Begin with the weights of a run's folder (all networks) or of a weights file (the exported network).
+
+    Tensors whose name and shape fit are taken, so a plain CycleGAN can start one with attention; none that fits is
+    an error.
+    """
+    if path.is_dir():
+        found = checkpoint.checkpoints(path / "checkpoints")
+        if not found:
+            raise UsageError(f"{path} holds no checkpoint to start from", "give a run folder or a .safetensors file")
+        given, target = checkpoint.select("networks", checkpoint.load(found[-1])[0]), networks.state_dict()
+    else:
+        from safetensors.torch import load_file
+
+        from zoo.weights import read_header
+
+        read_header(path)
+        given, target = load_file(path), networks[exported].state_dict()
+    fitting = {name: given[name] for name in target if name in given and given[name].shape == target[name].shape}
+    if not fitting:
+        raise UsageError(f"nothing in {path} fits this recipe", "start from a model with the same generator and width")
+    for name, tensor in fitting.items():
+        target[name].copy_(tensor)
+    log.info("started with %d of %d tensors of %s", len(fitting), len(target), path)

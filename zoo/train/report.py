@@ -1,0 +1,119 @@
+"""What a run tells: a progress bar, JSON lines, TensorBoard, preview grids."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from torch import Tensor
+
+from zoo.image import to_pil, write
+
+log = logging.getLogger("zoo.train")
+
+
+class Report:
+    """``log.jsonl`` (one line every few steps), ``tensorboard/`` and ``previews/`` in the run's folder.
+
+    When a run goes on at an earlier step than its log reached, the later lines are taken back first.
+    """
+
+    def __init__(self, out: Path, start: int, every: int, console: Console | None) -> None:
+        self.out, self.every = out, every
+        self.sums: dict[str, Tensor] = {}
+        self.count = 0
+        path = out / "log.jsonl"
+        kept = [line for line in path.read_text().splitlines() if _step(line) <= start] if path.exists() else []
+        path.write_text("".join(line + "\n" for line in kept))
+        self.file = path.open("a", encoding="utf-8")
+        self.board = _tensorboard(out / "tensorboard", start)
+        self.progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[terms]}"),
+            console=console or Console(stderr=True),
+            disable=console is None or not console.is_terminal,
+        )
+        self.task = self.progress.add_task("training", completed=start, total=None, terms="")
+
+    def __enter__(self) -> Report:
+        self.progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.progress.stop()
+        self.file.close()
+        if self.board is not None:
+            self.board.close()
+
+    def step(self, step: int, total: int | None, seconds: float, rate: float, terms: dict[str, Tensor]) -> None:
+        self.count += 1
+        for name, value in terms.items():
+            self.sums[name] = self.sums.get(name, torch.zeros_like(value)) + value
+        self.progress.update(self.task, completed=step, total=total)
+        if step % self.every and step != total:
+            return
+        means = {name: round(float(value) / self.count, 6) for name, value in self.sums.items()}
+        self.sums, self.count = {}, 0
+        line = {"step": step, "of": total, "seconds": round(seconds, 2), "rate": rate, "losses": means}
+        self.file.write(json.dumps(line) + "\n")
+        self.file.flush()
+        self.progress.update(self.task, terms="  ".join(f"{n.partition('.')[2]} {v:.3f}" for n, v in means.items()))
+        if self.board is not None:
+            for name, mean in {**means, "rate": rate}.items():
+                self.board.add_scalar(name, mean, step)
+
+    def previews(self, step: int, make: Callable[[], dict[str, Tensor]]) -> None:
+        """One row a sample, one column a kind of picture."""
+        columns = make()
+        grid = torch.cat([torch.cat(list(images), dim=1) for images in columns.values()], dim=2)
+        folder = self.out / "previews"
+        write(to_pil(grid), folder / f"step-{step:08d}.png")
+        if self.board is not None:
+            self.board.add_image("previews", (grid + 1) / 2, step)
+
+
+class NoReport(Report):
+    """For the processes that are not the first."""
+
+    def __init__(self) -> None:
+        pass
+
+    def __enter__(self) -> Report:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def step(self, *_: object) -> None:
+        pass
+
+    def previews(self, *_: object) -> None:
+        pass
+
+
+def _step(line: str) -> float:
+    try:
+        return float(json.loads(line)["step"])
+    except (ValueError, KeyError, TypeError):  # a line cut short when the machine went down
+        return float("inf")
+
+
+def _tensorboard(folder: Path, start: int) -> Any:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        log.warning("no TensorBoard log: pip install 'zoo-core[train]' brings it")
+        return None
+    return SummaryWriter(str(folder), purge_step=start + 1)

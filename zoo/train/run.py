@@ -1,0 +1,97 @@
+"""``zoo train`` from Python: a recipe, folders of pictures and a folder for the run."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from zoo.errors import ConfigError, UsageError
+from zoo.recipe import Recipe, load_recipe
+from zoo.train.data import Portraits
+from zoo.train.engine import Engine, Options, claim
+from zoo.train.report import NoReport, Report
+
+log = logging.getLogger("zoo.train")
+
+
+def train(
+    recipe: str | Path,
+    photos: Sequence[Path],
+    drawings: Sequence[tuple[str, Path]],
+    options: Options,
+    *,
+    overrides: Sequence[str] = (),
+    pairs: bool = False,
+    console: Console | None = None,
+) -> str:
+    """Train ``recipe`` into the folder ``options.out``, or go on with the run that is there.
+
+    ``photos`` are folders, ``drawings`` (name, folder), one for each hand. Gives "" when the budget is used up, or
+    the name of the signal that stopped the run; it is saved in both cases. Raises ``ZooError`` for bad input.
+    """
+    settings = with_hands(load_recipe(recipe, [*overrides, *(["data.pairs=true"] if pairs else [])]), drawings)
+    _check(options)
+    data = Portraits(photos, drawings, settings.data, options.seed)
+    engine = Engine(settings, data, options)
+    if engine.accelerator.is_main_process:
+        claim(options.out, settings, _facts(photos, drawings, options, engine))
+    engine.accelerator.wait_for_everyone()
+
+    def report() -> Report:
+        if not engine.accelerator.is_main_process:
+            return NoReport()
+        return Report(options.out, engine.step, options.log_every, console)
+
+    return engine.run(report)
+
+
+def with_hands(recipe: Recipe, drawings: Sequence[tuple[str, Path]]) -> Recipe:
+    """A recipe with a ``hand`` control gets the names of the drawings' folders for its choices."""
+    names = [name for name, _ in drawings]
+    hand = next((control for control in recipe.controls if control.get("name") == "hand"), None)
+    if hand is None:
+        if len(names) > 1:
+            raise UsageError(
+                f"recipe {recipe.name!r} draws in one hand, but {len(names)} folders of drawings are given",
+                "use a conditional recipe (zoo parts recipe), or one folder",
+            )
+        return recipe
+    if len(names) < 2 or len(set(names)) < len(names):
+        raise UsageError(
+            f"recipe {recipe.name!r} needs two or more folders of drawings with different names, got {', '.join(names)}",
+            "give --drawings NAME=DIR for each hand",
+        )
+    controls = [{**c, "choices": names, "default": names[0]} if c is hand else c for c in recipe.controls]
+    return recipe.model_copy(
+        update={
+            "controls": controls,
+            "generator": {**recipe.generator, "labels": len(names)},
+            "discriminator": {**recipe.discriminator, "labels": len(names)},
+        }
+    )
+
+
+def _check(options: Options) -> None:
+    if sum(value is not None for value in (options.steps, options.epochs, options.minutes)) > 1:
+        raise UsageError("--steps, --epochs and --minutes exclude each other", "give one of them")
+    for name in ("steps", "epochs", "minutes", "accumulate", "save_every", "preview_every", "log_every"):
+        value = getattr(options, name)
+        if value is not None and value <= 0:
+            raise ConfigError(f"--{name.replace('_', '-')} {value} is not positive", "give a number above 0")
+
+
+def _facts(
+    photos: Sequence[Path], drawings: Sequence[tuple[str, Path]], options: Options, engine: Engine
+) -> dict[str, object]:
+    """What must stay the same for a run to go on exactly, beside the recipe."""
+    return {
+        "photos": [str(path.resolve()) for path in photos],
+        "drawings": {name: str(path.resolve()) for name, path in drawings},
+        "seed": options.seed,
+        "precision": "bf16" if options.bf16 else "fp32",
+        "samples_per_step": engine.samples_per_step,
+        "start_from": None if options.start_from is None else str(options.start_from.resolve()),
+    }

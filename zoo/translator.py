@@ -1,0 +1,328 @@
+"""Picture in, picture out: `zoo.load` and the Translator it returns."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from zoo import image as pictures
+from zoo.card import Card
+from zoo.control import Image as ImageControl
+from zoo.control import check, parse_controls
+from zoo.errors import ImageError, NotFoundError, PluginError, UsageError, ZooError, close_match
+from zoo.generator import Generator, SizeRule, build_generator
+from zoo.hub import locate
+from zoo.image import Picture, Source
+from zoo.plugins import CORE, host
+from zoo.recipe import load_recipe
+from zoo.registry import registry
+from zoo.weights import load_weights, read_header
+
+BATCH_PIXELS = 2**20
+"""Pictures of one size go through the network together up to this many pixels: sixteen of 256×256."""
+
+_DTYPES = {None: None, "fp32": None, torch.float32: None, "bf16": torch.bfloat16, torch.bfloat16: torch.bfloat16}
+
+
+def load(
+    name: str | os.PathLike[str],
+    *,
+    weights: str | os.PathLike[str] | None = "default",
+    device: str | torch.device | None = None,
+    dtype: str | torch.dtype | None = None,
+    compile: bool = False,
+) -> Translator:
+    """The translator of a model, or of a weights file (``.safetensors``) that the zoo wrote.
+
+    ``weights``: "default" for the model's own, a path for others of the same recipe, or None for the untrained
+    network, whose name may then be any recipe's. ``device``: the best there is unless given. ``dtype``: "bf16" for
+    faster, slightly less exact arithmetic. ``compile`` trades minutes at the first picture for speed at the next.
+
+    NotFoundError: no such model, file, plugin or weights. IntegrityError: a file that is damaged or does not fit.
+    """
+    settings: dict[str, Any] = {"device": pick_device(device), "dtype": dtype, "compile": compile}
+    if dtype not in _DTYPES:
+        raise UsageError(f"dtype {dtype!r} is not known", close_match(str(dtype), ("fp32", "bf16")))
+    if weights is None:
+        card = registry().card(str(name))[0] if str(name).partition(".")[0] in registry().cards else None
+        if card:
+            need_plugin(card.plugin, card.name)
+        return _build(load_recipe(card.recipe if card else str(name)).network(), None, card, settings)
+    if Path(name).suffix == ".safetensors" or isinstance(name, os.PathLike):
+        if weights != "default":
+            raise UsageError(f"{name} is a weights file already", "leave out weights=, or give the model's name")
+        return _build(None, Path(name), None, settings)
+    if os.sep in str(name):
+        raise NotFoundError(f"{name} is not a weights file", "give the path of a .safetensors file; pickles are not read")
+    card, tag = registry().card(str(name))
+    need_plugin(card.plugin, card.name)
+    if weights == "default":
+        return _build(None, locate(card, tag), card, settings)
+    return _build(load_recipe(card.recipe).network(), Path(weights), card, settings)
+
+
+def _build(
+    network: Mapping[str, Any] | None, path: Path | None, card: Card | None, settings: Mapping[str, Any]
+) -> Translator:
+    """``network`` is what the weights have to be of; None takes them at their header's word."""
+    if path is not None:
+        found = read_header(path).network
+        if not found:
+            raise NotFoundError(
+                f"{path} does not say which network it is of", "give a file that `zoo pack` wrote, or the model's name too"
+            )
+        if network and found["recipe"] != network["recipe"]:
+            raise UsageError(f"{path} holds {found['recipe']}, not {network['recipe']}", f"zoo.load({str(path)!r})")
+        network = found
+    assert network is not None
+    need_plugin(network.get("plugin") or CORE, str(network["recipe"]))
+    if path is None:
+        generator = build_generator(network)  # draws from the caller's random numbers: their seed decides
+    else:
+        with torch.random.fork_rng(devices=[]):
+            generator = build_generator(network)
+        load_weights(path, generator)
+    part = network.get("translator")
+    make = host().part("translator", part) if part else Translator
+    return make(generator.eval(), network, card=card, **settings)
+
+
+def need_plugin(plugin: str, model: str) -> None:
+    """NotFoundError that says how to install ``plugin`` if it is not there."""
+    if plugin not in host().plugins:
+        raise NotFoundError(
+            f"{model} needs the plugin {plugin}, which is not installed",
+            f"pip install {plugin} (in a checkout of the zoo: pip install ./plugins/{plugin})",
+        )
+
+
+def pick_device(device: str | torch.device | None = None) -> torch.device:
+    """``device``, or the best there is: CUDA, MPS, CPU. UsageError if this machine does not have it."""
+    available = {
+        "cuda": torch.cuda.device_count() if torch.cuda.is_available() else 0,
+        "mps": int(torch.backends.mps.is_available()),
+        "cpu": 1,
+    }
+    there_are = [kind for kind, count in available.items() if count]
+    if device is None:
+        return torch.device(there_are[0])
+    try:
+        wanted = torch.device(device)
+    except (RuntimeError, TypeError):
+        raise UsageError(f"no device is called {device!r}", close_match(str(device), available)) from None
+    if (wanted.index or 0) >= available.get(wanted.type, 0):
+        raise UsageError(f"device {device} is not available here", f"there are: {', '.join(there_are)}")
+    return wanted
+
+
+@dataclass(frozen=True)
+class _Job:
+    picture: Picture
+    input: Tensor  # (3, H, W), scaled and padded for the network
+    box: tuple[slice, slice]  # where the picture lies in it
+
+
+class Translator:
+    """Draws pictures with a generator.
+
+    A plugin may subclass it: ``draw`` is the one method to replace, for instance by an optimisation of the picture
+    (within ``torch.inference_mode(False), torch.enable_grad()``).
+    """
+
+    def __init__(
+        self,
+        generator: Generator,
+        network: Mapping[str, Any] | None = None,
+        *,
+        card: Card | None = None,
+        device: str | torch.device | None = None,
+        dtype: str | torch.dtype | None = None,
+        compile: bool = False,
+    ) -> None:
+        self.network = dict(network or {})
+        self.card = card
+        self.controls = parse_controls(self.network.get("controls", ()))
+        self.working = int(self.network.get("working") or 0)
+        self.generator = generator
+        self.device = pick_device(device)
+        self.dtype: torch.dtype = _DTYPES[dtype] or torch.float32
+        self._call = torch.compile(generator) if compile else generator
+        self._lock = threading.RLock()  # one picture at a time: a network's mode and place are shared
+        self.to(self.device)
+
+    def __repr__(self) -> str:
+        name = self.card.name if self.card else self.network.get("recipe", type(self.generator).__name__)
+        facts = [str(name), str(self.device), str(self.dtype).removeprefix("torch.")]
+        facts += [f"{control.name}: {control.takes}" for control in self.controls]
+        return f"{type(self).__name__}({', '.join(facts)})"
+
+    def to(self, device: str | torch.device) -> Translator:
+        """Move to another device, as ``"cuda:1"``."""
+        with self._lock:
+            self.device = pick_device(device)
+            self.generator.to(self.device, memory_format=self._layout())
+        return self
+
+    def translate(
+        self, image: Any, *, size: int | None = None, batch: int | None = None, **controls: Any
+    ) -> Any:
+        """Translate a picture, a list of them, or the pictures of a folder and of those below it.
+
+        ``image``: path, PIL picture, array (H, W[, C]) or tensor (C, H, W): see `zoo.image.read`. The result has its
+        form and size: PIL for path and PIL, array, or tensor; a list for a list or folder; (N, 3, H, W) for
+        (N, C, H, W). It is RGB, with the alpha that the picture had.
+
+        ``size``: the network sees the picture scaled to this long side in pixels, and the result is scaled back.
+        Unless given it is the size at which the network was trained, because a larger face is drawn poorly; 0 is the
+        picture as it is. ``batch``: how many pictures of equal size go through the network together; by itself as
+        many as make a megapixel. ``controls``: those of `Translator.controls`.
+
+        ControlError: a control that does not exist or a value out of range. ImageError: a picture that cannot be used.
+        """
+        if isinstance(image, Tensor) and image.ndim == 4:
+            if not len(image):
+                raise ImageError("a tensor of 0 pictures", "give at least one")
+            return torch.stack(self.translate(list(image), size=size, batch=batch, **controls))
+        if isinstance(image, str | os.PathLike) and Path(image).is_dir():
+            sources = pictures.find_pictures([Path(image)])
+            if not sources:
+                raise NotFoundError(f"{image} holds no pictures", "give a folder with PNG, JPEG or WebP files")
+            return self.translate(sources, size=size, batch=batch, **controls)
+        many = isinstance(image, list | tuple)
+        results = []
+        for result in self.stream(image if many else [image], size=size, batch=batch, **controls):
+            if isinstance(result, ZooError):
+                raise result
+            results.append(result)
+        return results if many else results[0]
+
+    def stream(
+        self, images: Iterable[Source], *, size: int | None = None, batch: int | None = None, **controls: Any
+    ) -> Iterator[Any]:
+        """Results one after the other, as pictures are read; a ZooError in the place of a picture that failed."""
+        if size is not None and size < 0:
+            raise UsageError(f"size = {size} is not a size", "give the long side in pixels, or 0 for no scaling")
+        if batch is not None and batch < 1:
+            raise UsageError(f"batch = {batch} is not a number of pictures", "give 1 or more")
+        size = self.working if size is None else size
+        values = {name: value for name, value in check(self.controls, controls).items() if value is not None}
+        for control in self.controls:
+            if isinstance(control, ImageControl) and control.name in values:
+                values[control.name] = self._fit(pictures.read(values[control.name]).rgb, size)[0]
+        return self._stream(images, size, batch, values)
+
+    def draw(self, image: Tensor, **controls: Tensor) -> Tensor:
+        """image (N, 3, H, W) in [-1, 1] as the size rule wants it -> (N, 3, H, W) in [-1, 1]."""
+        return self._call(image, **controls)
+
+    def _stream(
+        self, images: Iterable[Source], size: int, batch: int | None, values: Mapping[str, Any]
+    ) -> Iterator[Any]:
+        jobs: list[_Job] = []
+        for source in images:
+            try:
+                picture = pictures.read(source)
+                job = _Job(picture, *self._fit(picture.rgb, size))
+            except ZooError as error:
+                yield from self._run(jobs, values)
+                jobs = []
+                yield error
+                continue
+            room = batch or max(1, BATCH_PIXELS // job.input[0].numel())
+            if jobs and (len(jobs) >= room or jobs[0].input.shape != job.input.shape):
+                yield from self._run(jobs, values)
+                jobs = []
+            jobs.append(job)
+        yield from self._run(jobs, values)
+
+    def _run(self, jobs: list[_Job], values: Mapping[str, Any]) -> Iterator[Any]:
+        if not jobs:
+            return
+        try:
+            with self._no_trace():
+                image = torch.stack([job.input for job in jobs])
+                image = image.to(self.device, memory_format=self._layout())
+                tensors = {
+                    control.name: control.tensor(values[control.name], len(jobs)).to(self.device)
+                    for control in self.controls
+                    if control.name in values
+                }
+                drawn = self.draw(image, **tensors)
+        except (torch.OutOfMemoryError, RuntimeError) as error:
+            if not isinstance(error, torch.OutOfMemoryError) and "can't allocate memory" not in str(error):
+                raise
+            height, width = jobs[0].input.shape[-2:]
+            for _ in jobs:
+                yield ImageError(f"{len(jobs)} × {width}×{height} pixels do not fit the memory", "give a smaller size")
+            return
+        if drawn.shape != image.shape:
+            raise PluginError(
+                f"{self!r} made {tuple(drawn.shape)} of {tuple(image.shape)}", "report this to the plugin's author"
+            )
+        for job, rgb in zip(jobs, drawn.float()):
+            rgb = _resize(rgb[:, *job.box], job.picture.rgb.shape[-2:])
+            yield job.picture.like(rgb)
+
+    @contextmanager
+    def _no_trace(self) -> Iterator[None]:
+        """Inference in evaluation mode; afterwards modes and random numbers are as they were."""
+        with self._lock:
+            training = [module for module in self.generator.modules() if module.training]
+            cuda = self.device.type == "cuda"
+            index = torch.cuda.current_device() if cuda and self.device.index is None else self.device.index
+            half = torch.autocast(self.device.type, self.dtype) if self.dtype != torch.float32 else nullcontext()
+            try:
+                for module in training:
+                    module.training = False
+                with torch.random.fork_rng([index] if cuda else []), torch.inference_mode(), half:
+                    yield
+            finally:
+                for module in training:
+                    module.training = True
+
+    def _layout(self) -> torch.memory_format:
+        """Channels last where it is faster: fp32 on CPU (1.3×, oneDNN), bf16 on CUDA (tensor cores)."""
+        faster = {"cpu": torch.float32, "cuda": torch.bfloat16}.get(self.device.type) == self.dtype
+        return torch.channels_last if faster else torch.contiguous_format
+
+    def _fit(self, rgb: Tensor, size: int) -> tuple[Tensor, tuple[slice, slice]]:
+        """(3, h, w) -> scaled to ``size`` and padded to the size rule (3, H, W), and where the picture lies in it."""
+        rule: SizeRule = self.generator.size
+        height, width = rgb.shape[-2:]
+        if rule.fixed:
+            scale = min(rule.fixed[0] / height, rule.fixed[1] / width)
+        else:
+            scale = size / max(height, width) if size else 1.0
+        height, width = max(1, round(height * scale)), max(1, round(width * scale))
+        full = rule.fixed or (_allowed(height, rule), _allowed(width, rule))
+        top, left = (full[0] - height) // 2, (full[1] - width) // 2
+        padded = _pad(_pad(_resize(rgb, (height, width)), -2, top, full[0]), -1, left, full[1])
+        return padded, (slice(top, top + height), slice(left, left + width))
+
+
+def _allowed(length: int, rule: SizeRule) -> int:
+    return -(-max(length, rule.minimum) // rule.multiple_of) * rule.multiple_of
+
+
+def _pad(image: Tensor, axis: Literal[-2, -1], before: int, length: int) -> Tensor:
+    """(3, H, W) reflected to ``length`` along one axis; its edge repeated where there is too little to reflect."""
+    after = length - before - image.shape[axis]
+    padding = (before, after, 0, 0) if axis == -1 else (0, 0, before, after)
+    mode = "reflect" if max(before, after) < image.shape[axis] else "replicate"
+    return F.pad(image[None], padding, mode)[0]
+
+
+def _resize(image: Tensor, size: tuple[int, int] | torch.Size) -> Tensor:
+    """(3, H, W) -> (3, *size), bicubic with antialiasing, in [-1, 1]; the same tensor if it has the size."""
+    if image.shape[-2:] == tuple(size):
+        return image
+    return F.interpolate(image[None], tuple(size), mode="bicubic", antialias=True)[0].clamp(-1, 1)
