@@ -5,9 +5,9 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import resource
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from installed import DATA, FILE, HUB, REVISION, SHA256, install
 
 import zoo.cli
 from zoo.errors import ZooError
+from zoo.registry import registry
 from zoo.testing.hub import LoopbackHub
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -58,7 +59,7 @@ try:
     main({words!r})
 except SystemExit as exit:
     assert not exit.code, exit.code
-sys.exit(", ".join({HEAVY!r} & sys.modules.keys()))
+sys.exit(", ".join({HEAVY!r} & sys.modules.keys()) or 0)
 """
     environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
@@ -66,20 +67,25 @@ sys.exit(", ".join({HEAVY!r} & sys.modules.keys()))
 
 
 def test_import_zoo_is_light() -> None:
-    code = f"import sys, zoo; sys.exit(', '.join({HEAVY | {'pydantic', 'yaml', 'rich'}!r} & sys.modules.keys()))"
+    heavy = HEAVY | {"pydantic", "yaml", "rich", "pluggy"}
+    code = f"import sys, zoo; sys.exit(', '.join({heavy!r} & sys.modules.keys()) or 0)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("words", QUICK, ids=lambda words: words[0])
 def test_answers_at_once(run: Run, words: list[str]) -> None:
+    def used() -> float:
+        usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return usage.ru_utime + usage.ru_stime
+
     run(*words)
     times = []
     for _ in range(5):
-        start = time.perf_counter()
+        before = used()
         assert run(*words).returncode == 0
-        times.append(time.perf_counter() - start)
-    assert min(times) < 0.3, "the best of five, since others may use this machine"
+        times.append(used() - before)
+    assert min(times) < 0.3, "processor seconds, best of five: others may use this machine"
 
 
 def test_every_command_has_its_module_and_its_line() -> None:
@@ -92,9 +98,9 @@ def test_list(run: Run) -> None:
     lines = run("list").stdout.splitlines()
     assert lines[0].split() == ["MODEL", "TASK", "WEIGHTS", "PLUGIN", "SUMMARY"]
     assert {line.split()[0] for line in lines[1:]} >= {"cycleda", "cyclegan", "x", "x.large", "x.lost"}
-    own = [line for line in lines if line.startswith("x ")][0]
+    own = next(line for line in lines if line.startswith("x "))
     assert "small, 0.1 MB, Hub" in own and "zoo-x" in own and "Portrait drawings" in own
-    assert "large, 0.1 MB, none" not in run("list", "--task", "nothing").stdout
+    assert run("list", "--task", "nothing").stdout.splitlines() == ["MODEL  TASK  WEIGHTS  PLUGIN  SUMMARY"]
 
 
 def test_list_and_info_as_json(run: Run) -> None:
@@ -196,9 +202,7 @@ def test_what_goes_wrong_has_its_exit_code(run: Run, hub: LoopbackHub) -> None:
 
 
 def test_a_card_without_weights(run: Run) -> None:
-    card = next(
-        (c for c in zoo.cli.importlib.import_module("zoo.registry").registry().cards.values() if not c.weights), None
-    )
+    card = next((card for card in registry().cards.values() if not card.weights), None)
     if card is None:
         pytest.skip("every model has weights")
     done = run("download", card.name)

@@ -66,7 +66,7 @@ def test_a_required_picture_that_is_missing():
 
 
 def test_an_unknown_control_names_the_near_one():
-    with pytest.raises(ControlError, match="no control is called hnd.*did you mean hand"):
+    with pytest.raises(ControlError, match=r"no control is called hnd.*did you mean hand"):
         check(parse_controls([HAND, MIX]), {"hnd": "portraits"})
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -84,7 +85,9 @@ class TinyPlugin:
 
 
 @pytest.fixture
-def tiny(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch):
+def tiny(
+    alone: None, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[TinyPlugin]:
     """The plugin, installed on ``sys.path`` for one test."""
     site = tmp_path_factory.mktemp("site")
     package, facts = site / "zoo_tiny", site / "zoo_tiny-1.0.dist-info"
@@ -100,13 +103,8 @@ def tiny(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPat
     (facts / "METADATA").write_text("Metadata-Version: 2.1\nName: zoo-tiny\nVersion: 1.0\n")
     (facts / "entry_points.txt").write_text("[zoo]\ntiny = zoo_tiny.plugin\n")
     monkeypatch.syspath_prepend(str(site))
-    monkeypatch.setenv("XDG_CACHE_HOME", str(site / "cache"))
-    monkeypatch.setenv("HF_HOME", str(site / "hf"))
-    monkeypatch.delenv("ZOO_PLUGINS", raising=False)
     host.cache_clear()
     registry.cache_clear()
-    yield plugin
-    host.cache_clear()
-    registry.cache_clear()
+    yield plugin  # conftest forgets it again
     for name in ("zoo_tiny", "zoo_tiny.plugin"):
         sys.modules.pop(name, None)

@@ -40,14 +40,17 @@ class Licence(_Strict):
 class HubFile(_Strict):
     """A repository of the Hub at one commit; branches and tags can move and are refused."""
 
-    repo: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*/[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=96)]
+    repo: Annotated[
+        str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*/[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=96)
+    ]
     revision: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{40}$")]
 
 
 class Trained(_Strict):
-    """How the weights were made."""
+    """How the weights were made; ``recipe`` with its ``--set`` where it is not the card's own."""
 
     data: Line
+    recipe: Line | None = None
     steps: int = Field(gt=0)
     seed: int | None = None
     hours: float | None = Field(None, gt=0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -10,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from zoo.errors import ConfigError
-from zoo.plugins import KINDS, host
+from zoo.errors import ConfigError, close_match
+from zoo.plugins import KINDS, describe, host
 
 
 @dataclass(frozen=True)
@@ -66,8 +67,12 @@ def _factory(kind: str, spec: str | Mapping[str, Any], **context: Any) -> functo
 def _call(kind: str, name: str, part: Any, options: dict[str, Any], *args: Any) -> Any:
     try:
         return part(*args, **options)
-    except (TypeError, ValueError) as exc:
-        raise ConfigError(f"{kind} {name!r} cannot be built with {options}: {exc}", f"zoo parts {kind}") from exc
+    except (TypeError, ValueError, RuntimeError, ArithmeticError) as exc:
+        known = [key for key in inspect.signature(part).parameters if key != "recipe"]
+        unknown = [key for key in options if key not in known and key != "recipe"]
+        if isinstance(exc, TypeError) and unknown:
+            raise ConfigError(f"{kind} {name!r} has no option {unknown[0]!r}", close_match(unknown[0], known)) from exc
+        raise ConfigError(f"{kind} {name!r} cannot be built: {describe(exc)}", "correct its options") from exc
 
 
 def build_generator(network: Mapping[str, Any]) -> Generator:

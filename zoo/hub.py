@@ -214,9 +214,7 @@ def _unreachable(what: str, exc: BaseException) -> NetworkError:
 def _unwritable(folder: Path, exc: BaseException) -> ZooError | None:
     if not isinstance(exc, OSError) or (exc.filename is None and exc.errno != errno.ENOSPC):
         return None  # only what happened to a file names one
-    return ZooError(
-        f"cannot write to {folder}: {describe(exc)}", "set HF_HOME and ZOO_CACHE to other folders"
-    )
+    return ZooError(f"cannot write to {folder}: {describe(exc)}", "set HF_HOME and ZOO_CACHE to other folders")
 
 
 def _copy(path: Path, folder: Path, weights: Weights) -> Path:
@@ -228,9 +226,7 @@ def _copy(path: Path, folder: Path, weights: Weights) -> Path:
             with atomic(target) as part:
                 shutil.copyfile(path, part)
     except IntegrityError as exc:
-        raise UsageError(
-            f"{target} is there already, and is another file", "move it or take another DIR"
-        ) from exc
+        raise UsageError(f"{target} is there already, and is another file", "move it or take another DIR") from exc
     except OSError as exc:
         raise UsageError(f"cannot write {target}: {describe(exc)}", "take another DIR") from exc
     return target

@@ -254,10 +254,11 @@ def _from_array(array: np.ndarray) -> Picture:
         raise ImageError(f"{name} is not (H, W) or (H, W, 1…4)", "transpose it, or give a list of arrays")
     if 0 in array.shape:
         raise ImageError(f"{name} has no pixels", "give a picture of at least 1×1")
+    unit: np.ndarray
     if array.dtype == np.bool_:
         unit = array.astype(np.float32)
     elif array.dtype.kind == "u" and array.dtype.itemsize <= 2:
-        unit = array.astype(np.float32) / np.iinfo(array.dtype).max
+        unit = array.astype(np.float32) / np.float32(np.iinfo(array.dtype).max)
     elif np.issubdtype(array.dtype, np.floating):
         unit = _from_floats(array, name)
     else:

@@ -95,7 +95,7 @@ def discover(distributions: Iterable[importlib.metadata.Distribution] | None = N
     for distribution in importlib.metadata.distributions() if distributions is None else distributions:
         for entry in distribution.entry_points.select(group=GROUP):
             name = distribution.metadata["Name"]
-            if name in found:  # the same distribution twice on the path: the first one is what Python imports
+            if not name or name in found:  # a ruin of an uninstall; or twice on the path, and Python imports the first
                 continue
             found[name] = _read(name, distribution.version, entry)
     return dict(sorted(found.items()))
@@ -200,7 +200,7 @@ class PluginHost:
                 self._objects.update(self._collect(plugin))
                 self._loaded.add(name)
                 return
-            except Exception as exc:
+            except (Exception, SystemExit) as exc:
                 self.faults[name] = describe(exc)
                 raise self._broken(plugin) from exc
         raise self._broken(plugin)

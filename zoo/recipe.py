@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from zoo.errors import ConfigError, NotFoundError, close_match
 from zoo.plugins import describe, host
@@ -51,7 +52,7 @@ class Data(_Strict):
     training pictures before they were cropped.
     """
 
-    size: tuple[int, int] = (256, 256)
+    size: tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]] = (256, 256)
     working: int | None = Field(None, ge=16)
     batch: int = Field(1, ge=1)
     pairs: bool = False
@@ -74,6 +75,15 @@ class Recipe(_Strict):
     ema: float = Field(0.999, ge=0, lt=1, description="decay of the averaged weights that are shipped; 0 = none")
     translator: str | None = None
     controls: list[dict[str, Any]] = Field(default_factory=list)
+
+    @field_validator("losses")
+    @classmethod
+    def _weights_are_numbers(cls, losses: dict[str, dict[str, dict[str, Any]]]) -> dict[str, dict[str, dict[str, Any]]]:
+        for phase, terms in losses.items():
+            for term, spec in terms.items():
+                if not isinstance(weight := spec.get("weight", 1.0), int | float) or not math.isfinite(weight):
+                    raise ValueError(f"the weight of {phase}.{term} is {weight!r}, not a number")
+        return losses
 
     def network(self) -> dict[str, Any]:
         """What a weights file carries in its header, enough to run it alone."""

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import ClassVar
 
 from torch import Tensor, nn
 
 Batch = Mapping[str, Tensor]
 Step = Mapping[str, Tensor]
+PAIRED = "paired_"
+"""What a step provides under names that begin so shows the same sitter twice: there with paired data only."""
 
 
 class Trainer:
@@ -17,24 +20,25 @@ class Trainer:
     order, each with the networks it trains. ``step`` yields once per phase the named tensors that this phase's
     losses read; the engine sums the losses, backpropagates and updates before the step goes on::
 
-        phases = {"generator": ("g",), "discriminator": ("d",)}
-        provides = {"generator": frozenset({"output", "logits"}), "discriminator": frozenset({"real_logits", …})}
+        phases: ClassVar = {"generator": ("g",), "discriminator": ("d",)}
+        provides: ClassVar = {"generator": frozenset({"output", "logits"}), "discriminator": frozenset({"real_logits", …})}
 
         def step(self, batch):
             output = self.g(batch["source"])
             yield {"output": output, "logits": self.d(output)}          # trains g; d is frozen here
             yield {"real_logits": …, "fake_logits": self.d(output.detach())}   # trains d
 
-    ``wanted`` holds the names that the configured losses read: a step may leave out what nobody wants. Randomness
-    comes from ``batch["seed"]`` alone (one integer a sample), which makes resume exact and independent of how a
-    batch is spread over processes. ``memory`` is state beside the networks (image pools) that a checkpoint must
-    hold. ``exported`` is the network that ``zoo pack`` writes.
+    ``provides`` stands on the class, for the catalogue: all names that a phase can yield, those of paired data
+    (``paired_…``) included. ``wanted`` holds the names that the configured losses need: a step may leave out what
+    nobody wants. Randomness comes from ``batch["seed"]`` alone (one integer a sample), which makes resume exact and
+    independent of how a batch is spread over processes. ``memory`` is state beside the networks (image pools) that a
+    checkpoint must hold. ``exported`` is the network that ``zoo pack`` writes.
     """
 
     networks: nn.ModuleDict
     memory: nn.ModuleDict
-    phases: Mapping[str, tuple[str, ...]]
-    provides: Mapping[str, frozenset[str]]
+    phases: ClassVar[Mapping[str, tuple[str, ...]]]
+    provides: ClassVar[Mapping[str, frozenset[str]]]
     exported: str
     wanted: frozenset[str] = frozenset()
     rank: int = 0

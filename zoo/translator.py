@@ -98,11 +98,12 @@ def _build(
 
 def need_plugin(plugin: str, model: str) -> None:
     """NotFoundError that says how to install ``plugin`` if it is not there."""
-    if plugin not in host().plugins:
-        raise NotFoundError(
-            f"{model} needs the plugin {plugin}, which is not installed",
-            f"pip install {plugin} (in a checkout of the zoo: pip install ./plugins/{plugin})",
-        )
+    if plugin in host().plugins:
+        return
+    hint = f"pip install {plugin} (in a checkout of the zoo: pip install ./plugins/{plugin})"
+    if "ZOO_PLUGINS" in os.environ:
+        hint = f"if it is, ZOO_PLUGINS={os.environ['ZOO_PLUGINS']} leaves it out; else {hint}"
+    raise NotFoundError(f"{model} needs the plugin {plugin}, which is not installed", hint)
 
 
 def pick_device(device: str | torch.device | None = None) -> torch.device:
@@ -169,7 +170,7 @@ class Translator:
         """Move to another device, as ``"cuda:1"``."""
         with self._lock:
             self.device = pick_device(device)
-            self.generator.to(self.device, memory_format=self._layout())
+            self.generator.to(self.device).to(memory_format=self._layout())
         return self
 
     def translate(

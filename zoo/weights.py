@@ -78,7 +78,7 @@ def read_header(path: Path | str) -> Header:
             content, data_bytes = _read_json(file, path.stat().st_size)
         metadata = content.pop("__metadata__", {})
         tensors = _read_tensors(content, data_bytes)
-        about = json.loads(metadata["zoo"]) if "zoo" in metadata else {"version": 1}
+        about: dict[str, Any] = json.loads(metadata["zoo"]) if "zoo" in metadata else {"version": 1}
         if about["version"] != 1:
             raise IntegrityError(f"{path}: header version {about['version']} is newer than this zoo", "pip install -U zoo-core")
         return Header(dict(about.get("network", {})), dict(about.get("card", {})), tensors)

@@ -30,7 +30,7 @@ class _Commands(TyperGroup):
     """Knows every command by its line of help, and imports the one that is asked for."""
 
     def list_commands(self, ctx: Any) -> list[str]:
-        return list(COMMANDS)
+        return [*COMMANDS]
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         if cmd_name not in COMMANDS:
@@ -66,7 +66,7 @@ def _zoo(
 
 def main(args: Sequence[str] | None = None) -> NoReturn:
     """Run ``zoo`` and leave with its exit code. An error is one line of what and why, one of what to do."""
-    words = list(sys.argv[1:] if args is None else args)
+    words = [*(sys.argv[1:] if args is None else args)]  # `list` is a command's module here
     debug = "--debug" in words or os.environ.get("ZOO_DEBUG", "") not in ("", "0")
     words = [word for word in words if word != "--debug"]
     try:

@@ -97,7 +97,7 @@ def _metrics(asked: str, tools: Tools, found: Sequence[Sitter]) -> list[type[Met
     pairs = any(sitter.photo and sitter.drawing for sitter in found)
     chosen: list[type[Metric]] = []
     problem: ZooError = UsageError("no metric is asked for", "name some, e.g. --metrics lpips,ssim")
-    for name in _words(asked) or DEFAULT:
+    for name in _words(asked) if asked else DEFAULT:
         metric = host().part("metric", name)
         try:
             if issubclass(metric, PairMetric) and not pairs:

@@ -14,9 +14,7 @@ from zoo.plugins import PluginHost, host
 
 
 def command(
-    check: Annotated[
-        bool, typer.Option("--check", help="Import each; exit code 2 if one is broken.")
-    ] = False,
+    check: Annotated[bool, typer.Option("--check", help="Import each; exit code 2 if one is broken.")] = False,
     json: JsonOption = False,
 ) -> None:
     """The installed plugins, and what is wrong with a broken one; the others keep working.
@@ -34,9 +32,7 @@ def command(
     else:
         table(("PLUGIN", "VERSION", "STATE", "WHAT"), [tuple(state.values()) for state in states])
     if check and plugins.faults:
-        raise PluginError(
-            f"broken: {', '.join(plugins.faults)}", "update it, or leave it out with ZOO_PLUGINS"
-        )
+        raise PluginError(f"broken: {', '.join(plugins.faults)}", "update it, or leave it out with ZOO_PLUGINS")
 
 
 def _states(plugins: PluginHost, checked: bool) -> list[dict[str, str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -44,9 +45,10 @@ def command(
     from zoo.train.engine import Options
     from zoo.train.run import train
 
-    console = Console(stderr=True)
+    first = os.environ.get("RANK", "0") == "0"  # of the processes of accelerate launch only one speaks
+    console = Console(stderr=True, quiet=not first)
     logging.basicConfig(level=logging.WARNING, format="zoo: %(message)s")
-    logging.getLogger("zoo").setLevel(logging.INFO)
+    logging.getLogger("zoo").setLevel(logging.INFO if first else logging.ERROR)
     folder = out or Path("runs") / Path(recipe).stem
     options = Options(
         out=folder, seed=seed, steps=steps, epochs=epochs, minutes=minutes, bf16=bf16, accumulate=accumulate,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from enum import Enum
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -26,13 +26,13 @@ from zoo.weights import read_header
 OPTIONS = ("--out", "--format", "--on-exists", "--size", "--batch", "--device", "--bf16", "--compile", "--weights", "--json")
 
 
-class OnExists(str, Enum):
+class OnExists(StrEnum):
     error = "error"
     skip = "skip"
     overwrite = "overwrite"
 
 
-class Format(str, Enum):
+class Format(StrEnum):
     png = "png"
     jpg = "jpg"
     webp = "webp"

@@ -26,7 +26,7 @@ FILES = {
     "lpips": Wanted(
         "LPIPS' weights",
         "--lpips-weights",
-        "zoo/evaluate/lpips.py says how to make the file from torchvision and torchmetrics",
+        "pydoc zoo.evaluate.lpips says how to make it of what torchvision and torchmetrics bring",
         weights=Weights(
             file="lpips-alex.safetensors",
             sha256="a2c4f1346ae1e92b9a25e94f1d1e0670b115ac0a2b0312882e23df586c672713",

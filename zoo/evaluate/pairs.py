@@ -104,7 +104,9 @@ class SsimMetric(PairMetric):
         except ImportError as error:
             raise UsageError("ssim needs torchmetrics", "pip install 'zoo-core[eval]'") from error
         self.ssim: Callable[..., Any] = structural_similarity_index_measure
-        self.measure = {"window": "Gaussian 11×11, sigma 1.5, K1 0.01, K2 0.03, mean over the channels"}
+        self.measure = {"window": "Gaussian 11×11, sigma 1.5, K1 0.01, K2 0.03, in [0, 1], mean over the channels"}
 
     def distance(self, made: View, drawn: View) -> float:
-        return float(self.ssim(made.picture, drawn.picture, data_range=2.0))
+        # its luminance term means light, so 0 is black; in float32 the variances of flat paper would cancel
+        pair = ((view.picture.cpu().double() + 1) / 2 for view in (made, drawn))
+        return float(self.ssim(*pair, data_range=1.0))

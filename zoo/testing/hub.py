@@ -42,7 +42,7 @@ class LoopbackHub:
         self.wrong = False  # as many bytes as promised, but others
         self.redirect = False  # downloads happen on another host, as from the Hub's content network
         self.requests: list[Request] = []
-        self._files: dict[tuple[str, str, str], bytes] = {}
+        self.files: dict[tuple[str, str, str], bytes] = {}  # by repository, revision and name
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"hub": self}))
         self._server.daemon_threads = True
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
@@ -50,7 +50,11 @@ class LoopbackHub:
     @property
     def url(self) -> str:
         """The value for HF_ENDPOINT."""
-        return f"http://127.0.0.1:{self._server.server_port}"
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def port(self) -> int:
+        return self._server.server_port
 
     @property
     def mirror(self) -> str:
@@ -59,7 +63,7 @@ class LoopbackHub:
 
     def add(self, repo: str, revision: str, file: str, data: bytes) -> str:
         """Publish a file; returns its SHA-256."""
-        self._files[repo, revision, file] = data
+        self.files[repo, revision, file] = data
         return hashlib.sha256(data).hexdigest()
 
     def __enter__(self) -> Self:
@@ -93,10 +97,9 @@ class _Handler(BaseHTTPRequestHandler):
             hub.down -= 1
             self._send(500)
         elif path.startswith(("/mirror/", "/content/")):
-            name = path.split("/", 2)[2]
-            data = {**{hashlib.sha256(d).hexdigest(): d for d in hub._files.values()}}
-            data |= {file: d for (_, _, file), d in hub._files.items()}
-            self._deliver(data[name], headers) if name in data else self._send(404)
+            wanted = path.split("/", 2)[2]
+            found = [d for (_, _, name), d in hub.files.items() if wanted in (name, hashlib.sha256(d).hexdigest())]
+            self._deliver(found[0], headers) if found else self._send(404)
         elif hub.gated:
             self._send(401, {"X-Error-Code": "GatedRepo"})
         elif hub.token and headers.get("authorization") != f"Bearer {hub.token}":
@@ -107,7 +110,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(404)
 
     def _resolve(self, repo: str, revision: str, file: str, headers: Mapping[str, str]) -> None:
-        known = self.hub._files
+        known = self.hub.files
         if not any(r == repo for r, _, _ in known):
             self._send(401, {"X-Error-Code": "RepoNotFound"})
         elif not any((r, v) == (repo, revision) for r, v, _ in known):
@@ -118,7 +121,7 @@ class _Handler(BaseHTTPRequestHandler):
             digest = hashlib.sha256(data).hexdigest()
             linked = {"X-Linked-Etag": f'"{digest}"', "X-Linked-Size": str(len(data)), "X-Repo-Commit": revision}
             if self.hub.redirect:
-                other = f"http://localhost:{self.server.server_address[1]}/content/{digest}"
+                other = f"http://localhost:{self.hub.port}/content/{digest}"
                 self._send(302, {**linked, "Location": other})
             else:
                 self._deliver(data, headers, {**linked, "ETag": f'"{digest}"'})

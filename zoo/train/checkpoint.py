@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
 from collections.abc import Mapping
@@ -16,6 +17,7 @@ from torch import Tensor
 
 from zoo.errors import IntegrityError
 
+log = logging.getLogger("zoo.train")
 _NAME = re.compile(r"step-(\d{8})\.safetensors")
 
 
@@ -23,7 +25,7 @@ def save(folder: Path, step: int, tensors: Mapping[str, Tensor], facts: Mapping[
     """Write ``folder/step-NNNNNNNN.safetensors`` in one move and drop all but the newest ``keep``."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"step-{step:08d}.safetensors"
-    part = path.with_suffix(".part")
+    part = folder / "next.part"  # always the same, so that a crash leaves no more than one
     # A copy of each: safetensors refuses tensors that share memory, and views would save their whole storage.
     whole = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     save_file(whole, part, metadata={"zoo-checkpoint": json.dumps({"step": step, **facts})})
@@ -40,6 +42,22 @@ def checkpoints(folder: Path) -> list[Path]:
     return sorted(path for path in folder.glob("step-*.safetensors") if _NAME.fullmatch(path.name))
 
 
+def newest(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+    """Tensors and facts of the newest whole checkpoint; None where there is none at all.
+
+    A damaged one is passed over with a warning; ``IntegrityError`` if all are.
+    """
+    found = checkpoints(folder)
+    for path in reversed(found):
+        try:
+            return load(path)
+        except IntegrityError as exc:
+            log.warning("%s; the one before it is used", exc.message)
+    if found:
+        raise IntegrityError(f"no checkpoint in {folder} is whole", "move the folder away to begin again")
+    return None
+
+
 def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Tensors and facts of a checkpoint; a damaged file raises ``IntegrityError``."""
     try:
@@ -47,9 +65,7 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             facts = json.loads((file.metadata() or {})["zoo-checkpoint"])
             return {name: file.get_tensor(name) for name in file.keys()}, facts  # noqa: SIM118
     except (SafetensorError, KeyError, ValueError, OSError) as exc:
-        raise IntegrityError(
-            f"{path} is not a whole checkpoint: {exc}", "delete it; the one before it is used"
-        ) from exc
+        raise IntegrityError(f"{path} is not a whole checkpoint: {exc}", "delete it") from exc
 
 
 def flatten(prefix: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -44,14 +44,12 @@ class Portraits(Dataset[dict[str, Tensor]]):
     """
 
     def __init__(self, photos: Sequence[Path], drawings: Sequence[tuple[str, Path]], data: Data, seed: int) -> None:
-        self.data, self.seed, self.problems = data, seed, list[str]()
+        self.data, self.seed = data, seed
         self.photos = [self._read(path.name, path) for path in photos]
         self.drawings = [self._read(name, path) for name, path in drawings]
         if data.pairs:
             self._pair()
-        self.masks = [[None] * len(folder) for folder in self.photos]  # type: list[list[Tensor | None]]
-        for problem in self.problems:
-            log.warning("%s", problem)
+        self.masks: list[list[Tensor | None]] = [[None] * len(folder) for folder in self.photos]
 
     @property
     def epoch(self) -> int:
@@ -68,7 +66,7 @@ class Portraits(Dataset[dict[str, Tensor]]):
                 folder.pictures.append(self._fit(file))
                 folder.paths.append(file)
             except ImageError as exc:
-                self.problems.append(f"skipped {file}: {exc.message}")
+                log.warning("skipped %s: %s", file, exc.message)
         if not folder.paths:
             raise UsageError(
                 f"no usable picture in {path} ({len(found)} files looked at)", "give a folder of portraits"
@@ -95,9 +93,8 @@ class Portraits(Dataset[dict[str, Tensor]]):
         for photos, drawings in zip(self.photos, self.drawings):
             by_name = {path.stem: i for i, path in enumerate(drawings.paths)}
             alone = {path.stem for path in photos.paths} ^ by_name.keys()
-            self.problems += [
-                f"skipped {name}: no partner in {photos.name} or {drawings.name}" for name in sorted(alone)
-            ]
+            for name in sorted(alone):
+                log.warning("skipped %s: no partner in %s or %s", name, photos.name, drawings.name)
             keep = [i for i, path in enumerate(photos.paths) if path.stem in by_name]
             if not keep:
                 raise UsageError(
@@ -135,7 +132,7 @@ class Portraits(Dataset[dict[str, Tensor]]):
         return which, int(torch.randperm(len(folders[which]), generator=rng)[place])
 
     def preview(self, count: int) -> dict[str, Tensor]:
-        """A batch of up to ``count`` samples in the middle of their frames, without augmentation."""
+        """A batch of ``count`` samples, the same ones at every call, with no augmentation but the crop."""
         plain = Portraits.__new__(Portraits)
         plain.__dict__.update(self.__dict__)
         plain.data = self.data.model_copy(update={"augment": self.data.augment.model_copy(update=_PLAIN)})

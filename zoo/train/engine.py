@@ -13,24 +13,21 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
 import torch
-import yaml
 from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from zoo.errors import ConfigError, IntegrityError, UsageError, ZooError
-from zoo.generator import build_part
-from zoo.loss import Loss
-from zoo.plugins import host
+from zoo.errors import ConfigError, UsageError, ZooError
+from zoo.generator import Generator, build_part
 from zoo.recipe import Recipe
 from zoo.train import checkpoint
 from zoo.train.data import Portraits, Share
+from zoo.train.objective import build_losses
 from zoo.train.report import Report
 from zoo.trainer import Trainer
 
@@ -57,58 +54,6 @@ class Options:
     start_from: Path | None = None
 
 
-@dataclass
-class Terms:
-    """The configured losses of one phase: term name -> (weight, loss)."""
-
-    terms: dict[str, tuple[float, Loss]] = field(default_factory=dict)
-
-    def needs(self) -> frozenset[str]:
-        return frozenset().union(*(loss.needs for _, loss in self.terms.values()))
-
-    def __call__(self, step: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
-        values = {name: loss(step).float() for name, (_, loss) in self.terms.items()}
-        total = torch.stack([self.terms[name][0] * value for name, value in values.items()]).sum()
-        return total, {name: value.detach() for name, value in values.items()}
-
-
-def build_losses(recipe: Recipe, trainer: Trainer) -> dict[str, Terms]:
-    """The recipe's losses by phase, checked against what the trainer provides. A weight of 0 leaves a term out."""
-    losses: dict[str, Terms] = {}
-    for phase, terms in recipe.losses.items():
-        if phase not in trainer.phases:
-            raise ConfigError(
-                f"losses of {phase!r}: the trainer has the phases {', '.join(trainer.phases)}", "rename it"
-            )
-        losses[phase] = Terms()
-        for term, spec in terms.items():
-            options = {"name": term, **spec}
-            weight = float(options.pop("weight", 1.0))
-            if not weight:
-                continue
-            loss = build_part("loss", options)
-            if missing := sorted(loss.needs - trainer.provides[phase]):
-                raise ConfigError(
-                    f"loss {term!r} needs {', '.join(missing)}, which the trainer does not provide", _who(missing)
-                )
-            losses[phase].terms[term] = (weight, loss)
-    if idle := [phase for phase in trainer.phases if not losses.get(phase, Terms()).terms]:
-        raise ConfigError(f"no loss is configured for {', '.join(idle)}", f"give losses.{idle[0]}")
-    return losses
-
-
-def _who(missing: list[str]) -> str:
-    if missing == ["paired_target"]:
-        return "it compares with the drawing of the same sitter: train with --pairs"
-    trainers = [part for part in host().parts() if part.kind == "trainer"]
-    having = [p.name for p in trainers if set(missing) <= set().union(*_provided(host().part("trainer", p.name)))]
-    return f"trainers that have it: {', '.join(having)}" if having else "no installed trainer has it"
-
-
-def _provided(trainer: type[Trainer]) -> list[frozenset[str]]:
-    return list(getattr(trainer, "provides", {}).values())
-
-
 class Engine:
     """One run of a recipe on a set of pictures."""
 
@@ -118,6 +63,7 @@ class Engine:
         self.device = self.accelerator.device
         torch.manual_seed(options.seed)
         self.trainer: Trainer = build_part("trainer", recipe.trainer, recipe=recipe)
+        _check_size(recipe, self.trainer)
         self.losses = build_losses(recipe, self.trainer)
         self.trainer.wanted = frozenset().union(*(terms.needs() for terms in self.losses.values()))
         self.trainer.rank = self.accelerator.process_index
@@ -171,6 +117,7 @@ class Engine:
         folder = self.options.out / "checkpoints"
         self._resume(folder)
         if self.total is not None and self.step >= self.total:
+            log.info("nothing to do: the run has its %d steps; more --steps, --epochs or --minutes go on", self.step)
             return ""
         with self._signals(), report() as reporter:
             started, before = time.monotonic(), self.seconds
@@ -179,7 +126,7 @@ class Engine:
                 terms = self._step(batches)
                 self.step += 1
                 self.seconds = before + time.monotonic() - started
-                if self.total is None and (self.step >= TIMED or self.seconds > 60 * (self.options.minutes or 0)):
+                if self.total is None:
                     self.total = self._steps_in_minutes()
                 reporter.step(self.step, self.total, self.seconds, self._rate(), terms)
                 last = self.step == self.total or self._stopping()
@@ -191,11 +138,13 @@ class Engine:
                     break
         return self.stopped
 
-    def _steps_in_minutes(self) -> int:
-        """All processes must agree, so the slowest one's clock counts."""
-        pace = torch.tensor([self.seconds / self.step], device=self.device)
-        slowest = float(self.accelerator.gather(pace).max())
-        return max(self.step, int(60 * (self.options.minutes or 0) / slowest))
+    def _steps_in_minutes(self) -> int | None:
+        """The budget in steps once the pace is known. All processes must agree: the slowest one's clock counts."""
+        seconds = float(self.accelerator.gather(torch.tensor([self.seconds], device=self.device)).max())
+        budget = 60 * (self.options.minutes or 0)
+        if self.step < TIMED and seconds < budget:
+            return None
+        return max(self.step, int(budget * self.step / seconds))
 
     def _batches(self) -> Iterator[dict[str, Tensor]]:
         accumulate, processes = self.options.accumulate, self.accelerator.num_processes
@@ -203,7 +152,8 @@ class Engine:
         share = Share(
             self.step * accumulate, stop * accumulate, self.recipe.data.batch, self.accelerator.process_index, processes
         )
-        return iter(DataLoader(self.data, batch_sampler=share, num_workers=self.options.workers))
+        workers = self.options.workers
+        return iter(DataLoader(self.data, batch_sampler=share, num_workers=workers, worker_init_fn=_deaf))
 
     def _step(self, batches: Iterator[dict[str, Tensor]]) -> dict[str, Tensor]:
         """One update of every phase. With accumulation the parts of the batch go through each phase side by side."""
@@ -238,7 +188,8 @@ class Engine:
             self._share_gradients(names)
             optimiser.step()
         self._update_average()
-        return logged
+        means = self.accelerator.reduce(torch.stack(list(logged.values())), "mean")
+        return dict(zip(logged, means))
 
     def _share_gradients(self, names: tuple[str, ...]) -> None:
         """The mean of the gradients over the processes."""
@@ -253,8 +204,9 @@ class Engine:
     def _update_average(self) -> None:
         decay = min(self.recipe.ema, (1 + self.step) / (10 + self.step))  # short at first: early weights are noise
         network = self.networks[self.trainer.exported]
-        for mean, value in zip(self.average.state_dict().values(), network.state_dict().values()):
-            mean.lerp_(value, 1 - decay) if mean.is_floating_point() else mean.copy_(value)
+        torch._foreach_lerp_(list(self.average.parameters()), list(network.parameters()), 1 - decay)
+        for mean, value in zip(self.average.buffers(), network.buffers()):
+            mean.copy_(value)
 
     @torch.no_grad()
     def previews(self) -> dict[str, Tensor]:
@@ -298,54 +250,40 @@ class Engine:
             tensors |= checkpoint.flatten("average", self.average.state_dict())
             for phase, optimiser in self.optimisers.items():
                 tensors |= checkpoint.flatten(f"optimiser/{phase}", checkpoint.optimiser_state(optimiser))
-            checkpoint.save(folder, self.step, tensors, {"total": self.total, "seconds": self.seconds})
+            facts = {"total": self.total, "minutes": self.options.minutes, "seconds": self.seconds}
+            checkpoint.save(folder, self.step, tensors, facts)
         self.accelerator.wait_for_everyone()
 
     def _resume(self, folder: Path) -> None:
-        for path in reversed(checkpoint.checkpoints(folder)):
-            try:
-                tensors, facts = checkpoint.load(path)
-            except IntegrityError as exc:
-                log.warning("%s", exc)
-                continue
-            self.networks.load_state_dict(checkpoint.select("networks", tensors))
-            self.memory.load_state_dict(checkpoint.select("memory", tensors))
-            self.average.load_state_dict(checkpoint.select("average", tensors))
-            for phase, optimiser in self.optimisers.items():
-                checkpoint.load_optimiser(optimiser, checkpoint.select(f"optimiser/{phase}", tensors))
-            self.step, self.seconds = int(facts["step"]), float(facts["seconds"])
-            if self.total is None:
-                self.total = facts["total"]
-            log.info("going on at step %d", self.step)
+        if (newest := checkpoint.newest(folder)) is None:
             return
+        tensors, facts = newest
+        self.networks.load_state_dict(checkpoint.select("networks", tensors))
+        self.memory.load_state_dict(checkpoint.select("memory", tensors))
+        self.average.load_state_dict(checkpoint.select("average", tensors))
+        for phase, optimiser in self.optimisers.items():
+            checkpoint.load_optimiser(optimiser, checkpoint.select(f"optimiser/{phase}", tensors))
+        self.step, self.seconds = int(facts["step"]), float(facts["seconds"])
+        if self.total is None and self.options.minutes == facts.get("minutes", self.options.minutes):
+            self.total = facts["total"]
+        log.info("going on at step %d", self.step)
 
 
-def claim(out: Path, recipe: Recipe, facts: dict[str, Any]) -> None:
-    """Make ``out`` the folder of this run, or check that it already is: going on with another recipe is an error."""
-    path = out / "run.yaml"
-    mine = {"recipe": recipe.model_dump(mode="json"), **facts}
-    if not path.exists():
-        if out.exists() and any(out.iterdir()):
-            raise UsageError(f"{out} is not empty and holds no run", "give --out a new folder")
-        out.mkdir(parents=True, exist_ok=True)
-        part = path.with_suffix(".part")
-        part.write_text(yaml.safe_dump(mine, sort_keys=False, allow_unicode=True), encoding="utf-8")
-        part.replace(path)
-        return
-    theirs = yaml.safe_load(path.read_text(encoding="utf-8"))
-    if different := sorted(_differences(theirs, mine)):
-        raise UsageError(
-            f"{out} holds a run with other settings: {', '.join(different)}",
-            "repeat its command to go on (only the budget may change), or give --out a new folder",
-        )
+def _check_size(recipe: Recipe, trainer: Trainer) -> None:
+    generator = trainer.networks[trainer.exported]
+    if not isinstance(generator, Generator):
+        raise ConfigError(f"trainer {recipe.trainer['name']!r} exports no zoo.Generator", "report this to its author")
+    rule, size = generator.size, recipe.data.size
+    fits = size == rule.fixed if rule.fixed else not any(s % rule.multiple_of or s < rule.minimum for s in size)
+    if not fits:
+        takes = f"{rule.fixed}" if rule.fixed else f"multiples of {rule.multiple_of} from {rule.minimum} on"
+        raise ConfigError(f"data.size {list(size)} does not suit {recipe.generator['name']!r}", f"it takes {takes}")
 
 
-def _differences(one: Any, other: Any, path: str = "") -> Iterator[str]:
-    if isinstance(one, dict) and isinstance(other, dict):
-        for key in {*one, *other}:
-            yield from _differences(one.get(key), other.get(key), f"{path}.{key}" if path else str(key))
-    elif one != other:
-        yield path
+def _deaf(_: int) -> None:
+    """A worker goes on when Ctrl-C or a job manager signals the whole group: the engine decides when to stop."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def start_from(networks: nn.ModuleDict, exported: str, path: Path) -> None:
@@ -355,10 +293,9 @@ def start_from(networks: nn.ModuleDict, exported: str, path: Path) -> None:
     an error.
     """
     if path.is_dir():
-        found = checkpoint.checkpoints(path / "checkpoints")
-        if not found:
+        if (newest := checkpoint.newest(path / "checkpoints")) is None:
             raise UsageError(f"{path} holds no checkpoint to start from", "give a run folder or a .safetensors file")
-        given, target = checkpoint.select("networks", checkpoint.load(found[-1])[0]), networks.state_dict()
+        given, target = checkpoint.select("networks", newest[0]), networks.state_dict()
     else:
         from safetensors.torch import load_file
 

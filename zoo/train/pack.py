@@ -9,14 +9,15 @@ from typing import Any
 
 import yaml
 
-from zoo.errors import ConfigError, NotFoundError
+from zoo.errors import NotFoundError, UsageError
 from zoo.files import atomic
-from zoo.plugins import describe, host
+from zoo.plugins import host
 from zoo.recipe import Recipe
 from zoo.train import checkpoint
+from zoo.train.folder import settings
 from zoo.weights import save_weights
 
-WEIGHTS = "model.safetensors"
+WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
 
 
 def pack(run: Path, out: Path | None = None, *, half: bool = True, licence: str = "unknown") -> Path:
@@ -24,21 +25,24 @@ def pack(run: Path, out: Path | None = None, *, half: bool = True, licence: str 
 
     ``out`` is the folder, by default ``run/packed``. The weights are the averaged ones, fp16 if ``half``.
     """
-    settings = _settings(run)
-    recipe = Recipe.model_validate(settings["recipe"])
-    tensors, facts = _newest(run)
+    about_run = settings(run)
+    recipe = Recipe.model_validate(about_run["recipe"])
+    if (newest := checkpoint.newest(run / "checkpoints")) is None:
+        raise NotFoundError(f"{run} holds no checkpoint yet", "let zoo train reach its first one (--save-every)")
+    tensors, facts = newest
+    folder = out or run / "packed"
+    _check_ours(folder)
     trained = {
         "steps": facts["step"],
         "hours": round(facts["seconds"] / 3600, 2),
-        "samples_per_step": settings["samples_per_step"],
-        "seed": settings["seed"],
-        "precision": settings["precision"],
-        "photos": [Path(path).name for path in settings["photos"]],  # names only: paths are the user's own business
-        "drawings": list(settings["drawings"]),
-        "started_from": None if settings["start_from"] is None else Path(settings["start_from"]).name,
+        "samples_per_step": about_run["samples_per_step"],
+        "seed": about_run["seed"],
+        "precision": about_run["precision"],
+        "photos": [Path(path).name for path in about_run["photos"]],  # names only: paths are the user's own business
+        "drawings": list(about_run["drawings"]),
+        "started_from": None if about_run["start_from"] is None else Path(about_run["start_from"]).name,
     }
     about = {"trained": trained, "licence": licence}
-    folder = out or run / "packed"
     weights = checkpoint.select("average", tensors)
     save_weights(folder / WEIGHTS, weights, recipe.network(), facts=about, half=half)
     config = {
@@ -47,26 +51,17 @@ def pack(run: Path, out: Path | None = None, *, half: bool = True, licence: str 
         **about,
         "zoo": version("zoo-core"),
     }
-    _write(folder / "config.json", json.dumps(config, indent=2, ensure_ascii=False) + "\n")
-    _write(folder / "README.md", _card(recipe, trained, licence))
+    _write(folder / CONFIG, json.dumps(config, indent=2, ensure_ascii=False) + "\n")
+    _write(folder / CARD, _card(recipe, trained, licence))
     return folder
 
 
-def _settings(run: Path) -> dict[str, Any]:
-    path = run / "run.yaml"
-    if not path.is_file():
-        raise NotFoundError(f"{run} is not the folder of a training run", "give what zoo train had as --out")
-    try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as exc:
-        raise ConfigError(f"{path} is damaged: {describe(exc)}", "restore it; it holds the run's recipe") from exc
-
-
-def _newest(run: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    found = checkpoint.checkpoints(run / "checkpoints")
-    if not found:
-        raise NotFoundError(f"{run} holds no checkpoint yet", "let zoo train reach its first one (--save-every)")
-    return checkpoint.load(found[-1])
+def _check_ours(folder: Path) -> None:
+    """Files of an earlier packing are replaced; a folder with others of these names is somebody's own."""
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"{folder} is not a folder", "give --out a folder")
+    if not (folder / WEIGHTS).exists() and (found := [name for name in (CONFIG, CARD) if (folder / name).exists()]):
+        raise UsageError(f"{folder} holds a {found[0]} that zoo pack did not write", "give --out another folder")
 
 
 def _write(path: Path, text: str) -> None:

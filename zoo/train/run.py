@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,10 +10,9 @@ from rich.console import Console
 from zoo.errors import ConfigError, UsageError
 from zoo.recipe import Recipe, load_recipe
 from zoo.train.data import Portraits
-from zoo.train.engine import Engine, Options, claim
+from zoo.train.engine import Engine, Options
+from zoo.train.folder import claim
 from zoo.train.report import NoReport, Report
-
-log = logging.getLogger("zoo.train")
 
 
 def train(

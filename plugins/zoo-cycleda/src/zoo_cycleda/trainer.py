@@ -24,15 +24,28 @@ class CycleTrainer(Trainer):
 
     exported = "draw"
     phases: ClassVar = {"generator": ("draw", "photo"), "discriminator": ("judge_drawing", "judge_photo")}
+    provides: ClassVar = {
+        "generator": frozenset(
+            {
+                *("source", "target", "hand", "paired_source", "paired_target", "features"),
+                *("output", "reconstruction", "identity", "logits"),
+                *("reverse_output", "reverse_reconstruction", "reverse_identity", "reverse_logits"),
+            }
+        ),
+        "discriminator": frozenset({"real_logits", "fake_logits", "reverse_real_logits", "reverse_fake_logits"}),
+    }
 
     def __init__(self, recipe: Recipe, pool: int = 50) -> None:
-        back = {**recipe.generator, "labels": 0}
+        back, judge_back = (
+            {key: value for key, value in spec.items() if key != "labels"}  # all photographs are of one kind
+            for spec in (recipe.generator, recipe.discriminator)
+        )
         self.networks = nn.ModuleDict(
             {
                 "draw": build_generator({"generator": recipe.generator}),
                 "photo": build_generator({"generator": back}),
                 "judge_drawing": build_part("discriminator", recipe.discriminator),
-                "judge_photo": build_part("discriminator", {**recipe.discriminator, "labels": 0}),
+                "judge_photo": build_part("discriminator", judge_back),
             }
         )
         initialise(self.networks)
@@ -40,26 +53,23 @@ class CycleTrainer(Trainer):
         self.memory = nn.ModuleDict({"drawings": ImagePool(pool, shape), "photos": ImagePool(pool, shape)})
         self.policy = recipe.data.augment.differentiable
         self.paired = recipe.data.pairs
-        generator = {"source", "target", "output", "reconstruction", "identity", "logits", "features", "hand"}
-        generator |= {"reverse_output", "reverse_reconstruction", "reverse_identity", "reverse_logits"}
-        self.provides = {
-            "generator": frozenset(generator | ({"paired_source", "paired_target"} if self.paired else set())),
-            "discriminator": frozenset({"real_logits", "fake_logits", "reverse_real_logits", "reverse_fake_logits"}),
-        }
+        self.hands = bool(recipe.generator.get("labels"))
 
     def step(self, batch: Batch) -> Iterator[Step]:
         x, y, hand = batch["source"], batch["target"], batch["hand"]
-        made = self.networks["draw"].parts(x, hand=hand)
+        label = {"hand": hand} if self.hands else {}
+        made = self.networks["draw"].parts(x, **label)
         output, photo = made["image"], self.networks["photo"](y)
         tensors = {"source": x, "target": y, "hand": hand, "output": output, "reverse_output": photo}
-        tensors["features"] = made["features"]
+        if "features" in self.wanted:
+            tensors["features"] = made["features"]
         if self.paired:
             tensors |= {"paired_source": x, "paired_target": y}
         if self.wanted & {"reconstruction", "reverse_reconstruction"}:
             tensors["reconstruction"] = self.networks["photo"](output)
-            tensors["reverse_reconstruction"] = self.networks["draw"](photo, hand=hand)
+            tensors["reverse_reconstruction"] = self.networks["draw"](photo, **label)
         if self.wanted & {"identity", "reverse_identity"}:
-            tensors["identity"] = self.networks["draw"](y, hand=hand)
+            tensors["identity"] = self.networks["draw"](y, **label)
             tensors["reverse_identity"] = self.networks["photo"](x)
         tensors["logits"] = self._judge_drawing(output, hand, batch, 1)
         tensors["reverse_logits"] = self._judge_photo(photo, batch, 2)
@@ -76,13 +86,13 @@ class CycleTrainer(Trainer):
         }
 
     def previews(self, batch: Batch, exported: nn.Module) -> dict[str, Tensor]:
-        drawing = exported(batch["source"], hand=batch["hand"])
+        drawing = exported(batch["source"], **({"hand": batch["hand"]} if self.hands else {}))
         back = self.networks["photo"](drawing)
         return {"photo": batch["source"], "drawing": drawing, "back": back, "artist": batch["target"]}
 
     def _judge_drawing(self, image: Tensor, hand: Tensor, batch: Batch, salt: int) -> Tensor:
-        judge = self.networks["judge_drawing"]
-        return judge(diff_augment(image, self.policy, batch["seed"], salt), hand)
+        label = (hand,) if self.hands else ()
+        return self.networks["judge_drawing"](diff_augment(image, self.policy, batch["seed"], salt), *label)
 
     def _judge_photo(self, image: Tensor, batch: Batch, salt: int) -> Tensor:
         return self.networks["judge_photo"](diff_augment(image, self.policy, batch["seed"], salt))
