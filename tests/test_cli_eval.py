@@ -126,6 +126,7 @@ def test_a_broken_picture_is_reported_and_the_rest_is_done(zoo: Zoo, data: list[
     [
         (["--metrics", "lpips"], "give --lpips-weights FILE"),
         (["--metrics", "lpips", "--lpips-weights", "none.safetensors"], "there is no file none.safetensors"),
+        (["--lpips-weights", "none.safetensors"], "there is no file none.safetensors"),
         (["--metrics", "ssmi"], "did you mean ssim?"),
         (["--metrics", "fid", "--features", __file__], "not a whole safetensors file"),
         (["--metrics", "ssim", "--control", "hnd=second"], "did you mean hand?"),

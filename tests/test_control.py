@@ -43,6 +43,12 @@ def test_a_number_out_of_range_is_refused_with_the_range(value):
         check(parse_controls([MIX]), {"mix": value})
 
 
+@pytest.mark.parametrize("value", [float("inf"), -float("inf"), float("nan")])
+def test_a_number_without_a_range_is_finite_still(value):
+    with pytest.raises(ControlError, match="is not a number"):
+        check(parse_controls([{"type": "number", "name": "mix"}]), {"mix": value})
+
+
 @pytest.mark.parametrize("value", [[1, 2], [1, 2, 3, 4], [1, 2, 6], [1, 2, float("nan")], 3, "1,2,3"])
 def test_numbers_need_length_and_range(value):
     with pytest.raises(ControlError, match="3 numbers from 0 to 5"):

@@ -346,7 +346,9 @@ def test_write_and_read(tmp_path, suffix):
     path = tmp_path / "new" / f"a{suffix}"
     flat = Image.new("RGB", (20, 10), (180, 90, 40))
     write(flat, path)
-    assert np.abs(bytes_of(read(path).rgb).astype(int) - [180, 90, 40]).max() <= (3 if suffix in (".jpg", ".webp") else 0)
+    assert np.abs(bytes_of(read(path).rgb).astype(int) - [180, 90, 40]).max() <= (
+        3 if suffix in (".jpg", ".webp") else 0
+    )
 
 
 @pytest.mark.parametrize("suffix", [".png", ".webp", ".tif"])

@@ -26,7 +26,7 @@ class Tiny(Generator):
 
     def __init__(self, tone=0.5):
         super().__init__()
-        self.tone = nn.Parameter(torch.tensor([tone]))
+        self.tone = nn.Parameter(torch.tensor([tone]) + 0 * torch.rand(1))  # as initialisation does
 
     def parts(self, image, hand, invert, mix):
         sign = torch.where((hand == 1) ^ invert, -1.0, 1.0) * mix

@@ -153,7 +153,9 @@ def find_pictures(paths: Iterable[Path | str]) -> list[Path]:
 
 
 def _no_access(error: OSError) -> None:
-    raise ImageError(f"the folder {error.filename} cannot be read: {error.strerror}", "check its permissions") from error
+    raise ImageError(
+        f"the folder {error.filename} cannot be read: {error.strerror}", "check its permissions"
+    ) from error
 
 
 def _name(image: Image.Image) -> str:
@@ -198,9 +200,7 @@ def _unreadable(name: str, error: Exception) -> ImageError:
         return ImageError(f"{name} is not a picture that can be read", "give PNG, JPEG, WebP, TIFF, BMP or GIF")
     if isinstance(error, PermissionError):
         return ImageError(f"{name} may not be read", "check the file's permissions")
-    return ImageError(
-        f"{name} is damaged or incomplete: {type(error).__name__}: {error}", "copy or download it again"
-    )
+    return ImageError(f"{name} is damaged or incomplete: {type(error).__name__}: {error}", "copy or download it again")
 
 
 def _upright(image: Image.Image) -> Image.Image:
@@ -318,4 +318,15 @@ def _integers(array: np.ndarray, dtype: Any) -> np.ndarray:
     return np.rint(array * np.iinfo(dtype).max).astype(dtype)
 
 
-__all__ = ["FORMATS", "SUFFIXES", "Picture", "Source", "existing", "find_pictures", "read", "to_pil", "writable", "write"]
+__all__ = [
+    "FORMATS",
+    "SUFFIXES",
+    "Picture",
+    "Source",
+    "existing",
+    "find_pictures",
+    "read",
+    "to_pil",
+    "writable",
+    "write",
+]

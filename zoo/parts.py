@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from zoo.blocks.patchgan import PatchGAN
 from zoo.blocks.residual import ResidualBlock
+from zoo.evaluate.pairs import LpipsMetric, SsimMetric, VggMetric
+from zoo.evaluate.sets import FidMetric, KidMetric
 from zoo.hookspecs import hookimpl
 from zoo.losses.adversarial import AdversarialLoss, CriticLoss
 from zoo.losses.pixelwise import CycleLoss, IdentityLoss, PixelLoss
@@ -19,3 +21,8 @@ def zoo_register(register: Registrar) -> None:
     register.loss("cycle", CycleLoss)
     register.loss("identity", IdentityLoss)
     register.loss("pixel", PixelLoss)
+    register.metric("fid", FidMetric)
+    register.metric("kid", KidMetric)
+    register.metric("lpips", LpipsMetric)
+    register.metric("ssim", SsimMetric)
+    register.metric("vgg", VggMetric)

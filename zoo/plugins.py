@@ -170,7 +170,10 @@ class PluginHost:
         owners = self._owners.get((kind, name), [])
         if not owners:
             known = [n for k, n in self._owners if k == kind]
-            raise NotFoundError(f"no installed plugin brings the {kind} {name!r}", close_match(name, known))
+            hint = close_match(name, known)
+            if unread := [plugin.name for plugin in self.plugins.values() if plugin.manifest is None]:
+                hint += f"; or it is of {' or '.join(unread)}, which cannot be read (zoo plugins)"
+            raise NotFoundError(f"no installed plugin brings the {kind} {name!r}", hint)
         if len(owners) > 1:
             raise PluginError(
                 f"{kind} {name!r} is owned by both {owners[0]} and {owners[1]}",

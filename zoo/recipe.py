@@ -81,7 +81,8 @@ class Recipe(_Strict):
     def _weights_are_numbers(cls, losses: dict[str, dict[str, dict[str, Any]]]) -> dict[str, dict[str, dict[str, Any]]]:
         for phase, terms in losses.items():
             for term, spec in terms.items():
-                if not isinstance(weight := spec.get("weight", 1.0), int | float) or not math.isfinite(weight):
+                weight = spec.get("weight", 1.0)
+                if isinstance(weight, bool) or not isinstance(weight, int | float) or not math.isfinite(weight):
                     raise ValueError(f"the weight of {phase}.{term} is {weight!r}, not a number")
         return losses
 
@@ -97,9 +98,15 @@ class Recipe(_Strict):
         }
 
 
+_FILE = (".yaml", ".yml")
+
+
 def load_recipe(name: str | Path, overrides: Sequence[str] = ()) -> Recipe:
-    """The recipe of an installed plugin by name, or a YAML file by path, with ``key.sub=value`` overrides applied."""
-    tree, plugin = _read(str(name), seen=())
+    """The recipe of an installed plugin by name, or a YAML file by path, with ``key.sub=value`` overrides applied.
+
+    ``extends`` names another recipe, or a file by its path from this one. NotFoundError, ConfigError."""
+    given = str(name)
+    tree, plugin = _read(str(Path(given).resolve()) if given.endswith(_FILE) else given, seen=())
     for override in overrides:
         _override(tree, override)
     try:
@@ -121,7 +128,7 @@ def _hint(exc: ValidationError) -> str:
 def _read(name: str, seen: tuple[str, ...]) -> tuple[dict[str, Any], str]:
     if name in seen:
         raise ConfigError(f"recipe {name!r} extends itself: {' -> '.join((*seen, name))}", "break the circle")
-    if name.endswith((".yaml", ".yml")):
+    if name.endswith(_FILE):
         path, plugin = Path(name), ""
         if not path.is_file():
             raise NotFoundError(
@@ -136,6 +143,8 @@ def _read(name: str, seen: tuple[str, ...]) -> tuple[dict[str, Any], str]:
     if not isinstance(tree, dict):
         raise ConfigError(f"recipe {path} is not a mapping", "see a recipe of `zoo parts recipe` for the form")
     if (base := tree.pop("extends", None)) is not None:
+        if str(base).endswith(_FILE):
+            base = (path.parent / str(base)).resolve()
         parent, owner = _read(str(base), (*seen, name))
         tree, plugin = _merge(parent, tree), plugin or owner
     return tree, plugin

@@ -62,7 +62,9 @@ def load(
             raise UsageError(f"{name} is a weights file already", "leave out weights=, or give the model's name")
         return _build(None, Path(name), None, settings)
     if os.sep in str(name):
-        raise NotFoundError(f"{name} is not a weights file", "give the path of a .safetensors file; pickles are not read")
+        raise NotFoundError(
+            f"{name} is not a weights file", "give the path of a .safetensors file; pickles are not read"
+        )
     card, tag = registry().card(str(name))
     need_plugin(card.plugin, card.name)
     if weights == "default":
@@ -78,7 +80,8 @@ def _build(
         found = read_header(path).network
         if not found:
             raise NotFoundError(
-                f"{path} does not say which network it is of", "give a file that `zoo pack` wrote, or the model's name too"
+                f"{path} does not say which network it is of",
+                "give a file that `zoo pack` wrote, or the model's name too",
             )
         if network and found["recipe"] != network["recipe"]:
             raise UsageError(f"{path} holds {found['recipe']}, not {network['recipe']}", f"zoo.load({str(path)!r})")
@@ -173,9 +176,7 @@ class Translator:
             self.generator.to(self.device).to(memory_format=self._layout())
         return self
 
-    def translate(
-        self, image: Any, *, size: int | None = None, batch: int | None = None, **controls: Any
-    ) -> Any:
+    def translate(self, image: Any, *, size: int | None = None, batch: int | None = None, **controls: Any) -> Any:
         """Translate a picture, a list of them, or the pictures of a folder and of those below it.
 
         ``image``: path, PIL picture, array (H, W[, C]) or tensor (C, H, W): see `zoo.image.read`. The result has its

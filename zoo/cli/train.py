@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -59,9 +59,12 @@ def command(
         recipe, photos, [_hand(text) for text in drawings], options, overrides=set_ or (), pairs=pairs, console=console
     )
     if stopped:
-        console.print(f"stopped by {stopped}; {folder} is saved, the same command goes on", highlight=False)
+        console.print(f"stopped by {stopped}; {folder} is saved, the same command goes on", **_AS_IT_IS)
         raise typer.Exit(130 if stopped == "SIGINT" else 143)
-    console.print(f"done: previews and log in {folder}; next: zoo pack {folder}", highlight=False)
+    console.print(f"done: previews and log in {folder}; next: zoo pack {folder}", **_AS_IT_IS)
+
+
+_AS_IT_IS: Any = {"highlight": False, "markup": False, "soft_wrap": True}  # a path may be long, and have brackets
 
 
 def _hand(text: str) -> tuple[str, Path]:

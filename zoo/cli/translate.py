@@ -23,7 +23,18 @@ from zoo.registry import registry
 from zoo.translator import load, need_plugin
 from zoo.weights import read_header
 
-OPTIONS = ("--out", "--format", "--on-exists", "--size", "--batch", "--device", "--bf16", "--compile", "--weights", "--json")
+OPTIONS = (
+    "--out",
+    "--format",
+    "--on-exists",
+    "--size",
+    "--batch",
+    "--device",
+    "--bf16",
+    "--compile",
+    "--weights",
+    "--json",
+)
 
 
 class OnExists(StrEnum):
@@ -170,7 +181,8 @@ def _refuse_conflicts(jobs: Sequence[Job]) -> None:
     for job in jobs:
         if job.target in targets:
             raise UsageError(
-                f"{targets[job.target]} and {job.source} would both become {job.target}", "translate them into two folders"
+                f"{targets[job.target]} and {job.source} would both become {job.target}",
+                "translate them into two folders",
             )
         targets[job.target] = job.source
         if os.path.lexists(job.target) and (source := sources.get(_identity(job.target))):

@@ -34,14 +34,17 @@ class MetricResult(BaseModel):
 
 
 class Tools:
-    """What metrics share in one evaluation: the weights files given, the networks loaded from them, seed, device."""
+    """What metrics share in one evaluation: weights files by kind, the networks made of them, seed, device.
+
+    NotFoundError if a file that is given is not there.
+    """
 
     def __init__(
         self, given: Mapping[str, Path | None] | None = None, *, seed: int = 0, device: torch.device | str = "cpu"
     ) -> None:
         self.seed = seed
         self.device = torch.device(device)
-        self._given = dict(given or {})
+        self._given = {kind: files.find(kind, path) for kind, path in (given or {}).items() if path}
         self._networks: dict[str, nn.Module] = {}
         self._identities: dict[str, str] = {}
 

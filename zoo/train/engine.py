@@ -178,7 +178,7 @@ class Engine:
                 total, terms = self.losses[phase](made)
                 if not torch.isfinite(total):
                     raise ZooError(
-                        f"the {phase}'s loss is {float(total)} at step {self.step + 1}: "
+                        f"the {phase}'s loss is {float(total.detach())} at step {self.step + 1}: "
                         + ", ".join(f"{name} {float(value):.3g}" for name, value in terms.items()),
                         "the last checkpoint is kept; lower optimiser.lr or train without --bf16",
                     )

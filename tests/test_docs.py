@@ -1,0 +1,316 @@
+"""The documentation is tested: its code runs, its commands parse, and it leaves out no option, key, error or hook."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+import torch
+import typer
+import yaml
+from conftest import forget
+from PIL import Image
+from pydantic import BaseModel
+
+import zoo.card
+import zoo.cli
+import zoo.cli.translate
+import zoo.control
+import zoo.errors
+import zoo.hookspecs
+import zoo.recipe
+from zoo.generator import build_part
+from zoo.plugins import KINDS, host
+from zoo.recipe import load_recipe
+from zoo.registry import registry
+from zoo.train.engine import build_losses
+from zoo.weights import save_weights
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("plugins/*/*.md")])
+TEXT = {page.relative_to(ROOT).as_posix(): page.read_text(encoding="utf-8") for page in PAGES}
+CLI, RECIPES, PLUGINS = TEXT["docs/cli.md"], TEXT["docs/recipes.md"], TEXT["docs/plugins.md"]
+COMMANDS = typer.main.get_command(zoo.cli.app)
+
+
+def blocks(text: str, language: str) -> list[str]:
+    """Fenced blocks that are not the content of a named file."""
+    return re.findall(rf"(?<!`:\n\n)^```{language}\n(.*?)^```$", text, re.M | re.S)
+
+
+def files(text: str) -> dict[str, str]:
+    """Fenced blocks below a line with nothing but a file's name."""
+    return dict(re.findall(r"^`([\w./-]+)`:\n\n```\w+\n(.*?)^```$", text, re.M | re.S))
+
+
+def section(text: str, heading: str) -> str:
+    """From a heading to the next one of its level or a higher one."""
+    level = heading.index(" ")
+    found = re.search(rf"^{re.escape(heading)}$(.*?)(?=^#{{1,{level}}} |\Z)", text, re.M | re.S)
+    assert found, f"there is no heading {heading!r}"
+    return found[1]
+
+
+def commands() -> list[tuple[str, str]]:
+    """Each call of ``zoo`` in a console block, with its page."""
+    lines = [
+        (page, line)
+        for page, text in TEXT.items()
+        for block in blocks(text, "console")
+        for line in block.replace("\\\n", " ").splitlines()
+    ]
+    return [(page, found[1]) for page, line in lines if (found := re.search(r"(?:^|-m )zoo (.*)", line))]
+
+
+@pytest.fixture
+def sketch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The plugin of docs/plugins.md, installed as pip would do it."""
+    written = files(PLUGINS)
+    project = tomllib.loads(written.pop("pyproject.toml"))["project"]
+    site = tmp_path / "site"
+    for name, content in written.items():
+        path = site / Path(name).relative_to("src")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content, encoding="utf-8")
+    meta = site / "zoo_sketch-0.1.0.dist-info"
+    meta.mkdir()
+    (meta / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n")
+    (entry,) = project["entry-points"]["zoo"].items()
+    (meta / "entry_points.txt").write_text(f"[zoo]\n{entry[0]} = {entry[1]}\n")
+    monkeypatch.syspath_prepend(str(site))
+    forget()
+    yield site
+    for name in [name for name in sys.modules if name.partition(".")[0] == "zoo_sketch"]:
+        del sys.modules[name]
+
+
+def run(*words: str, site: Path, cwd: Path) -> str:
+    environment = {**os.environ, "PYTHONPATH": str(site)}
+    done = subprocess.run(
+        [sys.executable, "-m", "zoo", *words], env=environment, cwd=cwd, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+# -- the plugin of docs/plugins.md --------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_the_plugin_of_the_page_works(sketch: Path, tmp_path: Path) -> None:
+    states = json.loads(run("plugins", "--check", "--json", site=sketch, cwd=tmp_path))
+    assert {"name": "zoo-sketch", "state": "works"}.items() <= {s["name"]: s for s in states}["zoo-sketch"].items()
+    parts = json.loads(run("parts", "--json", site=sketch, cwd=tmp_path))
+    ours = {(part["kind"], part["name"]) for part in parts if part["owner"] == "zoo-sketch"}
+    assert ours == {("block", "spatial-gate"), ("loss", "edges"), ("recipe", "sketch")}
+
+    for side in ("photos", "drawings"):
+        (tmp_path / side).mkdir()
+        for i in range(3):
+            noise = Image.effect_noise((72, 80), 20 * i + 20).convert("RGB")
+            noise.save(tmp_path / side / f"{i}.png")
+    small = [f"--set={key}" for key in ("data.size=[64,64]", "generator.width=4", "discriminator.width=4")]
+    train = ["train", "sketch", "--photos", "photos", "--drawings", "drawings", "--device", "cpu", "--steps", "2"]
+    run(*train, "--log-every", "1", *small, site=sketch, cwd=tmp_path)
+    lines = (tmp_path / "runs/sketch/log.jsonl").read_text().splitlines()
+    assert len(lines) == 2
+    assert json.loads(lines[1])["losses"]["generator.edges"] > 0
+    weights = run("pack", "runs/sketch", site=sketch, cwd=tmp_path).strip()
+    run("translate", weights, "photos/0.png", "-o", "out.png", "--device", "cpu", site=sketch, cwd=tmp_path)
+    assert Image.open(tmp_path / "out.png").size == (72, 80)
+
+
+def test_its_card_is_right_and_every_key_of_a_card_is_told() -> None:
+    raw = next(block for block in blocks(PLUGINS, "yaml") if block.startswith("cards:"))
+    cards, problems = zoo.card.parse_cards(yaml.safe_load(raw)["cards"], "docs", "zoo-sketch")
+    assert [card.name for card in cards] == ["sketch"]
+    assert not problems
+    for name, model in models(zoo.card).items():
+        for field in model.model_fields:
+            assert f"`{field}`" in PLUGINS, f"{name}.{field}"
+
+
+def test_its_contracts_work() -> None:
+    space: dict = {}
+    for block in blocks(PLUGINS, "python"):
+        exec(block, space)
+    picture = Image.new("RGB", (20, 10))
+    assert space["Mirrored"](space["ToneCurve"](), device="cpu").translate(picture).size == (20, 10)
+    trainer = space["PairTrainer"](load_recipe("cyclegan-small", ["generator.width=4"]))
+    image = torch.zeros(1, 3, 32, 32)
+    assert set(next(trainer.step({"source": image, "target": image}))) == trainer.provides["generator"]
+    assert set(trainer.previews({"source": image, "target": image}, torch.nn.Identity())) >= {"photo", "drawing"}
+
+
+def test_every_hook_and_kind_of_part_is_told() -> None:
+    hooks = {name: f for name, f in vars(zoo.hookspecs).items() if hasattr(f, "zoo_spec")}
+    assert hooks
+    for name, function in hooks.items():
+        assert f"`{name}({', '.join(inspect.signature(function).parameters)})`" in PLUGINS
+    for kind in KINDS:
+        assert f"`register.{kind}`" in PLUGINS
+
+
+# -- the command line ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", zoo.cli.COMMANDS)
+def test_every_option_is_told(name: str) -> None:
+    told = section(CLI, f"## zoo {name}")
+    options = {word for row in re.findall(r"^\| (`-.*?) \|", told, re.M) for word in re.findall(r"`(-[\w-]+)`", row)}
+    known = [p.opts for p in COMMANDS.get_command(None, name).params if p.param_type_name == "option"]
+    for names in known:
+        assert options & set(names), f"zoo {name} {names[0]}"
+    assert options <= {option for names in known for option in names}
+
+
+@pytest.mark.parametrize(("page", "line"), commands(), ids=lambda text: text[:60])
+def test_every_command_parses(
+    page: str, line: str, sketch: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    mine = next(block for block in blocks(RECIPES, "yaml") if block.startswith("# mine.yaml"))
+    Path("mine.yaml").write_text(mine, encoding="utf-8")
+    name, *words = shlex.split(line)
+    given = COMMANDS.get_command(None, name).make_context(name, words).params
+    if name == "translate" and given["name"] in registry().cards:
+        zoo.cli.translate.split(given["words"], zoo.cli.translate.controls_of(given["name"]))
+    if name == "train":
+        pairs = ["data.pairs=true"] if given["pairs"] else []
+        narrow = ["generator.width=4", "discriminator.width=4"]
+        recipe = load_recipe(given["recipe"], [*(given["set_"] or ()), *pairs, *narrow])
+        build_losses(recipe, build_part("trainer", recipe.trainer, recipe=recipe))
+
+
+def test_every_error_and_variable_is_told() -> None:
+    errors = [e for e in vars(zoo.errors).values() if inspect.isclass(e) and issubclass(e, zoo.errors.ZooError)]
+    for error in errors:
+        assert f"| {error.exit_code} | `{error.__name__}` |" in CLI
+    code = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "zoo").rglob("*.py"))
+    for variable in set(re.findall(r'"((?:ZOO|HF)_[A-Z_]+)"', code)):
+        assert f"`{variable}`" in CLI
+
+
+# -- recipes ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("heading", "model"),
+    [
+        ("## The file", zoo.recipe.Recipe),
+        ("### optimiser", zoo.recipe.Optimiser),
+        ("### schedule", zoo.recipe.Schedule),
+        ("### data", zoo.recipe.Data),
+        ("### data.augment", zoo.recipe.Augment),
+    ],
+)
+def test_every_key_is_told_with_its_default(heading: str, model: type[BaseModel]) -> None:
+    rows = re.findall(r"^\| `(\w+)` \| (.*?) ?\| ", section(RECIPES, heading).partition("\n###")[0], re.M)
+    told = dict(rows)
+    assert told.keys() == model.model_fields.keys()
+    for name, field in model.model_fields.items():
+        default = field.get_default(call_default_factory=True)
+        if field.is_required():
+            assert told[name] == "required", name
+        elif isinstance(default, BaseModel):
+            assert told[name] == "", name
+        else:
+            default = list(default) if isinstance(default, tuple) else default
+            assert yaml.safe_load(told[name].strip("`")) == default, name
+
+
+def test_every_control_is_told() -> None:
+    told = section(RECIPES, "### controls")
+    for name, model in models(zoo.control).items():
+        for field in model.model_fields:
+            assert f"`{field}`" in told, f"{name}.{field}"
+
+
+def test_every_option_of_a_part_is_told() -> None:
+    told = section(RECIPES, "## Options of the parts")
+    for part in host().parts():
+        if part.kind in ("metric", "recipe", "translator"):
+            continue
+        row = next((r for r in told.splitlines() if r.startswith(f"| {part.kind} ") and f"`{part.name}`" in r), None)
+        assert row, f"{part.kind} {part.name}"
+        for name, option in inspect.signature(host().part(part.kind, part.name)).parameters.items():
+            if name not in ("channels", "recipe", "tail") and option.kind is option.POSITIONAL_OR_KEYWORD:
+                assert f"`{name}`" in row, f"{part.kind} {part.name}: {name}"
+
+
+def test_what_the_trainer_provides_is_told() -> None:
+    recipe = load_recipe("cyclepix-small", ["generator.width=4", "discriminator.width=4"])
+    trainer = build_part("trainer", recipe.trainer, recipe=recipe)
+    for name in frozenset().union(*trainer.provides.values()):
+        assert f"`{name.removeprefix('reverse_')}`" in RECIPES
+
+
+# -- README -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every model of the README has weights: small untrained ones where there are none yet."""
+    monkeypatch.setenv("ZOO_MIRRORS", str(tmp_path))
+    for name, card in registry().cards.items():
+        if card.weights:
+            continue
+        path = tmp_path / f"{name}.safetensors"
+        recipe = load_recipe(card.recipe, ["generator.width=4", "data.size=[64,64]"])
+        generator = build_part("generator", recipe.generator)
+        save_weights(path, generator.state_dict(), {**recipe.network(), "recipe": card.recipe})
+        content = path.read_bytes()
+        facts = zoo.card.Weights(file=path.name, sha256=sha256(content).hexdigest(), bytes=len(content))
+        monkeypatch.setitem(registry().cards, name, card.model_copy(update={"weights": {"untrained": facts}}))
+
+
+@pytest.mark.parametrize("page", ["README.md", "plugins/zoo-cycleda/README.md"])
+def test_python_runs(page: str, weights: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    sample = ROOT / "docs/sample/eileen-collins.jpg"
+    shutil.copy(sample, "me.jpg")
+    Image.open(sample).resize((100, 120)).save("friend.png")
+    space: dict = {}
+    for block in blocks(TEXT[page], "python"):
+        exec(block, space)
+    assert Image.open("drawing.png").size == (512, 512)
+
+
+@pytest.mark.parametrize("page", TEXT)
+def test_links_lead_somewhere(page: str) -> None:
+    prose = re.sub(r"^```.*?^```$", "", TEXT[page], flags=re.M | re.S)
+    for link in re.findall(r"\]\(([^)]+)\)", prose):
+        if "://" not in link:
+            target, _, anchor = link.partition("#")
+            path = (ROOT / page).parent / target
+            assert path.exists(), link
+            if anchor:
+                heads = re.findall(r"^#+ (.*)$", path.read_text(encoding="utf-8"), re.M)
+                assert anchor in [head.lower().replace(" ", "-") for head in heads], link
+
+
+def test_the_two_commands() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    for target in ("demo", "test"):
+        assert f"make {target}\n" in section(TEXT["README.md"], "## Two commands")
+        assert re.search(rf"^{target}: ", makefile, re.M)
+    assert os.access(ROOT / ".ci/run", os.X_OK)
+    assert "make test\n" in (ROOT / ".ci/run").read_text(encoding="utf-8")
+
+
+def models(module: object) -> dict[str, type[BaseModel]]:
+    """The public pydantic models that a module defines."""
+    name = getattr(module, "__name__", "")
+    found = {key: m for key, m in vars(module).items() if inspect.isclass(m) and issubclass(m, BaseModel)}
+    return {key: m for key, m in found.items() if m.__module__ == name and not key.startswith("_")}

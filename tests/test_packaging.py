@@ -1,0 +1,102 @@
+"""The wheels hold what they need and nothing else, and work from any folder."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+from zipfile import ZipFile
+
+import pytest
+
+from zoo.registry import registry
+
+ROOT = Path(__file__).parents[1]
+PROJECTS = {"zoo_core": ROOT, "zoo_cycleda": ROOT / "plugins/zoo-cycleda"}
+PACKAGES = {"zoo_core": ROOT / "zoo", "zoo_cycleda": ROOT / "plugins/zoo-cycleda/src/zoo_cycleda"}
+LARGEST = 25_000_000  # bytes of a wheel
+KINDS = {".py", ".yaml", ".typed", ".safetensors"}
+
+pytestmark = pytest.mark.slow
+
+
+def run(*words: str | Path, cwd: Path, **environment: str) -> str:
+    command = [sys.executable, "-m", *map(str, words)]
+    done = subprocess.run(command, cwd=cwd, env=os.environ | environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def wheel(project: Path, folder: Path) -> Path:
+    folder.mkdir()
+    run("pip", "wheel", "--no-index", "--no-build-isolation", "--no-deps", "-w", folder, project, cwd=folder)
+    (made,) = folder.glob("*.whl")
+    return made
+
+
+def content(path: Path) -> list[str]:
+    with ZipFile(path) as archive:
+        return sorted(archive.namelist())
+
+
+@pytest.fixture(scope="module")
+def wheels(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("wheels")
+    return {name: wheel(project, folder / name) for name, project in PROJECTS.items()}
+
+
+@pytest.fixture(scope="module")
+def site(wheels: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Both wheels, installed into a folder of their own."""
+    folder = tmp_path_factory.mktemp("site")
+    run("pip", "install", "--no-index", "--no-deps", "--target", folder, *wheels.values(), cwd=folder)
+    return folder
+
+
+@pytest.mark.parametrize("name", PROJECTS)
+def test_a_wheel_holds_its_package_and_nothing_else(name: str, wheels: dict[str, Path]) -> None:
+    package = PACKAGES[name]
+    wanted = {
+        f"{package.name}/{path.relative_to(package).as_posix()}" for path in package.rglob("*") if path.suffix in KINDS
+    }
+    wanted |= {"zoo/registry.yaml"} if name == "zoo_core" else set()
+    assert {f"{package.name}/zoo.yaml", f"{package.name}/py.typed"} <= wanted
+    held = content(wheels[name])
+    assert {file for file in held if ".dist-info/" not in file} == wanted
+    assert any(file.endswith(".dist-info/licenses/LICENSE") for file in held)
+    assert wheels[name].stat().st_size < LARGEST
+
+
+@pytest.mark.parametrize("name", PROJECTS)
+def test_a_source_archive_makes_the_same_wheel(name: str, wheels: dict[str, Path], tmp_path: Path) -> None:
+    run("hatchling", "build", "-t", "sdist", "-d", tmp_path, cwd=PROJECTS[name])
+    (path,) = tmp_path.iterdir()
+    with tarfile.open(path) as archive:
+        archive.extractall(tmp_path, filter="data")
+    assert content(wheel(tmp_path / path.name.removesuffix(".tar.gz"), tmp_path / "wheel")) == content(wheels[name])
+
+
+def test_the_catalogue_of_the_wheels(site: Path, tmp_path: Path) -> None:
+    code = "import sys, zoo, zoo.cli; print(zoo.__file__); zoo.cli.main(sys.argv[1:])"
+    command = [sys.executable, "-c", code, "list", "--json"]
+    told = subprocess.check_output(command, cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(site)}, text=True)
+    where, _, listed = told.partition("\n")
+    assert Path(where).is_relative_to(site)
+    cards = {card["name"]: card for card in json.loads(listed)}
+    assert cards.keys() == registry().cards.keys()
+    for card in cards.values():
+        assert card["installed"] or card["plugin"] != "zoo-cycleda"
+        assert all(weights["where"] == "bundled" for weights in card["weights"].values() if weights["bundled"])
+    plugins = json.loads(run("zoo", "plugins", "--check", "--json", cwd=tmp_path, PYTHONPATH=str(site)))
+    assert {plugin["name"]: plugin["state"] for plugin in plugins}["zoo-cycleda"] == "works"
+
+
+def test_a_picture_with_the_weights_of_the_wheel(site: Path, tmp_path: Path) -> None:
+    if not registry().cards["cycleda"].weights:
+        pytest.skip("cycleda has no weights yet")
+    sample = ROOT / "docs/sample/eileen-collins.jpg"
+    run("zoo", "translate", "cycleda", sample, "-o", "out.png", cwd=tmp_path, PYTHONPATH=str(site))
+    assert (tmp_path / "out.png").is_file()
