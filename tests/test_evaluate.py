@@ -24,7 +24,7 @@ from zoo.evaluate.lpips import LPIPS
 from zoo.evaluate.metric import MetricResult, Tools, View
 from zoo.evaluate.pairs import LpipsMetric, SsimMetric, VggMetric
 from zoo.evaluate.sets import FidMetric, KidMetric, Moments, frechet_distance, kernel_distance
-from zoo.evaluate.vgg import VGG19
+from zoo.blocks.vgg import VGG19
 
 CONVS = {"0": (64, 3, 11), "3": (192, 64, 5), "6": (384, 192, 3), "8": (256, 384, 3), "10": (256, 256, 3)}
 
@@ -226,8 +226,8 @@ def test_vgg_is_torchvisions_on_blue_green_red(vgg_file: tuple[Path, nn.Sequenti
     bgr = (image[:, [2, 1, 0]] + 1) * 127.5 - torch.tensor([103.939, 116.779, 123.68]).view(1, 3, 1, 1)
     with torch.inference_mode():
         conv4_2 = layers[:23](bgr)
-        torch.testing.assert_close(VGG19(path)(image), conv4_2, rtol=1e-3, atol=1e-3)
-        torch.testing.assert_close(VGG19(path)(image, "conv1_2"), layers[:4](bgr), rtol=1e-3, atol=1e-3)
+        torch.testing.assert_close(VGG19(path)(image)[0], conv4_2, rtol=1e-3, atol=1e-3)
+        torch.testing.assert_close(VGG19(path)(image, ["conv1_2"])[0], layers[:4](bgr), rtol=1e-3, atol=1e-3)
 
 
 # --- FID and KID ---------------------------------------------------------------------------------------------------
@@ -371,7 +371,7 @@ def test_vgg_distance_is_the_mean_square(vgg_file: tuple[Path, nn.Sequential]) -
     metric, network = VggMetric(tools), tools.network(VGG19, "vgg")
     a, b = pictures(1), pictures(1, seed=1)
     metric.update(View(a), View(b))
-    assert metric.values == [pytest.approx((network(a) - network(b)).square().mean().item())]
+    assert metric.values == [pytest.approx((network(a)[0] - network(b)[0]).square().mean().item())]
 
 
 def test_a_network_sees_a_picture_once() -> None:

@@ -104,7 +104,7 @@ def test_circles_and_files_that_are_no_recipes(tmp_path: Path) -> None:
     a, b = str(tmp_path / "a.yaml"), str(tmp_path / "b.yaml")
     write(Path(a), extends=b)
     write(Path(b), extends=a)
-    with pytest.raises(ConfigError, match="extends itself: .*a.yaml -> .*b.yaml -> .*a.yaml"):
+    with pytest.raises(ConfigError, match=r"extends itself: .*a\.yaml -> .*b\.yaml -> .*a\.yaml"):
         load_recipe(a)
     for content, message in [("generator: {", "is not YAML"), ("- 1", "is not a mapping"), ("", "is not a mapping")]:
         (tmp_path / "c.yaml").write_text(content)

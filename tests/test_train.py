@@ -79,7 +79,7 @@ def test_a_damaged_newest_checkpoint_costs_its_steps_only(
     assert [line["losses"] for line in lines(whole)] == [line["losses"] for line in lines(broken)]
     for path in (broken / "checkpoints").iterdir():
         path.write_bytes(b"")
-    with pytest.raises(IntegrityError, match="no checkpoint in .* is whole"):
+    with pytest.raises(IntegrityError, match=r"no checkpoint in .* is whole"):
         run(broken, photos, drawings, *RICH, steps=6)
 
 
@@ -161,6 +161,17 @@ def test_a_finished_run_says_so_and_a_larger_budget_goes_on(
     assert lines(out)[-1]["step"] == 3
 
 
+def test_checkpoints_of_other_networks(tmp_path: Path, photos: Path, drawings: Path) -> None:
+    out = tmp_path / "run"
+    run(out, photos, drawings, steps=1)
+    tensors = state(out)
+    del tensors["networks/draw.stem.1.weight"]
+    checkpoint.save(out / "checkpoints", 1, tensors, {"total": 1, "seconds": 1.0})
+    with pytest.raises(IntegrityError, match="do not fit these networks") as caught:
+        run(out, photos, drawings, steps=2)
+    assert "--start-from" in caught.value.hint
+
+
 # -- the same run in other ways -----------------------------------------------------------------------------------------
 
 
@@ -227,7 +238,9 @@ def test_a_few_steps_lower_the_loss(tmp_path: Path, photos: Path) -> None:
     shutil.copytree(photos, drawings)  # the task: leave it as it is
     out = tmp_path / "run"
     still = "data.augment={flip: false, scale: 1, differentiable: []}"
-    run(out, photos, drawings, still, EVEN, "optimiser.lr=0.002", "generator.width=8", recipe="cyclepix-small", steps=80)
+    run(
+        out, photos, drawings, still, EVEN, "optimiser.lr=0.002", "generator.width=8", recipe="cyclepix-small", steps=80
+    )
     pixel = [line["losses"]["generator.pixel"] for line in lines(out)]
     assert sum(pixel[-10:]) < 0.6 * sum(pixel[:10])
 
@@ -269,7 +282,7 @@ def test_start_from_takes_what_fits(
     assert torch.allclose(plain["networks/draw.stem.1.weight"], da["networks/draw.stem.1.weight"], atol=1e-6)
     assert any("tail" in name for name in da.keys() - plain.keys())
     assert "started with" in caplog.text
-    with pytest.raises(UsageError, match="nothing in .* fits this recipe"):
+    with pytest.raises(UsageError, match=r"nothing in .* fits this recipe"):
         run(tmp_path / "wide", photos, drawings, "generator.width=6", "discriminator.width=6", "generator.block=residual",
             steps=1, start_from=bare(tmp_path / "bare.safetensors"))  # fmt: skip
     with pytest.raises(UsageError, match="holds no checkpoint to start from"):
@@ -350,10 +363,15 @@ def test_needs_are_checked_before_anything_is_written(tmp_path: Path, photos: Pa
         ("discriminator.width=wide", ConfigError, "discriminator 'patchgan' cannot be built", ""),
         ("trainer.pol=5", ConfigError, "trainer 'cycle' has no option 'pol'", "did you mean pool?"),
         ("trainer.name=cycel", NotFoundError, "trainer 'cycel'", "did you mean cycle?"),
-        ("losses.generator.cylce={weight: 1}", NotFoundError, "loss 'cylce'", "did you mean cycle?"),
+        ("losses.generator.cylce={weight: 1}", NotFoundError, "loss 'cylce'", "did you mean cycle"),
         ("losses.generator.cycle.weigth=1", ConfigError, "loss 'cycle' has no option 'weigth'", ""),
         ("losses.generator.cycle.weight=much", ConfigError, "generator.cycle is 'much', not a number", ""),
-        ("losses.generators={cycle: {weight: 1}}", ConfigError, "losses.generators is not a phase", "generator, discrim"),
+        (
+            "losses.generators={cycle: {weight: 1}}",
+            ConfigError,
+            "losses.generators is not a phase",
+            "generator, discrim",
+        ),
         ("losses.discriminator.critic.weight=0", ConfigError, "no loss is configured for discriminator", ""),
         ("optimizer.lr=1", ConfigError, "optimizer", "did you mean optimiser?"),
         ("data.augment.flop=1", ConfigError, "flop", "did you mean flip?"),
@@ -371,7 +389,9 @@ def test_a_wrong_setting_is_one_line(
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize("name", ["steps", "epochs", "minutes", "accumulate", "save_every", "preview_every", "log_every"])
+@pytest.mark.parametrize(
+    "name", ["steps", "epochs", "minutes", "accumulate", "save_every", "preview_every", "log_every"]
+)
 def test_numbers_below_one_are_refused(tmp_path: Path, photos: Path, drawings: Path, name: str) -> None:
     with pytest.raises(ConfigError, match=f"--{name.replace('_', '-')} 0 is not positive"):
         run(tmp_path / "run", photos, drawings, **{name: 0})

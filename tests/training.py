@@ -44,19 +44,41 @@ def pictures(folder: Path, count: int, seed: int = 0, size: tuple[int, int] = (8
     return folder
 
 
-def run(out: Path, photos: Path, drawings: Path, *overrides: str, recipe: str = RECIPE, pairs: bool = False, **options: Any) -> str:
+def run(
+    out: Path, photos: Path, drawings: Path, *overrides: str, recipe: str = RECIPE, pairs: bool = False, **options: Any
+) -> str:
     """``zoo train`` in this process, tiny unless ``overrides`` say otherwise."""
     settings: dict[str, Any] = {"device": "cpu", "log_every": 1, **options}
     return train(
-        recipe, [photos], [(drawings.name, drawings)], Options(out=out, **settings), overrides=[*TINY, *overrides], pairs=pairs
+        recipe,
+        [photos],
+        [(drawings.name, drawings)],
+        Options(out=out, **settings),
+        overrides=[*TINY, *overrides],
+        pairs=pairs,
     )
 
 
-def arguments(out: Path, photos: Path, drawings: Path, *more: str, overrides: Sequence[str] = (*RICH, EVEN)) -> list[str]:
+def arguments(
+    out: Path, photos: Path, drawings: Path, *more: str, overrides: Sequence[str] = (*RICH, EVEN)
+) -> list[str]:
     """The command line of a tiny run with all kinds of augmentation."""
     options = [word for override in overrides for word in ("--set", override)]
     folders = ["--photos", str(photos), "--drawings", str(drawings), "--out", str(out)]
-    return [sys.executable, "-m", "zoo", "train", RECIPE, *folders, "--device", "cpu", "--log-every", "1", *options, *more]
+    return [
+        sys.executable,
+        "-m",
+        "zoo",
+        "train",
+        RECIPE,
+        *folders,
+        "--device",
+        "cpu",
+        "--log-every",
+        "1",
+        *options,
+        *more,
+    ]
 
 
 def environment(**more: str) -> dict[str, str]:

@@ -35,7 +35,7 @@ class Generator(nn.Module):
 
     size: SizeRule = SizeRule()
 
-    def parts(self, image: Tensor, **controls: Tensor) -> dict[str, Tensor]:
+    def parts(self, image: Tensor, *_: Any, **controls: Any) -> dict[str, Tensor]:
         """Everything a loss may look at: ``image`` always, and what the paper names ("attention", "latent" …)."""
         raise NotImplementedError
 

@@ -71,9 +71,9 @@ class View:
 
     def __init__(self, picture: Tensor) -> None:
         self.picture = picture
-        self._features: dict[nn.Module, Tensor] = {}
+        self._features: dict[nn.Module, Any] = {}
 
-    def features(self, network: nn.Module) -> Tensor:
+    def features(self, network: nn.Module) -> Any:
         if network not in self._features:
             self._features[network] = network(self.picture)
         return self._features[network]

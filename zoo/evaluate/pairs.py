@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from zoo.errors import ImageError, UsageError
 from zoo.evaluate.lpips import LPIPS
 from zoo.evaluate.metric import Metric, MetricResult, Tools, View
-from zoo.evaluate.vgg import VGG19
+from zoo.blocks.vgg import VGG19
 
 
 class PairMetric(Metric):
@@ -88,7 +88,7 @@ class VggMetric(PairMetric):
         self.measure = {"network": f"normalised VGG-19, conv4_2, mean squared difference, {tools.identity('vgg')}"}
 
     def distance(self, made: View, drawn: View) -> float:
-        return float(F.mse_loss(made.features(self.network), drawn.features(self.network)))
+        return float(F.mse_loss(made.features(self.network)[0], drawn.features(self.network)[0]))
 
 
 class SsimMetric(PairMetric):

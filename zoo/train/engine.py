@@ -22,7 +22,7 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from zoo.errors import ConfigError, UsageError, ZooError
+from zoo.errors import ConfigError, IntegrityError, UsageError, ZooError
 from zoo.generator import Generator, build_part
 from zoo.recipe import Recipe
 from zoo.train import checkpoint
@@ -173,9 +173,8 @@ class Engine:
             optimiser.zero_grad()
             for part in parts:
                 with torch.autocast(self.device.type, torch.bfloat16, enabled=self.options.bf16):
-                    made = next(part)
-                made = {name: t.float() if t.is_floating_point() else t for name, t in made.items()}
-                total, terms = self.losses[phase](made)
+                    made = {name: t.float() if t.is_floating_point() else t for name, t in next(part).items()}
+                    total, terms = self.losses[phase](made)
                 if not torch.isfinite(total):
                     raise ZooError(
                         f"the {phase}'s loss is {float(total.detach())} at step {self.step + 1}: "
@@ -258,7 +257,13 @@ class Engine:
         if (newest := checkpoint.newest(folder)) is None:
             return
         tensors, facts = newest
-        self.networks.load_state_dict(checkpoint.select("networks", tensors))
+        try:
+            self.networks.load_state_dict(checkpoint.select("networks", tensors))
+        except RuntimeError as exc:
+            raise IntegrityError(
+                f"the checkpoints of {self.options.out} do not fit these networks: an older plugin wrote them",
+                f"begin a new run with --start-from {self.options.out}",
+            ) from exc
         self.memory.load_state_dict(checkpoint.select("memory", tensors))
         self.average.load_state_dict(checkpoint.select("average", tensors))
         for phase, optimiser in self.optimisers.items():

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from torch import Tensor, nn
 
-from zoo.blocks.label import with_label
+from zoo.blocks.label import LabelScale
 from zoo.blocks.residual import ResidualBlock
 from zoo.generator import Generator, SizeRule
 
@@ -20,7 +20,7 @@ class ResnetGenerator(Generator):
 
     ``block(channels)`` makes each of the residual ``blocks``: the place where the papers differ. ``upsample`` is
     ``transposed`` (CycleGAN) or ``resize`` (nearest neighbour and convolution, which leaves no checkerboard: Odena et
-    al. 2016). With ``labels`` n one network draws in n hands and ``hand`` (N,) says whose.
+    al. 2016). With ``labels`` n one network draws in n hands and ``hand`` (N,) says whose, in front of the blocks.
     """
 
     size = SizeRule(multiple_of=4, minimum=16)
@@ -36,18 +36,19 @@ class ResnetGenerator(Generator):
         super().__init__()
         if upsample not in ("transposed", "resize"):
             raise ValueError(f"upsample is 'transposed' or 'resize', not {upsample!r}")
-        self.labels = labels
-        self.stem = nn.Sequential(nn.ReflectionPad2d(3), *_norm(nn.Conv2d(3 + labels, width, 7, bias=False)))
+        self.stem = nn.Sequential(nn.ReflectionPad2d(3), *_norm(nn.Conv2d(3, width, 7, bias=False)))
         self.down = nn.Sequential(
             *_norm(nn.Conv2d(width, 2 * width, 3, 2, 1, bias=False)),  # (N,2w,H/2,W/2)
             *_norm(nn.Conv2d(2 * width, 4 * width, 3, 2, 1, bias=False)),  # (N,4w,H/4,W/4)
         )
+        self.hand = LabelScale(4 * width, labels) if labels else None
         self.body = nn.Sequential(*(block(4 * width) for _ in range(blocks)))
         self.up = nn.Sequential(*_norm(*_up(4 * width, upsample)), *_norm(*_up(2 * width, upsample)))  # (N,w,H,W)
         self.head = nn.Sequential(nn.ReflectionPad2d(3), nn.Conv2d(width, 3, 7), nn.Tanh())
 
     def parts(self, image: Tensor, hand: Tensor | None = None) -> dict[str, Tensor]:
-        features = self.body(self.down(self.stem(with_label(image, hand, self.labels))))
+        features = self.down(self.stem(image))  # (N,4w,H/4,W/4)
+        features = self.body(features if self.hand is None else self.hand(features, hand))
         return {"image": self.head(self.up(features)), "features": features}
 
 

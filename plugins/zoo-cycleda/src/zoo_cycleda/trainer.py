@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import ClassVar
+from typing import ClassVar, cast
 
 from torch import Tensor, nn
 
 from zoo.blocks.diffaugment import diff_augment
 from zoo.blocks.pool import ImagePool
-from zoo.generator import build_generator, build_part, initialise
+from zoo.generator import Generator, build_generator, build_part, initialise
 from zoo.recipe import Recipe
 from zoo.trainer import Batch, Step, Trainer
 
@@ -58,7 +58,7 @@ class CycleTrainer(Trainer):
     def step(self, batch: Batch) -> Iterator[Step]:
         x, y, hand = batch["source"], batch["target"], batch["hand"]
         label = {"hand": hand} if self.hands else {}
-        made = self.networks["draw"].parts(x, **label)
+        made = cast(Generator, self.networks["draw"]).parts(x, **label)
         output, photo = made["image"], self.networks["photo"](y)
         tensors = {"source": x, "target": y, "hand": hand, "output": output, "reverse_output": photo}
         if "features" in self.wanted:
@@ -99,6 +99,7 @@ class CycleTrainer(Trainer):
 
     def _pooled(self, name: str, image: Tensor, hand: Tensor, seeds: Tensor) -> tuple[Tensor, Tensor]:
         """The pool is one for all processes: each sees all results and takes its own share back."""
-        images, hands = self.memory[name].swap(self.gather(image.detach().float()), self.gather(hand), seeds)
+        pool = cast(ImagePool, self.memory[name])
+        images, hands = pool.swap(self.gather(image.detach().float()), self.gather(hand), seeds)
         share = slice(self.rank * len(image), (self.rank + 1) * len(image))
         return images[share], hands[share]
