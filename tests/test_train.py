@@ -25,6 +25,9 @@ from zoo.train import checkpoint
 from zoo.train.engine import Options
 from zoo.train.run import train
 
+# Attention over four channels is near to a choice, which rounding may tip: no network to compare within float error.
+STEADY = (*RICH, EVEN, "generator.block=squeeze-excitation")
+
 
 @pytest.fixture(scope="module", autouse=True)
 def one_thread() -> Iterator[None]:
@@ -176,8 +179,8 @@ def test_checkpoints_of_other_networks(tmp_path: Path, photos: Path, drawings: P
 
 
 def test_accumulated_batches_are_one_large_batch(tmp_path: Path, photos: Path, drawings: Path) -> None:
-    run(tmp_path / "parts", photos, drawings, *RICH, EVEN, steps=3, accumulate=2)
-    run(tmp_path / "whole", photos, drawings, *RICH, EVEN, "data.batch=2", steps=3)
+    run(tmp_path / "parts", photos, drawings, *STEADY, steps=3, accumulate=2)
+    run(tmp_path / "whole", photos, drawings, *STEADY, "data.batch=2", steps=3)
     assert distance(tmp_path / "parts", tmp_path / "whole") < 2e-5
     for ours, theirs in zip(lines(tmp_path / "parts"), lines(tmp_path / "whole")):
         assert ours["losses"] == pytest.approx(theirs["losses"], abs=1e-4)
@@ -187,7 +190,7 @@ def test_two_processes_are_one_with_the_same_global_batch(tmp_path: Path, photos
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         where = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1]), "WORLD_SIZE": "2"}
-    words = arguments(tmp_path / "two", photos, drawings, "--steps", "3")
+    words = arguments(tmp_path / "two", photos, drawings, "--steps", "3", overrides=STEADY)
     ranks = [environment(**where, RANK=str(i), LOCAL_RANK=str(i)) for i in range(2)]  # as torchrun would
     processes = [subprocess.Popen(words, env=rank, stderr=subprocess.PIPE, text=True) for rank in ranks]
     said = [process.communicate(timeout=120)[1] for process in processes]
@@ -206,14 +209,14 @@ def test_two_processes_are_one_with_the_same_global_batch(tmp_path: Path, photos
     ids=["torchrun", "accelerate"],
 )
 def test_launchers_of_several_processes(tmp_path: Path, photos: Path, drawings: Path, launcher: list[str]) -> None:
-    _, _, *words = arguments(tmp_path / "two", photos, drawings, "--steps", "3")
+    _, _, *words = arguments(tmp_path / "two", photos, drawings, "--steps", "3", overrides=STEADY)
     call([sys.executable, "-m", *launcher, "-m", *words])
     compare_with_one_process(tmp_path, photos, drawings)
 
 
 def compare_with_one_process(folder: Path, photos: Path, drawings: Path) -> None:
     assert yaml.safe_load((folder / "two" / "run.yaml").read_text())["samples_per_step"] == 2
-    run(folder / "one", photos, drawings, *RICH, EVEN, "data.batch=2", steps=3)
+    run(folder / "one", photos, drawings, *STEADY, "data.batch=2", steps=3)
     assert distance(folder / "two", folder / "one") < 2e-5
     for ours, theirs in zip(lines(folder / "two"), lines(folder / "one"), strict=True):
         assert ours["losses"] == pytest.approx(theirs["losses"], abs=1e-4)

@@ -106,7 +106,7 @@ def same(one: Path, other: Path) -> bool:
 
 
 def distance(one: Path, other: Path) -> float:
-    """The largest difference of any number in two runs' networks and average, relative to what training changed."""
+    """The largest difference of any number in the networks, averages and pools of two runs."""
     ours, theirs = state(one), state(other)
     assert ours.keys() == theirs.keys()
     names = [name for name in ours if name.startswith(("networks/", "average/", "memory/"))]

@@ -26,8 +26,9 @@ class SqueezeExcitation(nn.Module):
             nn.Sigmoid(),
         )
 
-    def forward(self, x: Tensor) -> Tensor:
-        return x * self.gate(x)  # (N,C,H,W) · (N,C,1,1)
+    def forward(self, x: Tensor, seen: Tensor) -> Tensor:
+        """x (N,C,H,W), weighted by the means of ``seen`` (N,C,H,W)."""
+        return x * self.gate(seen)  # (N,C,H,W) · (N,C,1,1)
 
 
 class PositionAttention(nn.Module):
@@ -41,7 +42,7 @@ class PositionAttention(nn.Module):
         super().__init__()
         narrow = max(1, channels // 8)
         self.query = nn.Conv2d(channels, narrow, 1)
-        self.key = nn.Conv2d(channels, narrow, 1)
+        self.key = nn.Conv2d(channels, narrow, 1, bias=False)  # it would add the same to all products of a query
         self.value = nn.Conv2d(channels, channels, 1)
         self.alpha = nn.Parameter(torch.zeros(()))
 
@@ -87,10 +88,20 @@ class DualAttention(nn.Module):
 
 
 class SqueezeExcitationBlock(ResidualBlock):
-    """SE-Residual block, figure 5."""
+    """SE-Residual block, figure 5.
+
+    Deviation: the squeeze sees the branch in front of its second norm. Behind an instance norm every channel's mean
+    is 0, whatever the picture, and the gate would be a constant; behind the batch norm of SE-ResNet it is not.
+    """
+
+    tail: SqueezeExcitation
 
     def __init__(self, channels: int, reduction: int = 16) -> None:
         super().__init__(channels, tail=SqueezeExcitation(channels, reduction))
+
+    def forward(self, x: Tensor) -> Tensor:
+        seen = self.branch[:-1](x)
+        return x + self.tail(self.branch[-1](seen), seen)
 
 
 class DualAttentionBlock(ResidualBlock):
