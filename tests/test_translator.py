@@ -122,14 +122,15 @@ def test_padding_reflects():
     assert torch.allclose(left.input[0, 0, 0], torch.tensor([1, 0, 1, 2, 3, 4, 5, 4.0]) / 3 - 1, atol=1e-6)
 
 
-def test_the_working_size_of_the_network_is_the_default():
+def test_larger_pictures_are_scaled_down_to_the_working_size():
     identity = Identity()
     translator = Translator(identity, {"working": 64}, device="cpu")
     array = photo(200, 100)
     assert translator.translate(array).shape == array.shape
     assert np.array_equal(translator.translate(array, size=0), array)
     translator.translate(array, size=32)
-    assert [shape[2:] for shape in identity.seen] == [(64, 32), (200, 104), (32, 16)]
+    assert np.array_equal(translator.translate(array[:50, :40]), array[:50, :40])
+    assert [shape[2:] for shape in identity.seen] == [(64, 32), (200, 104), (32, 16), (56, 40)]
 
 
 def test_scaled_results_still_look_like_the_picture():

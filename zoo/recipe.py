@@ -48,7 +48,7 @@ class Augment(_Strict):
 class Data(_Strict):
     """Training size (H, W) in pixels, pictures a step, augmentation.
 
-    ``working`` is the long side at which a picture of the user goes through the network; by default that of the
+    ``working`` is the long side above which a user's picture is scaled down for the network; by default that of the
     training pictures before they were cropped.
     """
 

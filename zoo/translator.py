@@ -183,9 +183,9 @@ class Translator:
         form and size: PIL for path and PIL, array, or tensor; a list for a list or folder; (N, 3, H, W) for
         (N, C, H, W). It is RGB, with the alpha that the picture had.
 
-        ``size``: the network sees the picture scaled to this long side in pixels, and the result is scaled back.
-        Unless given it is the size at which the network was trained, because a larger face is drawn poorly; 0 is the
-        picture as it is. ``batch``: how many pictures of equal size go through the network together; by itself as
+        ``size``: the network sees the picture scaled to this long side in pixels, and the result is scaled back; 0 is
+        the picture as it is. Unless given, a picture larger than the network's working size is scaled down to it,
+        because faces much larger than those of the training are drawn poorly. ``batch``: how many pictures of equal size go through the network together; by itself as
         many as make a megapixel. ``controls``: those of `Translator.controls`.
 
         ControlError: a control that does not exist or a value out of range. ImageError: a picture that cannot be used.
@@ -215,7 +215,6 @@ class Translator:
             raise UsageError(f"size = {size} is not a size", "give the long side in pixels, or 0 for no scaling")
         if batch is not None and batch < 1:
             raise UsageError(f"batch = {batch} is not a number of pictures", "give 1 or more")
-        size = self.working if size is None else size
         values = {name: value for name, value in check(self.controls, controls).items() if value is not None}
         for control in self.controls:
             if isinstance(control, ImageControl) and control.name in values:
@@ -227,7 +226,7 @@ class Translator:
         return self._call(image, **controls)
 
     def _stream(
-        self, images: Iterable[Source], size: int, batch: int | None, values: Mapping[str, Any]
+        self, images: Iterable[Source], size: int | None, batch: int | None, values: Mapping[str, Any]
     ) -> Iterator[Any]:
         jobs: list[_Job] = []
         for source in images:
@@ -296,12 +295,14 @@ class Translator:
         faster = {"cpu": torch.float32, "cuda": torch.bfloat16}.get(self.device.type) == self.dtype
         return torch.channels_last if faster else torch.contiguous_format
 
-    def _fit(self, rgb: Tensor, size: int) -> tuple[Tensor, tuple[slice, slice]]:
+    def _fit(self, rgb: Tensor, size: int | None) -> tuple[Tensor, tuple[slice, slice]]:
         """(3, h, w) -> scaled to ``size`` and padded to the size rule (3, H, W), and where the picture lies in it."""
         rule: SizeRule = self.generator.size
         height, width = rgb.shape[-2:]
         if rule.fixed:
             scale = min(rule.fixed[0] / height, rule.fixed[1] / width)
+        elif size is None:
+            scale = min(1.0, self.working / max(height, width)) if self.working else 1.0
         else:
             scale = size / max(height, width) if size else 1.0
         height, width = max(1, round(height * scale)), max(1, round(width * scale))
