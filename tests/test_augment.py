@@ -92,9 +92,19 @@ def test_kinds_of_pictures(tmp_path: Path) -> None:
 def test_every_picture_covers_the_crop(tmp_path: Path, size: tuple[int, int]) -> None:
     folder = pictures(tmp_path / "photos", 1, size=size)
     data = portraits([folder], [folder], scale=1.25)
-    fitted = data.photos[0].pictures[0]
+    fitted = next(iter(data.photos[0].decoded.values()))
     assert fitted.dtype == torch.uint8 and min(fitted.shape[1:]) == 40
     assert fitted.shape[1] / fitted.shape[2] == pytest.approx(size[0] / size[1], rel=0.02)
+
+
+def test_pictures_that_are_not_kept_are_decoded_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = pictures(tmp_path / "photos", 4, size=(80, 80))
+    kept = portraits([folder], [folder], scale=1.25)
+    monkeypatch.setattr("zoo.train.data.ROOM", 3 * 40 * 40)
+    rest = portraits([folder], [folder], scale=1.25)
+    assert (len(kept.photos[0].decoded), len(rest.photos[0].decoded), len(rest.drawings[0].decoded)) == (4, 1, 0)
+    for i in range(8):
+        assert all(torch.equal(kept[i][name], rest[i][name]) for name in kept[i])
 
 
 # -- pairs --------------------------------------------------------------------------------------------------------------

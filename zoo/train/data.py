@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
+from rich.console import Console
+from rich.progress import track
 from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import Dataset
@@ -18,16 +20,17 @@ from zoo.recipe import Data
 from zoo.train.augment import backdrop, frame, new_backdrop, recolour
 
 SMALLEST = 64  # pixels on the short side; below that there is no face to learn from
+ROOM = 2**31  # bytes of decoded pictures that are kept; what is beyond is decoded again each time
 log = logging.getLogger("zoo.train")
 
 
 @dataclass
 class Folder:
-    """The usable pictures of one folder, decoded once, large enough to be cropped to the training size."""
+    """The usable pictures of one folder, and those of them that are kept decoded."""
 
     name: str
-    paths: list[Path]
-    pictures: list[Tensor]  # (3,H',W') uint8
+    paths: list[Path] = field(default_factory=list)
+    decoded: dict[Path, Tensor] = field(default_factory=dict)  # (3,H',W') uint8
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -43,8 +46,15 @@ class Portraits(Dataset[dict[str, Tensor]]):
     the pairs.
     """
 
-    def __init__(self, photos: Sequence[Path], drawings: Sequence[tuple[str, Path]], data: Data, seed: int) -> None:
-        self.data, self.seed = data, seed
+    def __init__(
+        self,
+        photos: Sequence[Path],
+        drawings: Sequence[tuple[str, Path]],
+        data: Data,
+        seed: int,
+        console: Console | None = None,
+    ) -> None:
+        self.data, self.seed, self.console, self.room = data, seed, console, ROOM
         self.photos = [self._read(path.name, path) for path in photos]
         self.drawings = [self._read(name, path) for name, path in drawings]
         if data.pairs:
@@ -59,22 +69,32 @@ class Portraits(Dataset[dict[str, Tensor]]):
     def _read(self, name: str, path: Path) -> Folder:
         if not path.is_dir():
             raise NotFoundError(f"there is no folder {path}", "give a folder of pictures")
-        folder = Folder(name, [], [])
-        found = find_pictures([path])
-        for file in found:
+        folder, found = Folder(name), find_pictures([path])
+        quiet = self.console is None or not self.console.is_terminal
+        for file in track(found, f"reading {name}", console=self.console, disable=quiet, transient=True):
             try:
-                folder.pictures.append(self._fit(file))
-                folder.paths.append(file)
+                picture = self._fit(file)
             except ImageError as exc:
                 log.warning("skipped %s: %s", file, exc.message)
+                continue
+            folder.paths.append(file)
+            if picture.numel() <= self.room:
+                self.room -= picture.numel()
+                folder.decoded[file] = picture
         if not folder.paths:
             raise UsageError(
                 f"no usable picture in {path} ({len(found)} files looked at)", "give a folder of portraits"
             )
         return folder
 
+    def _picture(self, folder: Folder, i: int) -> Tensor:
+        """Picture i of the folder (3,H',W') in [-1,1]."""
+        path = folder.paths[i]
+        kept = folder.decoded.get(path)
+        return (self._fit(path) if kept is None else kept).float() / 127.5 - 1
+
     def _fit(self, file: Path) -> Tensor:
-        """The picture scaled to cover the training size, with a margin for the random crop."""
+        """The picture (3,H',W') uint8, scaled to cover the training size, with a margin for the random crop."""
         picture = read(file).rgb  # (3,H',W')
         if min(picture.shape[1:]) < SMALLEST:
             raise ImageError(f"{picture.shape[2]}×{picture.shape[1]} is smaller than {SMALLEST} pixels")
@@ -101,21 +121,19 @@ class Portraits(Dataset[dict[str, Tensor]]):
                     f"no file name occurs both in {photos.name} and {drawings.name}",
                     "name both pictures of a sitter alike",
                 )
-            order = [by_name[photos.paths[i].stem] for i in keep]
-            photos.paths, photos.pictures = [photos.paths[i] for i in keep], [photos.pictures[i] for i in keep]
-            drawings.paths = [drawings.paths[i] for i in order]
-            drawings.pictures = [drawings.pictures[i] for i in order]
+            drawings.paths = [drawings.paths[by_name[photos.paths[i].stem]] for i in keep]
+            photos.paths = [photos.paths[i] for i in keep]
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         rng = torch.Generator().manual_seed(_mix(self.seed, index))
         augment, size = self.data.augment, self.data.size
         which, i = self._choose(self.photos, index, salt=1)
         hand, j = (which, i) if self.data.pairs else self._choose(self.drawings, index, salt=2)
-        photo, drawing = _float(self.photos[which].pictures[i]), _float(self.drawings[hand].pictures[j])
+        photo, drawing = self._picture(self.photos[which], i), self._picture(self.drawings[hand], j)
         if augment.background and torch.rand((), generator=rng) < augment.background:
             if (mask := self.masks[which][i]) is None:
-                mask = self.masks[which][i] = backdrop(photo)
-            photo = new_backdrop(photo, mask, rng)
+                mask = self.masks[which][i] = backdrop(photo).bool()
+            photo = new_backdrop(photo, mask.float(), rng)
         if self.data.pairs:
             photo, drawing = frame([photo, drawing], size, augment, rng)
         else:
@@ -157,10 +175,6 @@ class Share:
 
     def __len__(self) -> int:
         return len(self.range)
-
-
-def _float(picture: Tensor) -> Tensor:
-    return picture.float() / 127.5 - 1
 
 
 def _mix(*numbers: int) -> int:

@@ -32,7 +32,7 @@ def train(
     """
     settings = with_hands(load_recipe(recipe, [*overrides, *(["data.pairs=true"] if pairs else [])]), drawings)
     _check(options)
-    data = Portraits(photos, drawings, settings.data, options.seed)
+    data = Portraits(photos, drawings, settings.data, options.seed, console)
     engine = Engine(settings, data, options)
     if engine.accelerator.is_main_process:
         claim(options.out, settings, _facts(photos, drawings, options, engine))
