@@ -51,10 +51,11 @@ def test_bad_pictures_are_reported_and_left_out(tmp_path: Path, caplog: pytest.L
     (photos / "broken.png").write_bytes((photos / "0.png").read_bytes()[:200])
     (photos / "empty.jpg").write_bytes(b"")
     (photos / "text.png").write_text("no picture")
+    (photos / "link.png").symlink_to("nowhere.png")
     Image.new("RGB", (500, 63)).save(photos / "flat.png")
     data = portraits([photos], [photos])
     assert len(data.photos[0]) == 3
-    for name in ("broken.png", "empty.jpg", "text.png"):
+    for name in ("broken.png", "empty.jpg", "text.png", "link.png"):
         assert f"skipped {photos / name}: " in caplog.text
     assert f"skipped {photos / 'flat.png'}: 500×63 is smaller than 64 pixels" in caplog.text
     assert all(record.levelno == logging.WARNING for record in caplog.records)

@@ -222,6 +222,7 @@ def test_tracebacks_only_when_asked_for(run: Run) -> None:
         (ZeroDivisionError("oh"), 1, "zoo: ZeroDivisionError: oh"),
         (KeyboardInterrupt(), 130, ""),
         (ZooError("a\nb"), 1, "zoo: a b"),
+        (OSError(28, "No space left", "log.jsonl"), 1, "zoo: log.jsonl: No space left\nhint: check the disk"),
     ],
 )
 def test_whatever_happens_is_one_line(

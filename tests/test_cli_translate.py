@@ -241,6 +241,7 @@ def test_json_is_all_of_stdout(run: Zoo):
     [
         (("none.png", "-o", "out"), 3, "there is no picture none.png"),
         (("https://example.org/a.png", "-o", "out"), 2, "web address"),
+        (("", "-o", "out"), 3, "there is no picture"),
         (("empty", "-o", "out"), 3, "no pictures in empty"),
         (("a.png", "-o", "b.doc"), 2, "cannot write .doc"),
         (("a.png", "-o", "a.png/b"), 2, "a.png is not a folder"),
@@ -265,6 +266,14 @@ def test_an_unknown_model_names_the_near_one(run: Zoo):
     code, _, err = run("a.png", "-o", "b.png", model="tinny")
     assert code == 3
     assert "did you mean tiny" in err
+
+
+@pytest.mark.parametrize("model", ["runs/mine", "generator.pth", "./tiny"])
+def test_a_path_that_is_no_weights_file(run: Zoo, model):
+    picture("a.png")
+    code, _, err = run("a.png", "-o", "b.png", model=model)
+    assert code == 3
+    assert f"{model} is not a weights file" in err and "zoo pack" in err
 
 
 def test_size_and_alpha(run: Zoo):

@@ -454,7 +454,8 @@ def test_a_broken_picture_is_left_out_and_told_once(tmp_path: Path) -> None:
     for name in ("a.png", "b.png", "c.png"):
         save(tmp_path / "photos" / name, 90)
         save(tmp_path / "drawings" / name, 90, "L")
-    (tmp_path / "photos" / "a.png").write_bytes(b"")
+    (tmp_path / "photos" / "a.png").unlink()
+    (tmp_path / "photos" / "a.png").symlink_to("nowhere.png")
     (tmp_path / "drawings" / "b.png").write_bytes(b"not a picture")
     seen = []
     found = match(tmp_path / "photos", tmp_path / "drawings")

@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -393,10 +394,29 @@ def test_a_wrong_setting_is_one_line(
 
 
 @pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"steps": 1, "device": "gpu"}, "no device is called 'gpu'"),
+        ({"steps": 1, "device": "cuda:99"}, "not available"),
+        ({"steps": 1, "workers": -1}, "--workers -1"),
+        ({"steps": 1, "seed": 2**70}, "--seed"),
+        ({"minutes": float("nan")}, "--minutes nan"),
+        ({"epochs": float("inf")}, "--epochs inf"),
+    ],
+)
+def test_wrong_options_are_refused(
+    tmp_path: Path, photos: Path, drawings: Path, options: dict[str, Any], told: str
+) -> None:
+    with pytest.raises(UsageError, match=told):
+        run(tmp_path / "run", photos, drawings, **options)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
     "name", ["steps", "epochs", "minutes", "accumulate", "save_every", "preview_every", "log_every"]
 )
 def test_numbers_below_one_are_refused(tmp_path: Path, photos: Path, drawings: Path, name: str) -> None:
-    with pytest.raises(ConfigError, match=f"--{name.replace('_', '-')} 0 is not positive"):
+    with pytest.raises(ConfigError, match=f"--{name.replace('_', '-')} 0 is not a positive number"):
         run(tmp_path / "run", photos, drawings, **{name: 0})
 
 
@@ -451,3 +471,14 @@ def test_checkpoints_are_plain_safetensors(tmp_path: Path, photos: Path, drawing
     assert {"networks/draw.stem.1.weight", "average/stem.1.weight", "memory/photos.count"} <= names
     assert {"optimiser/generator/0/exp_avg", "optimiser/discriminator/0/step"} <= names
     assert not list((tmp_path / "run" / "checkpoints").glob("*.part"))
+
+
+def test_a_full_disk_leaves_no_half_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    checkpoint.save(tmp_path, 1, {"a": torch.zeros(3)}, {})
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(ZooError, match="No space left"):
+        checkpoint.save(tmp_path, 2, {"a": torch.zeros(3)}, {})
+    assert [path.name for path in tmp_path.iterdir()] == ["step-00000001.safetensors"]

@@ -413,6 +413,20 @@ def test_out_of_memory_is_an_error_of_that_picture():
     assert "64×16" in results[1].message
 
 
+def test_a_size_beyond_all_memory_is_an_error_of_that_picture():
+    (result,) = Translator(Identity(), device="cpu").stream([photo(16, 16)], size=2**24)
+    assert isinstance(result, ImageError) and "do not fit the memory" in result.message
+
+
+def test_damaged_weights_do_not_draw_black_pictures():
+    class Damaged(Identity):
+        def parts(self, image: Tensor, **controls: Tensor) -> dict[str, Tensor]:
+            return {"image": image / 0}
+
+    with pytest.raises(IntegrityError, match="NaN"):
+        Translator(Damaged(), device="cpu").translate(photo())
+
+
 def test_a_generator_that_changes_the_size_breaks_its_contract():
     class Half(Generator):
         def parts(self, image: Tensor, **controls: Tensor) -> dict[str, Tensor]:
@@ -472,7 +486,7 @@ def test_a_network_without_weights_only_when_asked_for(tiny: TinyPlugin):  # noq
     assert zoo.load("tiny", weights=None, device="cpu").working >= 256  # the recipe's training size
 
 
-@pytest.mark.parametrize("name", ["tinny", "./tiny", "model.pth", "runs/x.pth", "none.safetensors", ""])
+@pytest.mark.parametrize("name", ["tinny", "./tiny", "model.pth", "model.bin", "runs/x", "none.safetensors", ""])
 def test_what_is_not_there(tiny: TinyPlugin, name):  # noqa: F811
     with pytest.raises(NotFoundError) as caught:
         zoo.load(name, device="cpu")

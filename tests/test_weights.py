@@ -151,6 +151,16 @@ def test_damaged_files_are_refused(tmp_path, content):
     assert all(torch.equal(before[name], tensor) for name, tensor in module.state_dict().items())
 
 
+@pytest.mark.parametrize(
+    "wrong", [{"recipe": None}, {"generator": 3}, {"controls": 3}, {"working": "big"}, {"plugin": []}]
+)
+def test_a_header_that_describes_no_network_is_refused(tmp_path, wrong):
+    file = tmp_path / "w.safetensors"
+    save_weights(file, {"a": torch.ones(1)}, {**NETWORK, **wrong})
+    with pytest.raises(IntegrityError, match=f"its network's {next(iter(wrong))} is"):
+        read_header(file)
+
+
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(data=st.data())
 def test_a_cut_file_is_refused_wherever_it_is_cut(path, data):

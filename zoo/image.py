@@ -118,7 +118,7 @@ def write(image: Image.Image, path: Path | str) -> None:
     try:
         image.save(encoded, name, **options)
         with atomic(path) as part:
-            part.write_bytes(encoded.getbuffer())
+            part.write_bytes(encoded.getvalue())  # getbuffer() in the traceback of an error crashes Python 3.12.1
     except (OSError, ValueError) as error:  # a full disk, or a side too long for the format
         raise ImageError(f"{path} cannot be written: {error}", "check the folder, or write .png") from error
 
@@ -129,9 +129,9 @@ def existing(source: str | os.PathLike[str]) -> Path:
         raise ImageError(f"{str(source)[:80]} is a web address", "download the picture first and give its path")
     path = Path(source)
     try:
-        path.stat()
+        os.stat(source)  # noqa: PTH116  (Path("") is the current folder)
     except (OSError, ValueError) as error:
-        raise NotFoundError(f"there is no picture {str(path)[:200]}", "check the path") from error
+        raise NotFoundError(f"there is no picture {str(source)[:200]}", "check the path") from error
     return path
 
 

@@ -94,8 +94,10 @@ def discover(distributions: Iterable[importlib.metadata.Distribution] | None = N
     found: dict[str, Plugin] = {}
     for distribution in importlib.metadata.distributions() if distributions is None else distributions:
         for entry in distribution.entry_points.select(group=GROUP):
+            if "Name" not in distribution.metadata:  # a ruin of an uninstall
+                continue
             name = distribution.metadata["Name"]
-            if not name or name in found:  # a ruin of an uninstall; or twice on the path, and Python imports the first
+            if name in found:  # twice on the path: Python imports the first
                 continue
             found[name] = _read(name, distribution.version, entry)
     return dict(sorted(found.items()))

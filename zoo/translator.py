@@ -18,7 +18,7 @@ from zoo import image as pictures
 from zoo.card import Card
 from zoo.control import Image as ImageControl
 from zoo.control import check, parse_controls
-from zoo.errors import ImageError, NotFoundError, PluginError, UsageError, ZooError, close_match
+from zoo.errors import ImageError, IntegrityError, NotFoundError, PluginError, UsageError, ZooError, close_match
 from zoo.generator import Generator, SizeRule, build_generator
 from zoo.hub import locate
 from zoo.image import Picture, Source
@@ -30,6 +30,7 @@ from zoo.weights import load_weights, read_header
 BATCH_PIXELS = 2**20
 """Pictures of one size go through the network together up to this many pixels: sixteen of 256×256."""
 
+_PICKLES = (".pth", ".pt", ".ckpt", ".bin", ".pkl")
 _DTYPES = {None: None, "fp32": None, torch.float32: None, "bf16": torch.bfloat16, torch.bfloat16: torch.bfloat16}
 
 
@@ -57,19 +58,27 @@ def load(
         if card:
             need_plugin(card.plugin, card.name)
         return _build(load_recipe(card.recipe if card else str(name)).network(), None, card, settings)
-    if Path(name).suffix == ".safetensors" or isinstance(name, os.PathLike):
+    if path := weights_file(name):
         if weights != "default":
             raise UsageError(f"{name} is a weights file already", "leave out weights=, or give the model's name")
-        return _build(None, Path(name), None, settings)
-    if os.sep in str(name):
-        raise NotFoundError(
-            f"{name} is not a weights file", "give the path of a .safetensors file; pickles are not read"
-        )
+        return _build(None, path, None, settings)
     card, tag = registry().card(str(name))
     need_plugin(card.plugin, card.name)
     if weights == "default":
         return _build(None, locate(card, tag), card, settings)
     return _build(load_recipe(card.recipe).network(), Path(weights), card, settings)
+
+
+def weights_file(name: str | os.PathLike[str]) -> Path | None:
+    """The path that ``name`` is, None if it is a model's name. NotFoundError for a path that no weights can have."""
+    if Path(name).suffix == ".safetensors" or isinstance(name, os.PathLike):
+        return Path(name)
+    if os.sep in name or Path(name).suffix in _PICKLES:
+        raise NotFoundError(
+            f"{name} is not a weights file",
+            "give a model's name (zoo list) or a .safetensors file, which zoo pack makes of a run; pickles are not read",
+        )
+    return None
 
 
 def _build(
@@ -81,7 +90,7 @@ def _build(
         if not found:
             raise NotFoundError(
                 f"{path} does not say which network it is of",
-                "give a file that `zoo pack` wrote, or the model's name too",
+                "give a file that `zoo pack` wrote",
             )
         if network and found["recipe"] != network["recipe"]:
             raise UsageError(f"{path} holds {found['recipe']}, not {network['recipe']}", f"zoo.load({str(path)!r})")
@@ -233,10 +242,10 @@ class Translator:
             try:
                 picture = pictures.read(source)
                 job = _Job(picture, *self._fit(picture.rgb, size))
-            except ZooError as error:
+            except (ZooError, RuntimeError) as error:
                 yield from self._run(jobs, values)
                 jobs = []
-                yield error
+                yield error if isinstance(error, ZooError) else _too_large(error, f"{size} pixels")
                 continue
             room = batch or max(1, BATCH_PIXELS // job.input[0].numel())
             if jobs and (len(jobs) >= room or jobs[0].input.shape != job.input.shape):
@@ -258,18 +267,19 @@ class Translator:
                     if control.name in values
                 }
                 drawn = self.draw(image, **tensors)
-        except (torch.OutOfMemoryError, RuntimeError) as error:
-            if not isinstance(error, torch.OutOfMemoryError) and "can't allocate memory" not in str(error):
-                raise
+        except RuntimeError as error:
             height, width = jobs[0].input.shape[-2:]
             for _ in jobs:
-                yield ImageError(f"{len(jobs)} × {width}×{height} pixels do not fit the memory", "give a smaller size")
+                yield _too_large(error, f"{len(jobs)} × {width}×{height} pixels")
             return
         if drawn.shape != image.shape:
             raise PluginError(
                 f"{self!r} made {tuple(drawn.shape)} of {tuple(image.shape)}", "report this to the plugin's author"
             )
         for job, rgb in zip(jobs, drawn.float()):
+            if not rgb.isfinite().all():
+                yield IntegrityError(f"{self!r} made no colours but NaN", "its weights are damaged; or leave out bf16")
+                continue
             rgb = _resize(rgb[:, *job.box], job.picture.rgb.shape[-2:])
             yield job.picture.like(rgb)
 
@@ -310,6 +320,13 @@ class Translator:
         top, left = (full[0] - height) // 2, (full[1] - width) // 2
         padded = _pad(_pad(_resize(rgb, (height, width)), -2, top, full[0]), -1, left, full[1])
         return padded, (slice(top, top + height), slice(left, left + width))
+
+
+def _too_large(error: RuntimeError, what: str) -> ImageError:
+    """What to say of ``error`` if the memory was too small; any other is raised again."""
+    if isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error):
+        return ImageError(f"{what} do not fit the memory", "give a smaller size")
+    raise error
 
 
 def _allowed(length: int, rule: SizeRule) -> int:

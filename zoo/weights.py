@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 _BYTES = {"BOOL": 1, "U8": 1, "I8": 1, "U16": 2, "I16": 2, "F16": 2, "BF16": 2}
 _BYTES |= {"U32": 4, "I32": 4, "F32": 4, "U64": 8, "I64": 8, "F64": 8}
+_NEEDED: dict[str, Any] = {"recipe": str, "generator": (dict, str)}  # of a header's network
+_KNOWN = {**_NEEDED, "plugin": str, "controls": list, "translator": (str, type(None)), "working": int}
 _LARGEST_HEADER = 100_000_000  # the limit of the format
 
 
@@ -83,11 +85,19 @@ def read_header(path: Path | str) -> Header:
             raise IntegrityError(
                 f"{path}: header version {about['version']} is newer than this zoo", "pip install -U zoo-core"
             )
-        return Header(dict(about.get("network", {})), dict(about.get("card", {})), tensors)
+        return Header(_checked(dict(about.get("network", {}))), dict(about.get("card", {})), tensors)
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError, struct.error) as error:
         raise IntegrityError(
             f"{path} is not a whole safetensors file: {error}", "download or copy it again; pickles (.pth) are not read"
         ) from error
+
+
+def _checked(network: dict[str, Any]) -> dict[str, Any]:
+    """``network`` if it is empty or what ``recipe.network()`` gives; ValueError for anything else."""
+    for name in {*network, *_NEEDED} & _KNOWN.keys() if network else ():
+        if not isinstance(network.get(name), _KNOWN[name]):
+            raise ValueError(f"its network's {name} is {network.get(name)!r}")
+    return network
 
 
 def _read_json(file: BinaryIO, size: int) -> tuple[dict[str, Any], int]:

@@ -87,6 +87,9 @@ def _report(exc: Exception) -> int:
     elif show := getattr(exc, "format_message", None):  # the parser's; Typer's version says of which click
         context = getattr(exc, "ctx", None)
         message, hint, code = show(), f"{context.command_path if context else 'zoo'} --help", 2
+    elif isinstance(exc, OSError) and exc.strerror:  # a full disk, a folder that must not be written
+        message = f"{exc.filename}: {exc.strerror}" if exc.filename else exc.strerror
+        hint, code = "check the disk and its permissions; --debug shows where", 1
     else:
         message, hint, code = f"{type(exc).__name__}: {exc}", "--debug shows where", 1
     typer.echo(f"zoo: {_line(message)}", err=True)

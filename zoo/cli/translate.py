@@ -20,7 +20,7 @@ from zoo.errors import NotFoundError, PartialFailure, UsageError, ZooError, clos
 from zoo.image import FORMATS, existing, find_pictures, writable, write
 from zoo.recipe import load_recipe
 from zoo.registry import registry
-from zoo.translator import load, need_plugin
+from zoo.translator import load, need_plugin, weights_file
 from zoo.weights import read_header
 
 OPTIONS = (
@@ -115,8 +115,8 @@ command.settings = {"context_settings": {"ignore_unknown_options": True}}  # typ
 
 def controls_of(name: str) -> list[Control]:
     """The controls of a model or weights file, known before the model is loaded."""
-    if name.endswith(".safetensors"):
-        return parse_controls(read_header(name).network.get("controls", ()))
+    if path := weights_file(name):
+        return parse_controls(read_header(path).network.get("controls", ()))
     card = registry().card(name)[0]
     need_plugin(card.plugin, card.name)
     return parse_controls(load_recipe(card.recipe).controls)

@@ -13,7 +13,7 @@ from typing import TypeVar
 import torch
 from PIL import Image
 
-from zoo.errors import ImageError, UsageError
+from zoo.errors import ImageError, NotFoundError, UsageError
 from zoo.evaluate.metric import Metric, MetricResult, Tools, View
 from zoo.image import find_pictures, read
 
@@ -109,7 +109,7 @@ def _view(source: Path | Image.Image, tools: Tools) -> View:
 def _attempt(report: Report, action: Callable[[], T]) -> T | None:
     try:
         return action()
-    except ImageError as error:
+    except (ImageError, NotFoundError) as error:
         if str(error) not in report.faults:
             report.faults.append(str(error))
         return None

@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from zoo.errors import IntegrityError
+from zoo.errors import IntegrityError, ZooError
 
 log = logging.getLogger("zoo.train")
 _NAME = re.compile(r"step-(\d{8})\.safetensors")
@@ -28,10 +28,15 @@ def save(folder: Path, step: int, tensors: Mapping[str, Tensor], facts: Mapping[
     part = folder / "next.part"  # always the same, so that a crash leaves no more than one
     # A copy of each: safetensors refuses tensors that share memory, and views would save their whole storage.
     whole = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-    save_file(whole, part, metadata={"zoo-checkpoint": json.dumps({"step": step, **facts})})
-    with part.open("rb") as file:
-        os.fsync(file.fileno())
-    part.replace(path)
+    try:
+        save_file(whole, part, metadata={"zoo-checkpoint": json.dumps({"step": step, **facts})})
+        with part.open("rb") as file:
+            os.fsync(file.fileno())
+        part.replace(path)
+    except (SafetensorError, OSError) as exc:
+        raise ZooError(f"{path} cannot be written: {exc}", "make room; the same command goes on from the last") from exc
+    finally:
+        part.unlink(missing_ok=True)
     for old in sorted(checkpoints(folder))[:-keep]:
         old.unlink()
     return path

@@ -74,8 +74,8 @@ class Portraits(Dataset[dict[str, Tensor]]):
         for file in track(found, f"reading {name}", console=self.console, disable=quiet, transient=True):
             try:
                 picture = self._fit(file)
-            except ImageError as exc:
-                log.warning("skipped %s: %s", file, exc.message)
+            except (ImageError, NotFoundError) as exc:  # not found: a link that leads nowhere
+                log.warning("skipped %s: %s", file, exc.message.removeprefix(f"{file} "))
                 continue
             folder.paths.append(file)
             if picture.numel() <= self.room:

@@ -59,7 +59,7 @@ class Engine:
 
     def __init__(self, recipe: Recipe, data: Portraits, options: Options) -> None:
         self.recipe, self.data, self.options = recipe, data, options
-        self.accelerator = Accelerator(cpu=options.device == "cpu")
+        self.accelerator = Accelerator(cpu=(options.device or "").startswith("cpu"))
         self.device = self.accelerator.device
         torch.manual_seed(options.seed)
         self.trainer: Trainer = build_part("trainer", recipe.trainer, recipe=recipe)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from zoo.train.data import Portraits
 from zoo.train.engine import Engine, Options
 from zoo.train.folder import claim
 from zoo.train.report import NoReport, Report
+from zoo.translator import pick_device
 
 
 def train(
@@ -77,8 +79,16 @@ def _check(options: Options) -> None:
         raise UsageError("--steps, --epochs and --minutes exclude each other", "give one of them")
     for name in ("steps", "epochs", "minutes", "accumulate", "save_every", "preview_every", "log_every"):
         value = getattr(options, name)
-        if value is not None and value <= 0:
-            raise ConfigError(f"--{name.replace('_', '-')} {value} is not positive", "give a number above 0")
+        if value is not None and not 0 < value < math.inf:
+            raise ConfigError(f"--{name.replace('_', '-')} {value} is not a positive number", "give a number above 0")
+    for name in ("seed", "workers"):
+        if not 0 <= getattr(options, name) < 2**63:
+            raise ConfigError(f"--{name} {getattr(options, name)} is out of range", "give 0 or more")
+    if options.device is not None and pick_device(options.device).index:
+        raise UsageError(
+            f"--device {options.device} is not for training, which takes the first GPU that it sees",
+            f"CUDA_VISIBLE_DEVICES={pick_device(options.device).index} zoo train … shows it that one only",
+        )
 
 
 def _facts(
