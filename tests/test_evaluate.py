@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from zoo.blocks.vgg import VGG19
 from zoo.errors import ImageError, IntegrityError, NotFoundError, UsageError
 from zoo.evaluate import files
 from zoo.evaluate.album import GAP, HEAD, strip
@@ -24,7 +25,6 @@ from zoo.evaluate.lpips import LPIPS
 from zoo.evaluate.metric import MetricResult, Tools, View
 from zoo.evaluate.pairs import LpipsMetric, SsimMetric, VggMetric
 from zoo.evaluate.sets import FidMetric, KidMetric, Moments, frechet_distance, kernel_distance
-from zoo.blocks.vgg import VGG19
 
 CONVS = {"0": (64, 3, 11), "3": (192, 64, 5), "6": (384, 192, 3), "8": (256, 384, 3), "10": (256, 256, 3)}
 
@@ -397,7 +397,7 @@ def test_a_result_becomes_an_entry_of_a_card() -> None:
 
 
 def test_a_missing_file_is_said_with_what_to_pass(tmp_path: Path) -> None:
-    with pytest.raises(NotFoundError, match=r"not on this machine \(give --lpips-weights FILE"):
+    with pytest.raises(NotFoundError, match=r"not on this machine: LPIPS' weights \(give --lpips-weights FILE"):
         files.find("lpips")
     with pytest.raises(NotFoundError, match="check --features"):
         files.find("inception", tmp_path / "none.pt")

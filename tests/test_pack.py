@@ -46,6 +46,16 @@ def test_the_average_is_packed_in_half_precision(trained: Path, tmp_path: Path) 
     assert all(torch.equal(tensor, all_of_it[f"average/{name}"]) for name, tensor in full.items())
 
 
+def test_a_card_that_was_completed_is_kept(trained: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    card = pack(trained, tmp_path) / "README.md"
+    pack(trained, tmp_path, licence="cc0-1.0")
+    assert "cc0-1.0" in card.read_text() and not caplog.records
+    card.write_text("mine")
+    for _ in range(2):
+        pack(trained, tmp_path)
+        assert card.read_text() == "mine" and "edited and is kept" in caplog.text
+
+
 def test_header_config_and_card_are_whole(trained: Path, tmp_path: Path) -> None:
     folder = pack(trained, tmp_path, licence="cc-by-4.0")
     header, config = read_header(folder / "model.safetensors"), json.loads((folder / "config.json").read_text())

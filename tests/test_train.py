@@ -151,6 +151,15 @@ def test_going_on_with_other_settings_is_refused(tmp_path: Path, photos: Path, d
         run(out, photos, drawings, steps=2)
 
 
+def test_a_run_without_a_checkpoint_may_be_changed(tmp_path: Path, photos: Path, drawings: Path) -> None:
+    out = tmp_path / "run"
+    with pytest.raises(ZooError, match="loss is"):
+        run(out, photos, drawings, "optimiser.lr=1e30", steps=3)
+    run(out, photos, drawings, "data.working=64", steps=1)
+    run(out, photos, drawings, "data.working=80", steps=2)  # changes how the model is used, not what it learns
+    assert [line["step"] for line in lines(out)] == [1, 2]
+
+
 def test_a_finished_run_says_so_and_a_larger_budget_goes_on(
     tmp_path: Path, photos: Path, drawings: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

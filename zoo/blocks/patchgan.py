@@ -18,6 +18,8 @@ class PatchGAN(nn.Module):
 
     def __init__(self, width: int = 64, layers: int = 3, labels: int = 0) -> None:
         super().__init__()
+        if width < 1 or layers < 1:
+            raise ValueError("width and layers are 1 or more")
         self.labels = labels
         channels = [3 + labels, *(width * min(2**i, 8) for i in range(layers + 1))]
         body: list[nn.Module] = []

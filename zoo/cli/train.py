@@ -17,8 +17,12 @@ def command(
     photos: Annotated[list[Path], typer.Option(help="Folder of photographs; again for more, which take turns.")],
     drawings: Annotated[list[str], typer.Option(help="Folder of drawings, or NAME=DIR for each of several hands.")],
     out: Annotated[Path | None, typer.Option(help="Folder of the run; default runs/RECIPE.")] = None,
-    pairs: Annotated[bool, typer.Option(help="Pictures of one sitter have the same file name in both folders.")] = False,
-    set_: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a value of the recipe.")] = None,
+    pairs: Annotated[
+        bool, typer.Option(help="Pictures of one sitter have the same file name in both folders.")
+    ] = False,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a value of the recipe.")
+    ] = None,
     steps: Annotated[int | None, typer.Option(help="Length of the run in steps …")] = None,
     epochs: Annotated[float | None, typer.Option(help="… or in passes over the larger side …")] = None,
     minutes: Annotated[float | None, typer.Option(help="… or in minutes, made steps once the pace is known.")] = None,

@@ -52,12 +52,16 @@ FILES = {
 }
 
 
-def find(kind: str, given: Path | None = None) -> Path:
-    """The file of ``kind``: the one given, else an installed one, else from the cache or a mirror. NotFoundError."""
+def find(kind: str, given: Path | None = None, option: str | None = None) -> Path:
+    """The file of ``kind``: the one given, else an installed one, else from the cache or a mirror.
+
+    NotFoundError says how to give one: by ``option``, which is that of ``zoo eval`` unless told.
+    """
     wanted = FILES[kind]
+    option = option or wanted.option
     if given is not None:
         if not given.is_file():
-            raise NotFoundError(f"there is no file {given} with {wanted.what}", f"check {wanted.option}")
+            raise NotFoundError(f"there is no file {given} with {wanted.what}", f"check {option}")
         return given
     if wanted.installed and (path := _installed(*wanted.installed)):
         return path
@@ -66,7 +70,12 @@ def find(kind: str, given: Path | None = None) -> Path:
             return fetch(wanted.weights, wanted.what)
         except NotFoundError:
             pass  # said below, with what helps here
-    raise NotFoundError(f"{wanted.what} are not on this machine", f"give {wanted.option} FILE; {wanted.source}")
+    raise NotFoundError(
+        f"not on this machine: {wanted.what}",
+        f"give {option} FILE, or put {wanted.weights.file} into a folder that ZOO_MIRRORS names; {wanted.source}"
+        if wanted.weights
+        else f"give {option} FILE; {wanted.source}",
+    )
 
 
 def _installed(distribution: str, file: str) -> Path | None:

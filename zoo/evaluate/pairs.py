@@ -14,10 +14,10 @@ from typing import Any
 
 from torch.nn import functional as F
 
+from zoo.blocks.vgg import VGG19
 from zoo.errors import ImageError, UsageError
 from zoo.evaluate.lpips import LPIPS
 from zoo.evaluate.metric import Metric, MetricResult, Tools, View
-from zoo.blocks.vgg import VGG19
 
 
 class PairMetric(Metric):

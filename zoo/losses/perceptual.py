@@ -20,7 +20,7 @@ class _Features(Loss):
     def __init__(self, layers: Sequence[str], vgg: str | None) -> None:
         super().__init__()
         self.layers = tuple(layers)
-        self.vgg = VGG19(find("vgg", Path(vgg) if vgg else None))
+        self.vgg = VGG19(find("vgg", Path(vgg) if vgg else None, "the loss its option vgg:"))
 
     def distance(self, made: Tensor, wanted: Tensor) -> Tensor:
         raise NotImplementedError

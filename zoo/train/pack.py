@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import logging
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -17,13 +19,15 @@ from zoo.train import checkpoint
 from zoo.train.folder import settings
 from zoo.weights import save_weights
 
+log = logging.getLogger("zoo.train")
 WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
 
 
 def pack(run: Path, out: Path | None = None, *, half: bool = True, licence: str = "unknown") -> Path:
     """Write ``model.safetensors``, ``config.json`` and ``README.md`` of the newest whole checkpoint of ``run``.
 
-    ``out`` is the folder, by default ``run/packed``. The weights are the averaged ones, fp16 if ``half``.
+    ``out`` is the folder, by default ``run/packed``. The weights are the averaged ones, fp16 if ``half``. Packing again
+    replaces the three files, but for a card that somebody has completed since.
     """
     about_run = settings(run)
     recipe = Recipe.model_validate(about_run["recipe"])
@@ -32,6 +36,7 @@ def pack(run: Path, out: Path | None = None, *, half: bool = True, licence: str 
     tensors, facts = newest
     folder = out or run / "packed"
     _check_ours(folder)
+    edited = _card_is_edited(folder)
     trained = {
         "steps": facts["step"],
         "hours": round(facts["seconds"] / 3600, 2),
@@ -45,15 +50,35 @@ def pack(run: Path, out: Path | None = None, *, half: bool = True, licence: str 
     about = {"trained": trained, "licence": licence}
     weights = checkpoint.select("average", tensors)
     save_weights(folder / WEIGHTS, weights, recipe.network(), facts=about, half=half)
+    card = _card(recipe, trained, licence)
     config = {
         "network": recipe.network(),
         "recipe": recipe.model_dump(mode="json"),
         **about,
         "zoo": version("zoo-core"),
+        "card": None if edited else _hash(card),
     }
     _write(folder / CONFIG, json.dumps(config, indent=2, ensure_ascii=False) + "\n")
-    _write(folder / CARD, _card(recipe, trained, licence))
+    if edited:
+        log.warning("%s has been edited and is kept as it is", folder / CARD)
+    else:
+        _write(folder / CARD, card)
     return folder
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _card_is_edited(folder: Path) -> bool:
+    """Is there a card that differs from the one of the last packing, whose hash config.json tells?"""
+    try:
+        card = (folder / CARD).read_text(encoding="utf-8")
+        return json.loads((folder / CONFIG).read_text(encoding="utf-8"))["card"] != _hash(card)
+    except FileNotFoundError:
+        return (folder / CARD).exists()
+    except (ValueError, KeyError, TypeError):
+        return True
 
 
 def _check_ours(folder: Path) -> None:

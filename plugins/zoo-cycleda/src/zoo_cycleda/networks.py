@@ -34,6 +34,8 @@ class ResnetGenerator(Generator):
         labels: int = 0,
     ) -> None:
         super().__init__()
+        if width < 1 or blocks < 0:
+            raise ValueError("a network has 1 or more channels, and 0 or more blocks")
         if upsample not in ("transposed", "resize"):
             raise ValueError(f"upsample is 'transposed' or 'resize', not {upsample!r}")
         self.stem = nn.Sequential(nn.ReflectionPad2d(3), *_norm(nn.Conv2d(3, width, 7, bias=False)))
