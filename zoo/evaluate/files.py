@@ -70,12 +70,8 @@ def find(kind: str, given: Path | None = None, option: str | None = None) -> Pat
             return fetch(wanted.weights, wanted.what)
         except NotFoundError:
             pass  # said below, with what helps here
-    raise NotFoundError(
-        f"not on this machine: {wanted.what}",
-        f"give {option} FILE, or put {wanted.weights.file} into a folder that ZOO_MIRRORS names; {wanted.source}"
-        if wanted.weights
-        else f"give {option} FILE; {wanted.source}",
-    )
+    mirror = f" or put {wanted.weights.file} into a folder that ZOO_MIRRORS names;" if wanted.weights else ""
+    raise NotFoundError(f"not on this machine: {wanted.what}", f"give {option} FILE;{mirror} {wanted.source}")
 
 
 def _installed(distribution: str, file: str) -> Path | None:
