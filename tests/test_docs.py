@@ -12,7 +12,6 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
-from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -35,7 +34,6 @@ from zoo.plugins import KINDS, host
 from zoo.recipe import load_recipe
 from zoo.registry import registry
 from zoo.train.engine import build_losses
-from zoo.weights import save_weights
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("plugins/*/*.md")])
@@ -259,24 +257,8 @@ def test_what_the_trainer_provides_is_told() -> None:
 # -- README -------------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every model of the README has weights: small untrained ones where there are none yet."""
-    monkeypatch.setenv("ZOO_MIRRORS", str(tmp_path))
-    for name, card in registry().cards.items():
-        if card.weights:
-            continue
-        path = tmp_path / f"{name}.safetensors"
-        recipe = load_recipe(card.recipe, ["generator.width=4", "data.size=[64,64]"])
-        generator = build_part("generator", recipe.generator)
-        save_weights(path, generator.state_dict(), {**recipe.network(), "recipe": card.recipe})
-        content = path.read_bytes()
-        facts = zoo.card.Weights(file=path.name, sha256=sha256(content).hexdigest(), bytes=len(content))
-        monkeypatch.setitem(registry().cards, name, card.model_copy(update={"weights": {"untrained": facts}}))
-
-
 @pytest.mark.parametrize("page", ["README.md", "plugins/zoo-cycleda/README.md"])
-def test_python_runs(page: str, weights: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_python_runs(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     sample = ROOT / "docs/sample/eileen-collins.jpg"
     shutil.copy(sample, "me.jpg")

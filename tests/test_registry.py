@@ -38,7 +38,7 @@ def test_names_with_and_without_tag() -> None:
 
 
 @pytest.mark.parametrize(
-    "name, told", [("cyclda", "cycleda"), ("", "cyclegan"), ("cycleda.cufs", "weights"), ("../x", "are")]
+    "name, told", [("cyclda", "cycleda"), ("", "cyclegan"), ("cycleda.nobody", "cufs"), ("../x", "are")]
 )
 def test_unknown_names(name: str, told: str) -> None:
     with pytest.raises(NotFoundError) as caught:
