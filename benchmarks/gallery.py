@@ -36,7 +36,7 @@ def main() -> None:
     for i, (title, picture) in enumerate(panels):
         sheet.paste(picture.crop(HEAD), (i * width, TITLE))
         draw.text((i * width + 8, 4), title, "black", ImageFont.load_default(14))
-    sheet.quantize(128).save(ROOT / "docs" / "results.png", optimize=True)
+    sheet.quantize(256).save(ROOT / "docs" / "results.png", optimize=True)
 
 
 if __name__ == "__main__":
