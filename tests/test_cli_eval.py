@@ -91,6 +91,16 @@ def test_a_weights_file_and_a_control(zoo: Zoo, data: list[object], tiny: TinyPl
     assert second["tiny"]["ssim"] == plain["mine"]["ssim"] and second["mine"]["ssim"] == plain["tiny"]["ssim"]
 
 
+def test_packed_runs_are_called_by_their_folders(
+    zoo: Zoo, data: list[object], tiny: TinyPlugin, tmp_path: Path
+) -> None:
+    files = []
+    for name in ("one", "other"):
+        (tmp_path / name / "packed").mkdir(parents=True)
+        files.append(tiny.other(tmp_path / name / "packed" / "model.safetensors", tone=-1))
+    assert list(results(zoo(*files, *data, "--metrics", "ssim", "--json")[1])) == ["one", "other"]
+
+
 def test_without_a_wish_metrics_whose_files_are_missing_are_left_out(zoo: Zoo, data: list[object]) -> None:
     code, out, err = zoo("tiny", *data, "--json")
     assert code == 0 and list(results(out)["tiny"]) == ["ssim"]

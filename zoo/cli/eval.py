@@ -115,6 +115,14 @@ def _metrics(asked: str, tools: Tools, found: Sequence[Sitter]) -> list[type[Met
     return chosen
 
 
+def _label(name: str) -> str:
+    """A model's own name, a weights file's stem; what zoo pack wrote is called as the folder of its run."""
+    if not name.endswith(".safetensors"):
+        return name
+    parts = Path(name).absolute().with_suffix("").parts
+    return next(part for part in reversed(parts) if part not in ("model", "packed"))
+
+
 def _models(names: Sequence[str], controls: Sequence[str], tools: Tools, baselines: bool) -> dict[str, Model]:
     """The models by label, each with those of the controls that it has."""
     from zoo.evaluate.baselines import BASELINES
@@ -124,7 +132,7 @@ def _models(names: Sequence[str], controls: Sequence[str], tools: Tools, baselin
     models: dict[str, Model] = dict(BASELINES) if baselines else {}
     known: set[str] = set()
     for name in names:
-        label = Path(name).stem if name.endswith(".safetensors") else name
+        label = _label(name)
         if label in models:
             raise UsageError(f"two models are called {label}", "name each once; rename a weights file")
         translator = load(name, device=tools.device)
