@@ -301,7 +301,7 @@ class Translator:
                     module.training = True
 
     def _layout(self) -> torch.memory_format:
-        """Channels last where it is faster: fp32 on CPU (1.3×, oneDNN), bf16 on CUDA (tensor cores)."""
+        """Channels last where convolutions are written for it: fp32 on CPU (oneDNN), bf16 on CUDA (tensor cores)."""
         faster = {"cpu": torch.float32, "cuda": torch.bfloat16}.get(self.device.type) == self.dtype
         return torch.channels_last if faster else torch.contiguous_format
 
