@@ -1,6 +1,7 @@
 # make demo   a portrait drawing of a photograph, with trained weights
 # make test   everything that has to pass before a change goes in
-# Both use .venv, and make it or bring it up to date first.
+# make bench  our speed and memory against the plain way, into benchmarks/RESULTS.md: an hour on an idle machine
+# All use .venv, and make it or bring it up to date first.
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -9,7 +10,7 @@ SAMPLE := docs/sample/eileen-collins.jpg
 PROJECTS := pyproject.toml $(wildcard plugins/*/pyproject.toml)
 PLUGINS := $(patsubst %/pyproject.toml,-e ./%,$(wildcard plugins/*/pyproject.toml))
 
-.PHONY: demo test
+.PHONY: demo test bench
 
 demo: $(VENV)/installed
 	$(RUN) zoo translate cycleda $(SAMPLE) -o demo.png --on-exists overwrite
@@ -20,6 +21,9 @@ test: $(VENV)/installed
 	$(RUN) ruff format --check .
 	$(RUN) mypy
 	$(RUN) pytest -m "slow or not slow"
+
+bench: $(VENV)/installed
+	$(VENV)/bin/python benchmarks/speed.py
 
 # The stamp is older than a pyproject.toml that has changed. An environment that does not run is made anew.
 $(VENV)/installed: $(PROJECTS)

@@ -12,7 +12,16 @@ import pytest
 from zoo.plugins import host
 from zoo.registry import registry
 
-SETTINGS = ("HF_ENDPOINT", "HF_HUB_OFFLINE", "HF_TOKEN", "HF_HUB_CACHE", "ZOO_MIRRORS", "ZOO_PLUGINS", "ZOO_DEBUG")
+SETTINGS = (
+    "HF_ENDPOINT",
+    "HF_HUB_OFFLINE",
+    "HF_TOKEN",
+    "HF_HUB_CACHE",
+    "ZOO_MEMORY",
+    "ZOO_MIRRORS",
+    "ZOO_PLUGINS",
+    "ZOO_DEBUG",
+)
 PROXIES = ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
 
 

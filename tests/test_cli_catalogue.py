@@ -114,7 +114,7 @@ def test_a_model_whose_plugin_is_missing_is_listed(run: Run) -> None:
 
 def test_plugins(run: Run, tmp_path: Path) -> None:
     row = next(line for line in run("plugins").stdout.splitlines() if line.startswith("zoo-x"))
-    assert row.split(maxsplit=3) == ["zoo-x", "1.5", "found", "1 recipe"]
+    assert row.split(maxsplit=3) == ["zoo-x", "1.5", "found", "1 model, 1 recipe"]
     checked = run("plugins", "--check", ZOO_PLUGINS="zoo-x")
     assert checked.returncode == 2
     assert "broken" in checked.stdout and "the plugin was imported" in checked.stdout
@@ -123,7 +123,7 @@ def test_plugins(run: Run, tmp_path: Path) -> None:
     broken = run("plugins", "--json")
     assert broken.returncode == 0
     state = {row["name"]: row for row in json.loads(broken.stdout)}["zoo-x"]
-    assert state["state"] == "broken" and "did you mean block" in state["what"]
+    assert state["state"] == "broken" and "did you mean block" in state["faults"][0]
     assert run("list").returncode == 0
 
 

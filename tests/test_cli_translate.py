@@ -241,7 +241,7 @@ def test_json_is_all_of_stdout(run: Zoo):
     [
         (("none.png", "-o", "out"), 3, "there is no picture none.png"),
         (("https://example.org/a.png", "-o", "out"), 2, "web address"),
-        (("", "-o", "out"), 3, "there is no picture"),
+        (("", "-o", "out"), 2, "nothing is given"),
         (("empty", "-o", "out"), 3, "no pictures in empty"),
         (("a.png", "-o", "b.doc"), 2, "cannot write .doc"),
         (("a.png", "-o", "a.png/b"), 2, "a.png is not a folder"),

@@ -10,9 +10,9 @@ import shlex
 import shutil
 import subprocess
 import sys
-import tomllib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -30,9 +30,13 @@ import zoo.errors
 import zoo.hookspecs
 import zoo.recipe
 from zoo.generator import build_part
-from zoo.plugins import KINDS, host
+from zoo.manifest import KINDS
+from zoo.plugins import host
 from zoo.recipe import load_recipe
 from zoo.registry import registry
+from zoo.testing import PluginContract
+from zoo.testing.check import checks
+from zoo.testing.scaffold import make
 from zoo.train.engine import build_losses
 
 ROOT = Path(__file__).parents[1]
@@ -40,6 +44,15 @@ PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("plug
 TEXT = {page.relative_to(ROOT).as_posix(): page.read_text(encoding="utf-8") for page in PAGES}
 CLI, RECIPES, PLUGINS = TEXT["docs/cli.md"], TEXT["docs/recipes.md"], TEXT["docs/plugins.md"]
 COMMANDS = typer.main.get_command(zoo.cli.app)
+
+
+def command_of(words: list[str]) -> tuple[str, Any, list[str]]:
+    """The name of the command that ``words`` call, which may be a command of a command, itself, and its arguments."""
+    name, *rest = words
+    command = COMMANDS.get_command(None, name)
+    if inner := getattr(command, "commands", None):
+        return f"{name} {rest[0]}", inner[rest[0]], rest[1:]
+    return name, command, rest
 
 
 def blocks(text: str, language: str) -> list[str]:
@@ -73,19 +86,12 @@ def commands() -> list[tuple[str, str]]:
 
 @pytest.fixture
 def sketch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """The plugin of docs/plugins.md, installed as pip would do it."""
-    written = files(PLUGINS)
-    project = tomllib.loads(written.pop("pyproject.toml"))["project"]
-    site = tmp_path / "site"
-    for name, content in written.items():
-        path = site / Path(name).relative_to("src")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(content, encoding="utf-8")
+    """The plugin of docs/plugins.md, installed as pip would do it in an editable way."""
+    site = make("sketch", tmp_path / "zoo-sketch") / "src"
     meta = site / "zoo_sketch-0.1.0.dist-info"
     meta.mkdir()
-    (meta / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n")
-    (entry,) = project["entry-points"]["zoo"].items()
-    (meta / "entry_points.txt").write_text(f"[zoo]\n{entry[0]} = {entry[1]}\n")
+    (meta / "METADATA").write_text("Metadata-Version: 2.1\nName: zoo-sketch\nVersion: 0.1.0\n")
+    (meta / "entry_points.txt").write_text("[zoo]\nsketch = zoo_sketch.plugin\n")
     monkeypatch.syspath_prepend(str(site))
     forget()
     yield site
@@ -105,13 +111,34 @@ def run(*words: str, site: Path, cwd: Path) -> str:
 # -- the plugin of docs/plugins.md --------------------------------------------------------------------------------
 
 
+def test_the_page_shows_the_plugin_that_zoo_new_writes(tmp_path: Path) -> None:
+    project = make("sketch", tmp_path / "zoo-sketch")
+    shown, written = files(PLUGINS), {p.relative_to(project).as_posix(): p for p in project.rglob("*") if p.is_file()}
+    for name, content in shown.items():
+        assert content == written[name].read_text(encoding="utf-8"), name
+    prose = {"README.md", "LICENSE", "REPRODUCTION.md", "src/zoo_sketch/__init__.py", "src/zoo_sketch/py.typed"}
+    assert written.keys() == shown.keys() | prose
+    tree = re.search(r"^```\nzoo-sketch/\n(.*?)^```$", PLUGINS, re.M | re.S)
+    assert tree and all(Path(name).name in tree[1] for name in written)
+
+
+def test_every_check_of_the_kit_is_told() -> None:
+    rows = dict(re.findall(r"^\| `(test_\w+)` \| (.*) \|$", section(PLUGINS, "## The contract kit"), re.M))
+    known = {
+        name: " ".join((inspect.getdoc(test) or "").split("\n\n")[0].split())
+        for name, test in checks(PluginContract).items()
+    }
+    assert rows == known
+
+
 @pytest.mark.slow
 def test_the_plugin_of_the_page_works(sketch: Path, tmp_path: Path) -> None:
     states = json.loads(run("plugins", "--check", "--json", site=sketch, cwd=tmp_path))
     assert {"name": "zoo-sketch", "state": "works"}.items() <= {s["name"]: s for s in states}["zoo-sketch"].items()
     parts = json.loads(run("parts", "--json", site=sketch, cwd=tmp_path))
     ours = {(part["kind"], part["name"]) for part in parts if part["owner"] == "zoo-sketch"}
-    assert ours == {("block", "spatial-gate"), ("loss", "edges"), ("recipe", "sketch")}
+    kinds = ("generator", "trainer", "recipe")
+    assert ours == {("block", "sketch-gate"), ("loss", "sketch-edges"), *((kind, "sketch") for kind in kinds)}
 
     for side in ("photos", "drawings"):
         (tmp_path / side).mkdir()
@@ -123,7 +150,7 @@ def test_the_plugin_of_the_page_works(sketch: Path, tmp_path: Path) -> None:
     run(*train, "--log-every", "1", *small, site=sketch, cwd=tmp_path)
     lines = (tmp_path / "runs/sketch/log.jsonl").read_text().splitlines()
     assert len(lines) == 2
-    assert json.loads(lines[1])["losses"]["generator.edges"] > 0
+    assert json.loads(lines[1])["losses"]["generator.sketch-edges"] > 0
     weights = run("pack", "runs/sketch", site=sketch, cwd=tmp_path).strip()
     run("translate", weights, "photos/0.png", "-o", "out.png", "--device", "cpu", site=sketch, cwd=tmp_path)
     assert Image.open(tmp_path / "out.png").size == (72, 80)
@@ -149,6 +176,8 @@ def test_its_contracts_work() -> None:
     image = torch.zeros(1, 3, 32, 32)
     assert set(next(trainer.step({"source": image, "target": image}))) == trainer.provides["generator"]
     assert set(trainer.previews({"source": image, "target": image}, torch.nn.Identity())) >= {"photo", "drawing"}
+    curious = space["CuriousTrainer"](load_recipe("cyclegan-small", ["generator.width=4"]))
+    assert set(next(curious.step({"source": image, "target": image}))) == curious.provided("generator") > {"features"}
 
 
 def test_every_hook_and_kind_of_part_is_told() -> None:
@@ -165,12 +194,15 @@ def test_every_hook_and_kind_of_part_is_told() -> None:
 
 @pytest.mark.parametrize("name", zoo.cli.COMMANDS)
 def test_every_option_is_told(name: str) -> None:
-    told = section(CLI, f"## zoo {name}")
-    options = {word for row in re.findall(r"^\| (`-.*?) \|", told, re.M) for word in re.findall(r"`(-[\w-]+)`", row)}
-    known = [p.opts for p in COMMANDS.get_command(None, name).params if p.param_type_name == "option"]
-    for names in known:
-        assert options & set(names), f"zoo {name} {names[0]}"
-    assert options <= {option for names in known for option in names}
+    for inner in getattr(COMMANDS.get_command(None, name), "commands", [""]):
+        full, command, _ = command_of([name, inner] if inner else [name])
+        told = section(CLI, f"## zoo {full}")
+        rows = re.findall(r"^\| (`-.*?) \|", told, re.M)
+        options = {word for row in rows for word in re.findall(r"`(-[\w-]+)`", row)}
+        known = [p.opts for p in command.params if p.param_type_name == "option"]
+        for names in known:
+            assert options & set(names), f"zoo {full} {names[0]}"
+        assert options <= {option for names in known for option in names}
 
 
 @pytest.mark.parametrize(("page", "line"), commands(), ids=lambda text: text[:60])
@@ -180,8 +212,8 @@ def test_every_command_parses(
     monkeypatch.chdir(tmp_path)
     mine = next(block for block in blocks(RECIPES, "yaml") if block.startswith("# mine.yaml"))
     Path("mine.yaml").write_text(mine, encoding="utf-8")
-    name, *words = shlex.split(line)
-    given = COMMANDS.get_command(None, name).make_context(name, words).params
+    name, command, words = command_of(shlex.split(line))
+    given = command.make_context(name, words).params
     if name == "translate" and given["name"] in registry().cards:
         zoo.cli.translate.split(given["words"], zoo.cli.translate.controls_of(given["name"]))
     if name == "train":
@@ -275,7 +307,7 @@ def test_links_lead_somewhere(page: str) -> None:
     for link in re.findall(r"\]\(([^)]+)\)", prose):
         if "://" not in link:
             target, _, anchor = link.partition("#")
-            path = (ROOT / page).parent / target
+            path = (ROOT / page).parent / target if target else ROOT / page
             assert path.exists(), link
             if anchor:
                 heads = re.findall(r"^#+ (.*)$", path.read_text(encoding="utf-8"), re.M)

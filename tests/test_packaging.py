@@ -8,17 +8,15 @@ import subprocess
 import sys
 import tarfile
 from pathlib import Path
-from zipfile import ZipFile
 
 import pytest
 
 from zoo.registry import registry
+from zoo.testing import wheel
 
 ROOT = Path(__file__).parents[1]
 PROJECTS = {"zoo_core": ROOT, "zoo_cycleda": ROOT / "plugins/zoo-cycleda"}
 PACKAGES = {"zoo_core": ROOT / "zoo", "zoo_cycleda": ROOT / "plugins/zoo-cycleda/src/zoo_cycleda"}
-LARGEST = 25_000_000  # bytes of a wheel
-KINDS = {".py", ".yaml", ".typed", ".safetensors"}
 
 pytestmark = pytest.mark.slow
 
@@ -30,22 +28,10 @@ def run(*words: str | Path, cwd: Path, **environment: str) -> str:
     return done.stdout
 
 
-def wheel(project: Path, folder: Path) -> Path:
-    folder.mkdir()
-    run("pip", "wheel", "--no-index", "--no-build-isolation", "--no-deps", "-w", folder, project, cwd=folder)
-    (made,) = folder.glob("*.whl")
-    return made
-
-
-def content(path: Path) -> list[str]:
-    with ZipFile(path) as archive:
-        return sorted(archive.namelist())
-
-
 @pytest.fixture(scope="module")
 def wheels(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("wheels")
-    return {name: wheel(project, folder / name) for name, project in PROJECTS.items()}
+    return {name: wheel.build(project, folder / name) for name, project in PROJECTS.items()}
 
 
 @pytest.fixture(scope="module")
@@ -59,15 +45,13 @@ def site(wheels: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> P
 @pytest.mark.parametrize("name", PROJECTS)
 def test_a_wheel_holds_its_package_and_nothing_else(name: str, wheels: dict[str, Path]) -> None:
     package = PACKAGES[name]
-    wanted = {
-        f"{package.name}/{path.relative_to(package).as_posix()}" for path in package.rglob("*") if path.suffix in KINDS
-    }
+    wanted = wheel.files(package)
     wanted |= {"zoo/registry.yaml"} if name == "zoo_core" else set()
     assert {f"{package.name}/zoo.yaml", f"{package.name}/py.typed"} <= wanted
-    held = content(wheels[name])
+    held = wheel.content(wheels[name])
     assert {file for file in held if ".dist-info/" not in file} == wanted
-    assert any(file.endswith(".dist-info/licenses/LICENSE") for file in held)
-    assert wheels[name].stat().st_size < LARGEST
+    assert any(file.endswith("/LICENSE") for file in wheel.licences(wheels[name]))
+    assert wheels[name].stat().st_size < wheel.LARGEST
 
 
 @pytest.mark.parametrize("name", PROJECTS)
@@ -76,7 +60,8 @@ def test_a_source_archive_makes_the_same_wheel(name: str, wheels: dict[str, Path
     (path,) = tmp_path.iterdir()
     with tarfile.open(path) as archive:
         archive.extractall(tmp_path, filter="data")
-    assert content(wheel(tmp_path / path.name.removesuffix(".tar.gz"), tmp_path / "wheel")) == content(wheels[name])
+    made = wheel.build(tmp_path / path.name.removesuffix(".tar.gz"), tmp_path / "wheel")
+    assert wheel.content(made) == wheel.content(wheels[name])
 
 
 def test_the_catalogue_of_the_wheels(site: Path, tmp_path: Path) -> None:

@@ -5,14 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-import yaml
 from installed import FACTS, FILE
 
 import zoo
 from zoo import registry as module
 from zoo.card import Card
 from zoo.errors import ConfigError, NotFoundError, PluginError
-from zoo.plugins import Manifest, Plugin, PluginHost
+from zoo.manifest import Manifest, Plugin
+from zoo.plugins import PluginHost
+from zoo.reading import read_yaml
 from zoo.registry import Registry, registry
 
 NAMES = ["cyclegan", "cyclese", "cycleda", "cyclepix", "conditional-cyclepix"]
@@ -71,9 +72,30 @@ def test_plugins_bring_cards_and_cannot_break_the_catalogue(monkeypatch: pytest.
     assert len(registry().problems) == 1 and "zoo-bad: card y" in registry().problems[0]
 
 
-def test_a_name_twice_in_the_file_is_an_error() -> None:
-    with pytest.raises(ConfigError, match="'a' is there twice"):
-        yaml.load("a: {x: 1}\nb: 1\na: {x: 2}\n", Loader=module._UniqueKeys)
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (b"a: {x: 1}\nb: 1\na: {x: 2}\n", "line 3: 'a' is there twice"),
+        (b"a: {x: 1, x: 2}", "line 1: 'x' is there twice"),
+        (b"a: [1", "line "),
+        (b"a: \xff", "it is not UTF-8 text"),
+        (b"a: 2026-13-45", "month must be in 1..12"),
+        (b"a: !!python/object:os.system {}", "could not determine a constructor"),
+        (b"[" * 10_000, ""),
+    ],
+)
+def test_yaml_that_cannot_be_read(tmp_path: Path, text: bytes, told: str) -> None:
+    (tmp_path / "x.yaml").write_bytes(text)
+    with pytest.raises(ConfigError, match=r"^cannot read the card: ") as caught:
+        read_yaml(tmp_path / "x.yaml", "the card")
+    assert told in caught.value.message and "\n" not in caught.value.message
+
+
+def test_yaml_as_people_write_it(tmp_path: Path) -> None:
+    (tmp_path / "x.yaml").write_bytes(b"\xef\xbb\xbfa: &a {x: 1}\nb: {<<: *a, y: 2}\n")
+    assert read_yaml(tmp_path / "x.yaml") == {"a": {"x": 1}, "b": {"x": 1, "y": 2}}
+    with pytest.raises(ConfigError, match=r"none\.yaml: No such file"):
+        read_yaml(tmp_path / "none.yaml")
 
 
 def test_the_wheel_carries_the_catalogue() -> None:

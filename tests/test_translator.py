@@ -404,7 +404,7 @@ def test_compiled_draws_the_same():
 def test_out_of_memory_is_an_error_of_that_picture():
     class Greedy(Identity):
         def parts(self, image: Tensor, **controls: Tensor) -> dict[str, Tensor]:
-            if image.shape[-1] > 32:
+            if image.shape[-1] > 20:
                 raise torch.OutOfMemoryError("CUDA out of memory")
             return super().parts(image)
 

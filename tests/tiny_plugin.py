@@ -84,12 +84,8 @@ class TinyPlugin:
         return path
 
 
-@pytest.fixture
-def tiny(
-    alone: None, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[TinyPlugin]:
-    """The plugin, installed on ``sys.path`` for one test."""
-    site = tmp_path_factory.mktemp("site")
+def install_tiny(site: Path) -> TinyPlugin:
+    """The plugin as pip would install it."""
     package, facts = site / "zoo_tiny", site / "zoo_tiny-1.0.dist-info"
     for folder in (package / "recipes", package / "weights", facts):
         folder.mkdir(parents=True)
@@ -102,6 +98,16 @@ def tiny(
     (package / "zoo.yaml").write_text(MANIFEST.format(sha256=hashlib.sha256(content).hexdigest(), bytes=len(content)))
     (facts / "METADATA").write_text("Metadata-Version: 2.1\nName: zoo-tiny\nVersion: 1.0\n")
     (facts / "entry_points.txt").write_text("[zoo]\ntiny = zoo_tiny.plugin\n")
+    return plugin
+
+
+@pytest.fixture
+def tiny(
+    alone: None, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[TinyPlugin]:
+    """The plugin, installed on ``sys.path`` for one test."""
+    site = tmp_path_factory.mktemp("site")
+    plugin = install_tiny(site)
     monkeypatch.syspath_prepend(str(site))
     host.cache_clear()
     registry.cache_clear()

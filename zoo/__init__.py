@@ -9,11 +9,12 @@ Everything is imported when it is first used; ``import zoo`` itself costs next t
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
 
-from zoo import errors
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # what typing's own constant is for, without typing
+    from typing import Any
 
-if TYPE_CHECKING:
+    from zoo import errors
     from zoo.card import Card
     from zoo.control import Control, parse_controls
     from zoo.generator import Generator, SizeRule
@@ -64,6 +65,8 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name == "__version__":
         value: Any = importlib.import_module("importlib.metadata").version("zoo-core")
+    elif name == "errors":
+        value = importlib.import_module("zoo.errors")
     elif name in _HOME:
         value = getattr(importlib.import_module(f"zoo.{_HOME[name]}"), name)
     else:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from zoo.card import Weights
 from zoo.errors import IntegrityError
-from zoo.files import atomic
+from zoo.files import atomic, clean
 
 
 def cache_folder() -> Path:
@@ -71,7 +72,41 @@ def _damaged(what: object, why: str) -> IntegrityError:
 
 
 def discard(path: Path) -> None:
-    """Remove a damaged file from a cache; the Hub's client keeps a link and a blob."""
-    for file in (path.resolve(), path):
+    """Remove a damaged file from a cache, with the links to it: the Hub's client keeps them."""
+    while path.is_symlink():
+        path, link = path.parent / path.readlink(), path
         with suppress(OSError):
-            file.unlink()
+            link.unlink()
+    with suppress(OSError):
+        path.unlink()
+
+
+@contextmanager
+def alone(weights: Weights) -> Iterator[None]:
+    """One process at a time brings a file from a mirror. What killed ones left is removed."""
+    from huggingface_hub.utils import WeakFileLock
+
+    folder = own_place(weights).parent
+    folder.mkdir(parents=True, exist_ok=True)
+    with WeakFileLock(folder / ".lock"):
+        clean(folder)
+        yield
+
+
+def sweep(weights: Weights, at_least: int = 0) -> None:
+    """Remove what killed downloads of this file left in the cache of the Hub's client, from so many bytes on.
+
+    Only where nobody holds the lock under which the client downloads. Some versions of it go on with what is there.
+    """
+    from huggingface_hub.utils import WeakFileLock
+
+    assert weights.hub is not None
+    repo = f"models--{weights.hub.repo.replace('/', '--')}"
+    lock = hub_cache() / ".locks" / repo / f"{weights.sha256}.lock"
+    parts = [*(hub_cache() / repo / "blobs").glob(f"{weights.sha256}*.incomplete")]
+    with suppress(OSError):
+        if any(part.stat().st_size >= at_least for part in parts):
+            with WeakFileLock(lock, timeout=0.1):
+                for part in parts:
+                    if part.stat().st_size >= at_least:
+                        part.unlink()

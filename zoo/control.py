@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 # Names that `Translator.translate` and `zoo translate` use themselves.
 RESERVED = frozenset({
     "batch", "bf16", "compile", "debug", "device", "dtype", "format", "help", "image", "images", "inputs", "json",
-    "model", "name", "on_exists", "out", "output", "self", "size", "weights",
+    "model", "name", "on_exists", "out", "output", "progress", "self", "size", "tile", "weights",
 })  # fmt: skip
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 
 
@@ -49,7 +48,7 @@ class NotFoundError(ZooError):
 
 
 class NetworkError(ZooError):
-    """A download that did not happen."""
+    """A download or an upload that did not happen."""
 
     exit_code = 4
 
@@ -68,7 +67,25 @@ class PartialFailure(ZooError):
 
 def close_match(word: str, options: Iterable[str]) -> str:
     """``did you mean …?`` for the options near to ``word``, else the options themselves."""
+    import difflib  # not at every start
+
     known = sorted(options)
     if near := difflib.get_close_matches(word, known, n=3, cutoff=0.6):
         return f"did you mean {' or '.join(near)}?"
     return f"there are: {', '.join(known)}" if known else "there are none"
+
+
+def one_line(text: str) -> str:
+    """``text`` on one line, without anything that a terminal would obey: file names may hold it."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in " ".join(text.split()))
+
+
+def describe(exc: BaseException) -> str:
+    """One line for any exception."""
+    if isinstance(exc, ZooError):
+        return str(exc)
+    if type(exc).__name__ == "ValidationError" and hasattr(exc, "errors"):  # pydantic's, which is not imported here
+        first = exc.errors()[0]
+        return f"{'.'.join(map(str, first['loc']))}: {first['msg'].removeprefix('Value error, ')}".removeprefix(": ")
+    text = str(exc).strip()
+    return f"{type(exc).__name__}: {text.splitlines()[0]}" if text else type(exc).__name__

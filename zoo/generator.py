@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -11,8 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from zoo.errors import ConfigError, close_match
-from zoo.plugins import KINDS, describe, host
+from zoo.errors import ConfigError, close_match, describe
+from zoo.manifest import KINDS
+from zoo.plugins import host
 
 
 @dataclass(frozen=True)
@@ -26,14 +28,20 @@ class SizeRule:
     minimum: int = 1
     fixed: tuple[int, int] | None = None
 
+    def above(self, length: float) -> int:
+        """The smallest side that is allowed and at least ``length``, where none is fixed."""
+        return math.ceil(max(length, self.minimum, 1) / self.multiple_of) * self.multiple_of
+
 
 class Generator(nn.Module):
     """Image (N,3,H,W) in [-1,1] and controls -> image (N,3,H,W) in [-1,1].
 
-    A subclass writes ``parts``; it is pure: the same image, controls and weights give the same result.
+    A subclass writes ``parts``; it is pure: the same image, controls and weights give the same result. ``makes`` are
+    the names that ``parts`` gives beside ``image``; where they depend on options, ``__init__`` sets them.
     """
 
     size: SizeRule = SizeRule()
+    makes: frozenset[str] = frozenset()
 
     def parts(self, image: Tensor, *_: Any, **controls: Any) -> dict[str, Tensor]:
         """Everything a loss may look at: ``image`` always, and what the paper names ("attention", "latent" …)."""

@@ -10,7 +10,7 @@ import io
 import os
 import re
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -55,18 +55,26 @@ class Picture:
 
     def like(self, rgb: Tensor) -> Image.Image | np.ndarray | Tensor:
         """``rgb`` (3, H, W) in [-1, 1] in the form that this picture came in, with its alpha attached."""
-        unit = (rgb.float() + 1).div(2).clamp(0, 1)
-        if self.alpha is not None:
-            unit = torch.cat([unit, self.alpha[None].to(unit)])
+        shape = (3 if self.alpha is None else 4, *rgb.shape[-2:])
         if self.kind == "tensor":
-            scaled = unit if self.dtype.is_floating_point else unit.mul(255).round()
-            return scaled.to(self.device, self.dtype)
-        array = unit.permute(1, 2, 0).cpu().numpy()
-        if self.kind == "pil":
-            return Image.fromarray(_integers(array, np.uint8))
-        if np.issubdtype(self.dtype, np.floating):
-            return array.astype(self.dtype)
-        return _integers(array, np.uint16 if self.dtype.itemsize == 2 else np.uint8)
+            tensor = torch.empty(shape, dtype=self.dtype)
+            for rows, unit in self._strips(rgb):
+                tensor[:, rows] = unit if self.dtype.is_floating_point else unit.mul_(255).round_()
+            return tensor.to(self.device)
+        floating = self.kind == "array" and np.issubdtype(self.dtype, np.floating)
+        deep = self.kind == "array" and self.dtype.itemsize == 2
+        array = np.empty((*shape[1:], shape[0]), self.dtype if floating else np.uint16 if deep else np.uint8)
+        for rows, unit in self._strips(rgb):
+            part = unit.permute(1, 2, 0).numpy()
+            array[rows] = part if floating else np.rint(part * np.iinfo(array.dtype).max)
+        return Image.fromarray(array) if self.kind == "pil" else array
+
+    def _strips(self, rgb: Tensor) -> Iterator[tuple[slice, Tensor]]:
+        """Colours and alpha in [0, 1], some rows at a time: a large picture is not copied whole."""
+        step = max(1, 2**20 // rgb.shape[-1])
+        for rows in (slice(start, start + step) for start in range(0, rgb.shape[-2], step)):
+            unit = (rgb[:, rows].float() + 1).div_(2).clamp_(0, 1).cpu()
+            yield rows, unit if self.alpha is None else torch.cat([unit, self.alpha[None, rows]])
 
 
 def read(source: Source) -> Picture:
@@ -110,17 +118,23 @@ def writable(path: Path | str) -> None:
 def write(image: Image.Image, path: Path | str) -> None:
     """Write ``image`` atomically, in the format of the suffix; alpha goes onto white where the format has none."""
     writable(path)
-    name, holds_alpha, options = FORMATS[Path(path).suffix.lower()]
+    try:
+        encoded = encode(image, Path(path).suffix)
+        with atomic(path) as part:
+            part.write_bytes(encoded)
+    except (OSError, ValueError) as error:  # a full disk, or a side too long for the format
+        raise ImageError(f"{path} cannot be written: {error}", "check the folder, or write .png") from error
+
+
+def encode(image: Image.Image, suffix: str) -> bytes:
+    """``image`` in the format of a suffix in ``FORMATS``; alpha goes onto white where the format has none."""
+    name, holds_alpha, options = FORMATS[suffix.lower()]
     if not holds_alpha and image.has_transparency_data:
         paper = Image.new("RGBA", image.size, "white")
         image = Image.alpha_composite(paper, image.convert("RGBA")).convert("RGB")
     encoded = io.BytesIO()
-    try:
-        image.save(encoded, name, **options)
-        with atomic(path) as part:
-            part.write_bytes(encoded.getvalue())  # getbuffer() in the traceback of an error crashes Python 3.12.1
-    except (OSError, ValueError) as error:  # a full disk, or a side too long for the format
-        raise ImageError(f"{path} cannot be written: {error}", "check the folder, or write .png") from error
+    image.save(encoded, name, **options)
+    return encoded.getvalue()  # getbuffer() in the traceback of an error crashes Python 3.12.1
 
 
 def existing(source: str | os.PathLike[str]) -> Path:
@@ -180,14 +194,15 @@ def _from_path(source: str | os.PathLike[str]) -> Picture:
 def _from_pil(image: Image.Image, name: str) -> Picture:
     if 0 in image.size:
         raise ImageError(f"{name} has no pixels", "give a picture of at least 1×1")
+    if image.format == "EPS":
+        raise ImageError(f"{name} is PostScript, a program, which is not run", "make a PNG of it")
     try:
         image.load()
-        unit = _unit(_upright(image), name)
+        return _picture(_planes(*_values(_upright(image), name)))
     except ImageError:
         raise
     except Exception as error:  # Pillow's decoders raise anything at damaged data, from OSError to struct.error
         raise _unreadable(name, error) from error
-    return _picture(torch.from_numpy(unit).permute(2, 0, 1))
 
 
 def _unreadable(name: str, error: Exception) -> ImageError:
@@ -196,6 +211,10 @@ def _unreadable(name: str, error: Exception) -> ImageError:
             f"{name} is suspiciously large: {error}",
             "scale it down; if you trust it, raise PIL.Image.MAX_IMAGE_PIXELS",
         )
+    if isinstance(error, MemoryError) or "can't allocate memory" in str(error):
+        return ImageError(f"{name} does not fit the memory", "scale it down")
+    if "MAX_TEXT" in str(error):
+        return ImageError(f"{name} has more than a megabyte of text or profile beside its pixels", "save it without")
     if isinstance(error, UnidentifiedImageError):
         return ImageError(f"{name} is not a picture that can be read", "give PNG, JPEG, WebP, TIFF, BMP or GIF")
     if isinstance(error, PermissionError):
@@ -210,15 +229,15 @@ def _upright(image: Image.Image) -> Image.Image:
         return image
 
 
-def _unit(image: Image.Image, name: str) -> np.ndarray:
-    """(H, W, C) float32 in [0, 1], C as the picture has it: 1, 3 or 4."""
+def _values(image: Image.Image, name: str) -> tuple[np.ndarray, int]:
+    """(H, W) or (H, W, C), C = 3 or 4, and what white is in it."""
     if image.mode.startswith("I;16") or image.mode == "I":  # 16-bit grey; older Pillow says I for it
         grey = np.asarray(image)
         if grey.min() < 0 or grey.max() > 65535:
             raise ImageError(f"{name} has values beyond 16 bits", "scale it to 0…65535")
-        return (grey.astype(np.float32) / 65535)[..., None]
+        return grey, 65535
     if image.mode == "F":
-        return _from_floats(np.asarray(image), name)[..., None]
+        return _from_floats(np.asarray(image), name), 1
     alpha = None
     if image.has_transparency_data:
         image = (image.convert("LA") if image.mode == "La" else image).convert("RGBA")
@@ -227,7 +246,15 @@ def _unit(image: Image.Image, name: str) -> np.ndarray:
     image = _in_srgb(image)
     if alpha is not None:
         image.putalpha(alpha)
-    return np.asarray(image, dtype=np.float32) / 255
+    return np.asarray(image), 255
+
+
+def _planes(values: np.ndarray, white: int = 1) -> Tensor:
+    """(H, W) or (H, W, C) of any type -> (C, H, W) float32 in [0, 1], memory of its own and no more than that."""
+    values = values.reshape(*values.shape[:2], -1)
+    planes = np.empty((values.shape[2], *values.shape[:2]), np.float32)
+    planes[...] = values.transpose(2, 0, 1)
+    return torch.from_numpy(planes).div_(white)
 
 
 _SPACES = {"RGB": "RGB ", "CMYK": "CMYK", "L": "GRAY"}
@@ -254,17 +281,15 @@ def _from_array(array: np.ndarray) -> Picture:
         raise ImageError(f"{name} is not (H, W) or (H, W, 1…4)", "transpose it, or give a list of arrays")
     if 0 in array.shape:
         raise ImageError(f"{name} has no pixels", "give a picture of at least 1×1")
-    unit: np.ndarray
     if array.dtype == np.bool_:
-        unit = array.astype(np.float32)
+        unit = _planes(array)
     elif array.dtype.kind == "u" and array.dtype.itemsize <= 2:
-        unit = array.astype(np.float32) / np.float32(np.iinfo(array.dtype).max)
+        unit = _planes(array, np.iinfo(array.dtype).max)
     elif np.issubdtype(array.dtype, np.floating):
-        unit = _from_floats(array, name)
+        unit = _planes(_from_floats(array, name))
     else:
         raise ImageError(f"{name} has no known range", "give bool, uint8, uint16, or float in [0, 1]")
-    unit = unit.reshape(*unit.shape[:2], -1)
-    return _picture(torch.from_numpy(np.ascontiguousarray(unit)).permute(2, 0, 1), "array", array.dtype)
+    return _picture(unit, "array", array.dtype)
 
 
 def _from_tensor(tensor: Tensor) -> Picture:
@@ -292,12 +317,12 @@ def _from_floats(values: np.ndarray, name: str) -> np.ndarray:
 
 
 def _picture(unit: Tensor, *form: Any) -> Picture:
-    """From (C, H, W) in [0, 1], C = 1 grey, 2 grey and alpha, 3 colour, 4 colour and alpha."""
-    colours, alpha = (unit[:-1], unit[-1].contiguous()) if len(unit) in (2, 4) else (unit, None)
+    """From (C, H, W) in [0, 1], C = 1 grey, 2 grey and alpha, 3 colour, 4 colour and alpha; ``unit`` is used up."""
+    colours, alpha = (unit[:-1], unit[-1].clone()) if len(unit) in (2, 4) else (unit, None)
     rgb = colours.expand(3, -1, -1).contiguous()
     if alpha is not None:
-        rgb = torch.where(alpha > 0, rgb, _surroundings(rgb[None], alpha[None, None])[0])
-    return Picture(rgb.mul(2).sub(1), alpha, *form)
+        rgb = _surroundings(rgb[None], alpha[None, None])[0]
+    return Picture(rgb.mul_(2).sub_(1), alpha, *form)
 
 
 def _surroundings(rgb: Tensor, weight: Tensor) -> Tensor:
@@ -314,15 +339,12 @@ def _surroundings(rgb: Tensor, weight: Tensor) -> Tensor:
     return torch.where(weight > 0, rgb, filled)
 
 
-def _integers(array: np.ndarray, dtype: Any) -> np.ndarray:
-    return np.rint(array * np.iinfo(dtype).max).astype(dtype)
-
-
 __all__ = [
     "FORMATS",
     "SUFFIXES",
     "Picture",
     "Source",
+    "encode",
     "existing",
     "find_pictures",
     "read",

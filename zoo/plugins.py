@@ -1,27 +1,21 @@
-"""Find plugins without importing them; import one when a part of it is needed; keep a fault inside its plugin."""
+"""Import a plugin when a part of it is needed, check what it registers, and keep a fault inside it."""
 
 from __future__ import annotations
 
 import functools
-import importlib.metadata
-import importlib.util
 import os
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+import traceback
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pluggy
-import yaml
-from packaging.specifiers import InvalidSpecifier, SpecifierSet
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from packaging.utils import canonicalize_name
 
 from zoo import hookspecs
-from zoo.errors import ConfigError, NotFoundError, PluginError, ZooError, close_match
-
-GROUP = "zoo"
-CORE = "zoo-core"
-KINDS = ("block", "loss", "generator", "discriminator", "trainer", "translator", "metric")
+from zoo.errors import ConfigError, NotFoundError, PluginError, close_match, describe
+from zoo.manifest import CORE, KINDS, Plugin, discover
 
 
 @dataclass(frozen=True)
@@ -31,96 +25,6 @@ class Part:
     kind: str
     name: str
     owner: str
-
-
-class Manifest(BaseModel):
-    """``zoo.yaml`` in a plugin's package: what can be known of it without running its code."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    requires_core: str = ""
-    parts: dict[str, list[str]] = Field(default_factory=dict)
-    cards: dict[str, Any] = Field(default_factory=dict)
-
-    @field_validator("parts")
-    @classmethod
-    def _known_kinds(cls, parts: dict[str, list[str]]) -> dict[str, list[str]]:
-        for kind in parts:
-            if kind not in KINDS:
-                raise ValueError(f"unknown kind of part {kind!r}: {close_match(kind, KINDS)}")
-        return parts
-
-    @field_validator("requires_core")
-    @classmethod
-    def _a_specifier(cls, text: str) -> str:
-        try:
-            SpecifierSet(text)
-        except InvalidSpecifier as exc:
-            raise ValueError(f"{text!r} is not a version range such as '>=0.1,<1'") from exc
-        return text
-
-
-@dataclass(frozen=True)
-class Plugin:
-    """An installed plugin as seen from outside; ``error`` says why it cannot be used, if so."""
-
-    name: str
-    version: str
-    entry: importlib.metadata.EntryPoint
-    package: str
-    folder: Path | None = None
-    manifest: Manifest | None = None
-    error: str = ""
-
-    def recipes(self) -> dict[str, Path]:
-        if self.folder is None or not (self.folder / "recipes").is_dir():
-            return {}
-        return {path.stem: path for path in sorted((self.folder / "recipes").glob("*.yaml"))}
-
-
-def describe(exc: BaseException) -> str:
-    """One line for any exception."""
-    if isinstance(exc, ValidationError):
-        first = exc.errors()[0]
-        return f"{'.'.join(map(str, first['loc']))}: {first['msg'].removeprefix('Value error, ')}"
-    if isinstance(exc, ZooError):
-        return str(exc)
-    text = str(exc).strip()
-    return f"{type(exc).__name__}: {text.splitlines()[0]}" if text else type(exc).__name__
-
-
-def discover(distributions: Iterable[importlib.metadata.Distribution] | None = None) -> dict[str, Plugin]:
-    """All installed plugins by distribution name. Imports nothing and never raises: a bad plugin has an ``error``."""
-    found: dict[str, Plugin] = {}
-    for distribution in importlib.metadata.distributions() if distributions is None else distributions:
-        for entry in distribution.entry_points.select(group=GROUP):
-            if "Name" not in distribution.metadata:  # a ruin of an uninstall
-                continue
-            name = distribution.metadata["Name"]
-            if name in found:  # twice on the path: Python imports the first
-                continue
-            found[name] = _read(name, distribution.version, entry)
-    return dict(sorted(found.items()))
-
-
-def _read(name: str, version: str, entry: importlib.metadata.EntryPoint) -> Plugin:
-    package = entry.value.partition(":")[0].partition(".")[0]
-    try:
-        spec = importlib.util.find_spec(package)  # of a top-level package: runs no code
-        if spec is None or not spec.submodule_search_locations:
-            raise ImportError(f"{package} is not an importable package")
-        folder = Path(next(iter(spec.submodule_search_locations)))
-        path = folder / "zoo.yaml"
-        if not path.is_file():
-            raise FileNotFoundError(f"{package} has no zoo.yaml")
-        manifest = Manifest.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")) or {})
-    except Exception as exc:  # any defect of somebody's wheel is data here
-        return Plugin(name, version, entry, package, error=describe(exc))
-    core = importlib.metadata.version(CORE)
-    if not SpecifierSet(manifest.requires_core).contains(core, prereleases=True):
-        error = f"needs {CORE} {manifest.requires_core}, but {core} is installed; update one of the two"
-        return Plugin(name, version, entry, package, folder, manifest, error)
-    return Plugin(name, version, entry, package, folder, manifest)
 
 
 class Registrar:
@@ -148,20 +52,25 @@ class Registrar:
 
 
 class PluginHost:
-    """The installed plugins, their faults, and their parts by kind and name."""
+    """The installed plugins, their faults, and their parts by kind and name.
+
+    ``allow`` names the plugins that may be used beside the core, ``unknown`` those of them that are not installed.
+    ``faults`` says in one line why a plugin cannot be used; those that only an import shows join it then.
+    """
 
     def __init__(self, plugins: dict[str, Plugin], allow: frozenset[str] | None = None) -> None:
-        self.plugins = {n: p for n, p in plugins.items() if allow is None or n in allow or n == CORE}
+        allowed = {n: p for n, p in plugins.items() if allow is None or n in allow or n == CORE}
+        self.unknown = {name: close_match(name, plugins) for name in sorted((allow or frozenset()) - plugins.keys())}
+        self.plugins = {name: _alone_in_its_package(plugin, allowed) for name, plugin in allowed.items()}
         self.faults = {p.name: p.error for p in self.plugins.values() if p.error}
         self._owners: dict[tuple[str, str], list[str]] = {}
         self._objects: dict[tuple[str, str], Any] = {}
         self._loaded: set[str] = set()
-        for plugin in self.plugins.values():
-            for kind, names in plugin.manifest.parts.items() if plugin.manifest else ():
-                for name in names:
-                    self._owners.setdefault((kind, name), []).append(plugin.name)
-            for name in plugin.recipes():
-                self._owners.setdefault(("recipe", name), []).append(plugin.name)
+        for plugin in sorted(self.plugins.values(), key=lambda plugin: bool(plugin.error)):
+            for part in _claimed(plugin):
+                owners = self._owners.setdefault(part, [])
+                if not (plugin.error and owners):  # one that is out of use takes no name from another
+                    owners.append(plugin.name)
 
     def parts(self) -> list[Part]:
         """Every declared part with its owner, without importing anything."""
@@ -172,13 +81,11 @@ class PluginHost:
         owners = self._owners.get((kind, name), [])
         if not owners:
             known = [n for k, n in self._owners if k == kind]
-            hint = close_match(name, known)
-            if unread := [plugin.name for plugin in self.plugins.values() if plugin.manifest is None]:
-                hint += f"; or it is of {' or '.join(unread)}, which cannot be read (zoo plugins)"
+            hint = close_match(name, known) + self.perhaps()
             raise NotFoundError(f"no installed plugin brings the {kind} {name!r}", hint)
         if len(owners) > 1:
             raise PluginError(
-                f"{kind} {name!r} is owned by both {owners[0]} and {owners[1]}",
+                self._conflict(kind, name),
                 f"uninstall one of them, or set ZOO_PLUGINS to the plugins you need, e.g. ZOO_PLUGINS={owners[0]}",
             )
         return owners[0]
@@ -191,6 +98,8 @@ class PluginHost:
     def recipe_path(self, name: str) -> tuple[Path, str]:
         """Where the recipe ``name`` lies, and whose it is."""
         owner = self.owner("recipe", name)
+        if owner in self.faults:
+            raise self._broken(owner)
         return self.plugins[owner].recipes()[name], owner
 
     def load(self, name: str) -> None:
@@ -199,41 +108,108 @@ class PluginHost:
             return
         if name not in self.plugins:
             raise NotFoundError(f"plugin {name!r} is not installed", f"pip install {name}")
-        plugin = self.plugins[name]
-        if name not in self.faults:
-            try:
-                self._objects.update(self._collect(plugin))
-                self._loaded.add(name)
-                return
-            except (Exception, SystemExit) as exc:
-                self.faults[name] = describe(exc)
-                raise self._broken(plugin) from exc
-        raise self._broken(plugin)
+        if name in self.faults:
+            raise self._broken(name)
+        from zoo.untouched import untouched
 
-    def _broken(self, plugin: Plugin) -> PluginError:
+        plugin = self.plugins[name]
+        try:
+            with untouched(f"plugin {name}"):
+                staged = _collect(plugin)
+        except KeyboardInterrupt:  # the user's
+            raise
+        except BaseException as exc:  # SystemExit, and what other languages' panics become, are faults as any other
+            self.faults[name] = describe(exc) + _place(exc, plugin)
+            raise self._broken(name) from exc
+        self._objects.update(staged)
+        self._loaded.add(name)
+
+    def problems(self) -> list[str]:
+        """One line for each plugin that cannot be used, and each name in ZOO_PLUGINS that is none; as known by now."""
+        return [*(self._broken(name).message for name in self.faults), *self.unlisted()]
+
+    def perhaps(self) -> str:
+        """The end of a hint for a name that is not found: whose it might be."""
+        unread = [plugin.name for plugin in self.plugins.values() if plugin.manifest is None]
+        return f"; or it is of {' or '.join(unread)}, which cannot be read (zoo plugins)" if unread else ""
+
+    def unlisted(self) -> list[str]:
+        """One line for each name in ZOO_PLUGINS that is none."""
+        return [f"ZOO_PLUGINS names {name}, which is not installed; {hint}" for name, hint in self.unknown.items()]
+
+    def conflicts(self) -> list[str]:
+        """One line for each name of a part that two plugins bring."""
+        return [self._conflict(kind, name) for (kind, name), owners in sorted(self._owners.items()) if len(owners) > 1]
+
+    def _conflict(self, kind: str, name: str) -> str:
+        first, second, *_ = self._owners[kind, name]
+        return f"{kind} {name!r} is owned by both {first} and {second}"
+
+    def _broken(self, name: str) -> PluginError:
         return PluginError(
-            f"plugin {plugin.name} {plugin.version} cannot be used: {self.faults[plugin.name]}",
-            f"pip install -U {plugin.name}, or leave it out with ZOO_PLUGINS; the others keep working",
+            f"plugin {name} {self.plugins[name].version} cannot be used: {self.faults[name]}",
+            f"pip install -U {name}, or leave it out with ZOO_PLUGINS; the others keep working",
         )
 
-    def _collect(self, plugin: Plugin) -> dict[tuple[str, str], Any]:
-        manager = pluggy.PluginManager("zoo")  # one for each plugin: an unknown hook is blamed on the right one
-        manager.add_hookspecs(hookspecs)
+
+def _alone_in_its_package(plugin: Plugin, plugins: dict[str, Plugin]) -> Plugin:
+    """Two plugins cannot be one package: neither is believed, but for the core."""
+    others = [other.name for other in plugins.values() if other.package == plugin.package and other != plugin]
+    if not others or plugin.name == CORE:
+        return plugin
+    error = f"its entry point names the package {plugin.package}, and so does that of {others[0]}"
+    return replace(plugin, folder=None, manifest=None, error=error)
+
+
+def _claimed(plugin: Plugin) -> Iterator[tuple[str, str]]:
+    for kind, names in plugin.manifest.parts.items() if plugin.manifest else ():
+        for name in names:
+            yield kind, name
+    for name in plugin.recipes():
+        yield "recipe", name
+
+
+def _collect(plugin: Plugin) -> dict[tuple[str, str], Any]:
+    """What a plugin registers, which must be what it declares."""
+    manager = pluggy.PluginManager("zoo")  # one for each plugin: an unknown hook is blamed on the right one
+    manager.add_hookspecs(hookspecs)
+    try:
         manager.register(plugin.entry.load(), name=plugin.name)
         manager.check_pending()
-        registrar = Registrar()
-        manager.hook.zoo_register(register=registrar)
-        assert plugin.manifest is not None
-        declared = {(kind, name) for kind, names in plugin.manifest.parts.items() for name in names}
-        for kind, name in sorted(declared ^ registrar.staged.keys()):
-            state = "declared in zoo.yaml but not registered" if (kind, name) in declared else "not in zoo.yaml"
-            raise PluginError(f"{kind} {name!r} is {state}")
-        return registrar.staged
+    except pluggy.PluginValidationError as exc:  # several lines, and a path
+        reason = " ".join(str(exc).partition(" in plugin ")[0].split())
+        raise PluginError(f"{reason}; the hook is zoo_register(register)") from exc
+    registrar = Registrar()
+    manager.hook.zoo_register(register=registrar)
+    assert plugin.manifest is not None
+    declared = {(kind, name) for kind, names in plugin.manifest.parts.items() for name in names}
+    if declared and not manager.hook.zoo_register.get_hookimpls():
+        raise PluginError(f"{plugin.entry.value} has no hook zoo_register; is @zoo.hookimpl missing above it?")
+    for kind, name in sorted(declared ^ registrar.staged.keys()):
+        state = "declared in zoo.yaml but not registered" if (kind, name) in declared else "not in zoo.yaml"
+        raise PluginError(f"{kind} {name!r} is {state}")
+    return registrar.staged
+
+
+def _place(exc: BaseException, plugin: Plugin) -> str:
+    """Where in the plugin's own files it happened."""
+    if isinstance(exc, SyntaxError) or plugin.folder is None:  # that says it itself
+        return ""
+    files = [(Path(frame.filename), frame.lineno) for frame in traceback.extract_tb(exc.__traceback__)]
+    places = [
+        f" ({file.relative_to(plugin.folder)}, line {line})"
+        for file, line in files
+        if file.is_relative_to(plugin.folder)
+    ]
+    return places[-1] if places else ""
 
 
 @functools.cache
 def host() -> PluginHost:
     """The plugins of this process. ``ZOO_PLUGINS=a,b`` is an allow-list of distribution names; "" means none."""
     listed = os.environ.get("ZOO_PLUGINS")
-    allow = None if listed is None else frozenset(filter(None, (name.strip() for name in listed.split(","))))
-    return PluginHost(discover(), allow)
+    if listed is None:
+        return PluginHost(discover())
+    return PluginHost(
+        discover(), frozenset(canonicalize_name(name.strip()) for name in listed.split(",") if name.strip())
+    )

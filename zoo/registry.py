@@ -5,13 +5,12 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
-
-import yaml
 
 from zoo.card import Card, parse_cards
 from zoo.errors import ConfigError, NotFoundError, PluginError, close_match
-from zoo.plugins import CORE, host
+from zoo.manifest import CORE
+from zoo.plugins import host
+from zoo.reading import read_yaml
 
 
 class Registry:
@@ -19,19 +18,19 @@ class Registry:
 
     def __init__(self, cards: Iterable[Card], problems: Iterable[ConfigError] = ()) -> None:
         self.cards: dict[str, Card] = {}
-        self.problems = [str(problem) for problem in problems]
+        self.problems = [problem.message for problem in problems]
         self._claims: dict[str, list[str]] = {}
         for card in cards:
             self.cards.setdefault(card.name, card)
             self._claims.setdefault(card.name, []).append(card.plugin)
         twice = [name for name, owners in self._claims.items() if len(owners) > 1]
-        self.problems += [str(self._conflict(name)) for name in twice]
+        self.problems += [self._conflict(name).message for name in twice]
 
     def card(self, name: str) -> tuple[Card, str | None]:
         """``model`` or ``model.tag`` -> its card and tag: the default unless given, None without weights."""
         model, _, tag = name.partition(".")
         if model not in self.cards:
-            raise NotFoundError(f"there is no model {model!r}", close_match(model, self.cards))
+            raise NotFoundError(f"there is no model {model!r}", close_match(model, self.cards) + host().perhaps())
         if len(self._claims[model]) > 1:
             raise self._conflict(model)
         card = self.cards[model]
@@ -49,32 +48,24 @@ class Registry:
 
 @functools.cache
 def registry() -> Registry:
-    """The catalogue of this process: first-party cards, installed or not, then those that plugins bring."""
-    cards, problems = parse_cards(_first_party(), "registry.yaml")
-    for plugin in host().plugins.values():
+    """The catalogue of this process: first-party cards, installed or not, then those that plugins bring.
+
+    A plugin that is out of use takes no name from another.
+    """
+    cards, problems = parse_cards(read_yaml(catalogue(), "registry.yaml"), "registry.yaml")
+    for plugin in sorted(host().plugins.values(), key=lambda plugin: bool(plugin.error)):
         if plugin.manifest and plugin.name != CORE:
             theirs, wrong = parse_cards(plugin.manifest.cards, f"zoo.yaml of {plugin.name}", plugin.name)
-            cards += theirs
+            taken = {card.name for card in cards} if plugin.error else set()
+            cards += [card for card in theirs if card.name not in taken]
             problems += wrong
     return Registry(cards, problems)
 
 
-def _first_party() -> Any:
+def catalogue() -> Path:
     """``registry.yaml`` beside this module in a wheel, one folder up in a checkout."""
     here = Path(__file__).resolve().parent
-    path = next(path for path in (here / "registry.yaml", here.parent / "registry.yaml") if path.is_file())
-    return yaml.load(path.read_text(encoding="utf-8"), Loader=_UniqueKeys)
-
-
-class _UniqueKeys(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
-    """Safe YAML in which a second entry of one name is an error, not a silent replacement."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        if twice := next((key for key in keys if keys.count(key) > 1), None):
-            line = node.start_mark.line + 1
-            raise ConfigError(f"registry.yaml, from line {line}: {twice!r} is there twice", "remove one")
-        return super().construct_mapping(node, deep)
+    return next(path for path in (here / "registry.yaml", here.parent / "registry.yaml") if path.is_file())
 
 
 def list_models(task: str | None = None) -> list[str]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import ClassVar
+from typing import ClassVar, cast
 
 from torch import Tensor, nn
+
+from zoo.generator import Generator
 
 Batch = Mapping[str, Tensor]
 Step = Mapping[str, Tensor]
@@ -29,7 +31,16 @@ class Trainer:
             yield {"real_logits": …, "fake_logits": self.d(output.detach())}   # trains d
 
     ``provides`` stands on the class, for the catalogue: all names that a phase can yield, those of paired data
-    (``paired_…``) included. ``wanted`` holds the names that the configured losses need: a step may leave out what
+    (``paired_…``) included. What else a generator makes is passed on without being known here: ``passes_on`` names for
+    each phase the generators whose parts it yields, by what is put in front of their names, and `parts_of` writes
+    them::
+
+        passes_on: ClassVar = {"generator": {"": "draw", "reverse_": "photo"}}
+        …
+            made = self.networks["draw"].parts(x)
+            yield {**parts_of(made), "output": made["image"]}
+
+    ``wanted`` holds the names that the configured losses need: a step may leave out what
     nobody wants. Randomness comes from ``batch["seed"]`` alone (one integer a sample), which makes resume exact and
     independent of how a batch is spread over processes. ``memory`` is state beside the networks (image pools) that a
     checkpoint must hold. ``exported`` is the network that ``zoo pack`` writes.
@@ -39,9 +50,16 @@ class Trainer:
     memory: nn.ModuleDict
     phases: ClassVar[Mapping[str, tuple[str, ...]]]
     provides: ClassVar[Mapping[str, frozenset[str]]]
+    passes_on: ClassVar[Mapping[str, Mapping[str, str]]] = {}
     exported: str
     wanted: frozenset[str] = frozenset()
     rank: int = 0
+
+    def provided(self, phase: str) -> frozenset[str]:
+        """All that losses may read in ``phase``: what the trainer provides, and what its generators make."""
+        passed = self.passes_on.get(phase, {}).items()
+        made = {before + name for before, network in passed for name in cast(Generator, self.networks[network]).makes}
+        return self.provides[phase] | made
 
     def gather(self, tensor: Tensor) -> Tensor:
         """The tensors (N,…) of all processes as one; the engine replaces this when there are several."""
@@ -53,3 +71,8 @@ class Trainer:
     def previews(self, batch: Batch, exported: nn.Module) -> dict[str, Tensor]:
         """Pictures (N,3,H,W) in [-1,1] for the preview grid, by column name; ``exported`` is the averaged network."""
         raise NotImplementedError
+
+
+def parts_of(made: Mapping[str, Tensor], before: str = "") -> Step:
+    """What a generator made beside the picture, for a step to pass on; the names begin with ``before``."""
+    return {before + name: tensor for name, tensor in made.items() if name != "image"}

@@ -2,33 +2,41 @@
 
 from __future__ import annotations
 
+import operator
 import os
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, SupportsIndex
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from zoo import image as pictures
+from zoo import large
 from zoo.card import Card
 from zoo.control import Image as ImageControl
 from zoo.control import check, parse_controls
 from zoo.errors import ImageError, IntegrityError, NotFoundError, PluginError, UsageError, ZooError, close_match
-from zoo.generator import Generator, SizeRule, build_generator
+from zoo.fit import fit, resize
+from zoo.generator import Generator, build_generator
 from zoo.hub import locate
 from zoo.image import Picture, Source
-from zoo.plugins import CORE, host
+from zoo.manifest import CORE
+from zoo.memory import is_shortage
+from zoo.plugins import host
 from zoo.recipe import load_recipe
 from zoo.registry import registry
+from zoo.tiles import Progress, Tiler
 from zoo.weights import load_weights, read_header
 
 BATCH_PIXELS = 2**20
 """Pictures of one size go through the network together up to this many pixels: sixteen of 256×256."""
+
+WAITING_PIXELS = 2**24
+"""For that, pictures wait for others of their size up to this many pixels, counted as they came in."""
 
 _PICKLES = (".pth", ".pt", ".ckpt", ".bin", ".pkl")
 _DTYPES = {None: None, "fp32": None, torch.float32: None, "bf16": torch.bfloat16, torch.bfloat16: torch.bfloat16}
@@ -50,9 +58,8 @@ def load(
 
     NotFoundError: no such model, file, plugin or weights. IntegrityError: a file that is damaged or does not fit.
     """
+    _check_types(name, weights, dtype, compile)
     settings: dict[str, Any] = {"device": pick_device(device), "dtype": dtype, "compile": compile}
-    if dtype not in _DTYPES:
-        raise UsageError(f"dtype {dtype!r} is not known", close_match(str(dtype), ("fp32", "bf16")))
     if weights is None:
         card = registry().card(str(name))[0] if str(name).partition(".")[0] in registry().cards else None
         if card:
@@ -67,6 +74,23 @@ def load(
     if weights == "default":
         return _build(None, locate(card, tag), card, settings)
     return _build(load_recipe(card.recipe).network(), Path(weights), card, settings)
+
+
+def _check_types(name: object, weights: object, dtype: object, compile: object) -> None:
+    """UsageError for what a type checker would refuse, which not everybody runs."""
+    if not isinstance(name, str | os.PathLike):
+        raise UsageError(f"{name!r} is neither a model's name nor a path", "zoo.list_models() gives the names")
+    if not isinstance(weights, str | os.PathLike | None):
+        raise UsageError(f"weights = {weights!r} is not a path", 'give a path, "default" or None')
+    if not isinstance(dtype, str | torch.dtype | None) or dtype not in _DTYPES:
+        raise UsageError(f"dtype {dtype!r} is not known", close_match(str(dtype), ("fp32", "bf16")))
+    if not isinstance(compile, bool):
+        raise UsageError(f"compile = {compile!r} is neither True nor False", "give one of them")
+
+
+def _whole(value: object, least: int) -> bool:
+    """Is it a whole number from ``least`` on, or None?"""
+    return value is None or (isinstance(value, SupportsIndex) and operator.index(value) >= least)
 
 
 def weights_file(name: str | os.PathLike[str]) -> Path | None:
@@ -109,9 +133,9 @@ def _build(
 
 
 def need_plugin(plugin: str, model: str) -> None:
-    """NotFoundError that says how to install ``plugin`` if it is not there."""
+    """NotFoundError that says how to install ``plugin`` if it is not there, PluginError if it cannot be used."""
     if plugin in host().plugins:
-        return
+        return host().load(plugin)  # before its weights are downloaded
     hint = f"pip install {plugin} (in a checkout of the zoo: pip install ./plugins/{plugin})"
     if "ZOO_PLUGINS" in os.environ:
         hint = f"if it is, ZOO_PLUGINS={os.environ['ZOO_PLUGINS']} leaves it out; else {hint}"
@@ -139,9 +163,19 @@ def pick_device(device: str | torch.device | None = None) -> torch.device:
 
 @dataclass(frozen=True)
 class _Job:
-    picture: Picture
+    form: Picture  # without its pixels
+    size: torch.Size  # its height and width
     input: Tensor  # (3, H, W), scaled and padded for the network
     box: tuple[slice, slice]  # where the picture lies in it
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What is the same for all pictures of a call."""
+
+    values: Mapping[str, Any]  # of the controls
+    tile: int | None
+    progress: Progress | None
 
 
 class Translator:
@@ -185,7 +219,15 @@ class Translator:
             self.generator.to(self.device).to(memory_format=self._layout())
         return self
 
-    def translate(self, image: Any, *, size: int | None = None, batch: int | None = None, **controls: Any) -> Any:
+    def translate(
+        self,
+        image: Any,
+        *,
+        size: int | None = None,
+        batch: int | None = None,
+        tile: int | None = None,
+        **controls: Any,
+    ) -> Any:
         """Translate a picture, a list of them, or the pictures of a folder and of those below it.
 
         ``image``: path, PIL picture, array (H, W[, C]) or tensor (C, H, W): see `zoo.image.read`. The result has its
@@ -194,94 +236,150 @@ class Translator:
 
         ``size``: the network sees the picture scaled to this long side in pixels, and the result is scaled back; 0 is
         the picture as it is. Unless given, a picture larger than the network's working size is scaled down to it,
-        because faces much larger than those of the training are drawn poorly. ``batch``: how many pictures of equal size go through the network together; by itself as
-        many as make a megapixel. ``controls``: those of `Translator.controls`.
+        because faces much larger than those of the training are drawn poorly. ``batch``: how many pictures of equal
+        size go through the network together; by itself as many as make a megapixel. ``tile``: the network sees at most
+        this many pixels along a side at once, and larger pictures are drawn in tiles that show no seams, see
+        docs/large-pictures.md; by itself where a picture would take more than half of the free memory, or more than
+        ``ZOO_MEMORY``. ``controls``: those of `Translator.controls`.
 
         ControlError: a control that does not exist or a value out of range. ImageError: a picture that cannot be used.
         """
         if isinstance(image, Tensor) and image.ndim == 4:
             if not len(image):
                 raise ImageError("a tensor of 0 pictures", "give at least one")
-            return torch.stack(self.translate(list(image), size=size, batch=batch, **controls))
+            return torch.stack(self.translate(list(image), size=size, batch=batch, tile=tile, **controls))
         if isinstance(image, str | os.PathLike) and Path(image).is_dir():
             sources = pictures.find_pictures([Path(image)])
             if not sources:
                 raise NotFoundError(f"{image} holds no pictures", "give a folder with PNG, JPEG or WebP files")
-            return self.translate(sources, size=size, batch=batch, **controls)
+            return self.translate(sources, size=size, batch=batch, tile=tile, **controls)
         many = isinstance(image, list | tuple)
         results = []
-        for result in self.stream(image if many else [image], size=size, batch=batch, **controls):
+        for result in self.stream(image if many else [image], size=size, batch=batch, tile=tile, **controls):
             if isinstance(result, ZooError):
                 raise result
             results.append(result)
         return results if many else results[0]
 
     def stream(
-        self, images: Iterable[Source], *, size: int | None = None, batch: int | None = None, **controls: Any
+        self,
+        images: Iterable[Source],
+        *,
+        size: int | None = None,
+        batch: int | None = None,
+        tile: int | None = None,
+        progress: Progress | None = None,
+        **controls: Any,
     ) -> Iterator[Any]:
-        """Results one after the other, as pictures are read; a ZooError in the place of a picture that failed."""
-        if size is not None and size < 0:
-            raise UsageError(f"size = {size} is not a size", "give the long side in pixels, or 0 for no scaling")
-        if batch is not None and batch < 1:
-            raise UsageError(f"batch = {batch} is not a number of pictures", "give 1 or more")
+        """Results one after the other, as pictures are read; a ZooError in the place of a picture that failed.
+
+        ``progress`` is called while a picture is drawn in tiles, see `zoo.tiles.Progress`."""
+        if not _whole(size, 0):
+            raise UsageError(f"size = {size!r} is not a size", "give the long side in pixels, or 0 for no scaling")
+        if not _whole(batch, 1):
+            raise UsageError(f"batch = {batch!r} is not a number of pictures", "give 1 or more")
+        if not _whole(tile, 1):
+            raise UsageError(f"tile = {tile!r} is not a size", "give the side of a tile in pixels")
         values = {name: value for name, value in check(self.controls, controls).items() if value is not None}
         for control in self.controls:
             if isinstance(control, ImageControl) and control.name in values:
-                values[control.name] = self._fit(pictures.read(values[control.name]).rgb, size)[0]
-        return self._stream(images, size, batch, values)
+                values[control.name] = self._job(pictures.read(values[control.name]), size).input
+        return self._stream(images, size, batch, _Run(values, tile, progress))
 
     def draw(self, image: Tensor, **controls: Tensor) -> Tensor:
         """image (N, 3, H, W) in [-1, 1] as the size rule wants it -> (N, 3, H, W) in [-1, 1]."""
         return self._call(image, **controls)
 
-    def _stream(
-        self, images: Iterable[Source], size: int | None, batch: int | None, values: Mapping[str, Any]
-    ) -> Iterator[Any]:
+    def _stream(self, images: Iterable[Source], size: int | None, batch: int | None, run: _Run) -> Iterator[Any]:
         jobs: list[_Job] = []
         for source in images:
             try:
-                picture = pictures.read(source)
-                job = _Job(picture, *self._fit(picture.rgb, size))
-            except (ZooError, RuntimeError) as error:
-                yield from self._run(jobs, values)
+                job = self._job(pictures.read(source), size)
+            except (ZooError, RuntimeError, MemoryError) as error:
+                yield from self._run(jobs, run)
                 jobs = []
                 yield error if isinstance(error, ZooError) else _too_large(error, f"{size} pixels")
                 continue
-            room = batch or max(1, BATCH_PIXELS // job.input[0].numel())
-            if jobs and (len(jobs) >= room or jobs[0].input.shape != job.input.shape):
-                yield from self._run(jobs, values)
+            if jobs and jobs[0].input.shape != job.input.shape:
+                yield from self._run(jobs, run)
                 jobs = []
             jobs.append(job)
-        yield from self._run(jobs, values)
+            room = batch or max(1, BATCH_PIXELS // job.input[0].numel())
+            if len(jobs) >= room or sum(job.size.numel() for job in jobs) > WAITING_PIXELS:
+                yield from self._run(jobs, run)
+                jobs = []
+            del job  # a large one is not kept while the next is read
+        yield from self._run(jobs, run)
 
-    def _run(self, jobs: list[_Job], values: Mapping[str, Any]) -> Iterator[Any]:
+    def _job(self, picture: Picture, size: int | None) -> _Job:
+        fitted = fit(picture.rgb, self.generator.size, self.working, size)
+        return _Job(replace(picture, rgb=torch.empty(3, 0, 0)), picture.rgb.shape[-2:], *fitted)
+
+    def _run(self, jobs: list[_Job], run: _Run) -> Iterator[Any]:
         if not jobs:
             return
+        shape = torch.Size((len(jobs), *jobs[0].input.shape))
         try:
-            with self._no_trace():
-                image = torch.stack([job.input for job in jobs])
-                image = image.to(self.device, memory_format=self._layout())
-                tensors = {
-                    control.name: control.tensor(values[control.name], len(jobs)).to(self.device)
-                    for control in self.controls
-                    if control.name in values
-                }
-                drawn = self.draw(image, **tensors)
-        except RuntimeError as error:
-            height, width = jobs[0].input.shape[-2:]
-            for _ in jobs:
-                yield _too_large(error, f"{len(jobs)} × {width}×{height} pixels")
+            drawn = self._drawn(jobs, run)
+        except UsageError as error:
+            yield from [error] * len(jobs)
             return
-        if drawn.shape != image.shape:
+        except (RuntimeError, MemoryError) as error:
+            if len(jobs) == 1:
+                yield _too_large(error, f"{shape[-1]}×{shape[-2]} pixels")
+                return
+            drawn = None
+            if not is_shortage(error):
+                raise
+        if drawn is None:  # together they are too large
+            for job in jobs:
+                yield from self._run([job], run)
+            return
+        if drawn.shape != shape:
             raise PluginError(
-                f"{self!r} made {tuple(drawn.shape)} of {tuple(image.shape)}", "report this to the plugin's author"
+                f"{self!r} made {tuple(drawn.shape)} of {tuple(shape)}", "report this to the plugin's author"
             )
-        for job, rgb in zip(jobs, drawn.float()):
-            if not rgb.isfinite().all():
-                yield IntegrityError(f"{self!r} made no colours but NaN", "its weights are damaged; or leave out bf16")
-                continue
-            rgb = _resize(rgb[:, *job.box], job.picture.rgb.shape[-2:])
-            yield job.picture.like(rgb)
+        for job, rgb in zip(jobs, drawn):
+            try:
+                result = self._result(job, rgb.float())
+            except (RuntimeError, MemoryError) as error:
+                result = _too_large(error, f"{job.size[1]}×{job.size[0]} pixels")
+            yield result
+
+    def _result(self, job: _Job, rgb: Tensor) -> Any:
+        if not rgb.isfinite().all():
+            return IntegrityError(f"{self!r} made no colours but NaN", "its weights are damaged; or leave out bf16")
+        return job.form.like(resize(rgb[:, *job.box], job.size))
+
+    def _drawn(self, jobs: Sequence[_Job], run: _Run) -> Tensor:
+        with self._no_trace():
+            image = torch.stack([job.input for job in jobs]) if len(jobs) > 1 else jobs[0].input[None]
+            controls = {
+                control.name: control.tensor(run.values[control.name], len(jobs)).to(self.device)
+                for control in self.controls
+                if control.name in run.values
+            }
+            tiler = Tiler(self.generator, controls, self.device, self._place, run.progress)
+            return large.draw(
+                lambda image: self.draw(self._place(image), **controls),
+                image,
+                tiler,
+                run.tile,
+                self._why_whole(controls),
+            )
+
+    def _place(self, image: Tensor) -> Tensor:
+        return image.to(self.device, memory_format=self._layout())
+
+    def _why_whole(self, controls: Mapping[str, Tensor]) -> str:
+        """Why pictures are never drawn in tiles; empty if they may be."""
+        if self.generator.size.fixed:
+            return "the network takes pictures of one size"
+        if type(self).draw is not Translator.draw:
+            return f"{type(self).__name__} has its own way of drawing"
+        if seconds := [c.name for c in self.controls if isinstance(c, ImageControl) and c.name in controls]:
+            return f"the network also sees the picture {seconds[0]}"
+        return ""
 
     @contextmanager
     def _no_trace(self) -> Iterator[None]:
@@ -301,48 +399,14 @@ class Translator:
                     module.training = True
 
     def _layout(self) -> torch.memory_format:
-        """Channels last where convolutions are written for it: fp32 on CPU (oneDNN), bf16 on CUDA (tensor cores)."""
-        faster = {"cpu": torch.float32, "cuda": torch.bfloat16}.get(self.device.type) == self.dtype
+        """Channels last where convolutions are written for it: bf16 on CUDA (tensor cores). See also zoo.blocks.conv."""
+        faster = self.device.type == "cuda" and self.dtype == torch.bfloat16
         return torch.channels_last if faster else torch.contiguous_format
 
-    def _fit(self, rgb: Tensor, size: int | None) -> tuple[Tensor, tuple[slice, slice]]:
-        """(3, h, w) -> scaled to ``size`` and padded to the size rule (3, H, W), and where the picture lies in it."""
-        rule: SizeRule = self.generator.size
-        height, width = rgb.shape[-2:]
-        if rule.fixed:
-            scale = min(rule.fixed[0] / height, rule.fixed[1] / width)
-        elif size is None:
-            scale = min(1.0, self.working / max(height, width)) if self.working else 1.0
-        else:
-            scale = size / max(height, width) if size else 1.0
-        height, width = max(1, round(height * scale)), max(1, round(width * scale))
-        full = rule.fixed or (_allowed(height, rule), _allowed(width, rule))
-        top, left = (full[0] - height) // 2, (full[1] - width) // 2
-        padded = _pad(_pad(_resize(rgb, (height, width)), -2, top, full[0]), -1, left, full[1])
-        return padded, (slice(top, top + height), slice(left, left + width))
 
-
-def _too_large(error: RuntimeError, what: str) -> ImageError:
+def _too_large(error: BaseException, what: str) -> ImageError:
     """What to say of ``error`` if the memory was too small; any other is raised again."""
-    if isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error):
-        return ImageError(f"{what} do not fit the memory", "give a smaller size")
-    raise error
-
-
-def _allowed(length: int, rule: SizeRule) -> int:
-    return -(-max(length, rule.minimum) // rule.multiple_of) * rule.multiple_of
-
-
-def _pad(image: Tensor, axis: Literal[-2, -1], before: int, length: int) -> Tensor:
-    """(3, H, W) reflected to ``length`` along one axis; its edge repeated where there is too little to reflect."""
-    after = length - before - image.shape[axis]
-    padding = (before, after, 0, 0) if axis == -1 else (0, 0, before, after)
-    mode = "reflect" if max(before, after) < image.shape[axis] else "replicate"
-    return F.pad(image[None], padding, mode)[0]
-
-
-def _resize(image: Tensor, size: tuple[int, int] | torch.Size) -> Tensor:
-    """(3, H, W) -> (3, *size), bicubic with antialiasing, in [-1, 1]; the same tensor if it has the size."""
-    if image.shape[-2:] == tuple(size):
-        return image
-    return F.interpolate(image[None], tuple(size), mode="bicubic", antialias=True)[0].clamp(-1, 1)
+    if not is_shortage(error):
+        raise error
+    why = f": {error}" if isinstance(error, large.ShortageError) else ""
+    return ImageError(f"{what} do not fit the memory{why}", "give a smaller size")

@@ -7,6 +7,7 @@ from itertools import pairwise
 from torch import Tensor, nn
 
 from zoo.blocks.label import with_label
+from zoo.blocks.norm import InstanceNorm2d
 
 
 class PatchGAN(nn.Module):
@@ -26,8 +27,8 @@ class PatchGAN(nn.Module):
         for i, (before, after) in enumerate(pairwise(channels)):
             stride = 2 if i < layers else 1
             body += [nn.Conv2d(before, after, 4, stride, 1, bias=i == 0)]
-            body += [nn.InstanceNorm2d(after)] if i else []
-            body += [nn.LeakyReLU(0.2)]
+            body += [InstanceNorm2d(after)] if i else []
+            body += [nn.LeakyReLU(0.2, inplace=True)]
         self.body = nn.Sequential(*body, nn.Conv2d(channels[-1], 1, 4, 1, 1))
 
     def forward(self, image: Tensor, label: Tensor | None = None) -> Tensor:

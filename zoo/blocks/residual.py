@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from zoo.blocks.conv import Conv2d
+from zoo.blocks.norm import InstanceNorm2d
+
 
 class ResidualBlock(nn.Module):
     """x + tail(norm(conv(relu(norm(conv(x)))))), (N,C,H,W) -> (N,C,H,W); H and W at least 2.
@@ -16,12 +19,12 @@ class ResidualBlock(nn.Module):
         super().__init__()
         self.branch = nn.Sequential(
             nn.ReflectionPad2d(1),
-            nn.Conv2d(channels, channels, 3, bias=False),
-            nn.InstanceNorm2d(channels),
-            nn.ReLU(),
+            Conv2d(channels, channels, 3, bias=False),
+            InstanceNorm2d(channels),
+            nn.ReLU(inplace=True),
             nn.ReflectionPad2d(1),
-            nn.Conv2d(channels, channels, 3, bias=False),
-            nn.InstanceNorm2d(channels),
+            Conv2d(channels, channels, 3, bias=False),
+            InstanceNorm2d(channels),
         )
         self.tail = nn.Identity() if tail is None else tail
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from typing import Annotated, Any, NoReturn
 
 import typer
 from typer.core import TyperGroup
 
-from zoo.errors import UsageError, ZooError, close_match
+from zoo.errors import UsageError, ZooError, close_match, one_line
+from zoo.interrupt import tidy_up
 
 COMMANDS = {
     "list": ("zoo.cli.list:command", "The models, one line each."),
@@ -20,8 +22,13 @@ COMMANDS = {
     "download": ("zoo.cli.download:command", "Bring weights to this machine, or into a folder."),
     "train": ("zoo.cli.train:command", "Train a model on your own pictures, or go on with a run."),
     "pack": ("zoo.cli.pack:command", "Make a weights file and a model card of a training run."),
+    "publish": ("zoo.cli.publish:command", "Upload packed weights to the Hub, and complete their card."),
     "eval": ("zoo.cli.eval:command", "Measure a model on pairs: LPIPS, SSIM, FID, KID."),
+    "survey": ("zoo.cli.survey:command", "Let people rate models: make the page, print the table."),
+    "export": ("zoo.cli.export:command", "Write a model as an ONNX file, for machines without the zoo."),
     "plugins": ("zoo.cli.plugins:command", "The installed plugins, and what is wrong with a broken one."),
+    "doctor": ("zoo.cli.doctor:command", "All about this installation, for a bug report."),
+    "new": ("zoo.cli.new:command", "Write a plugin to begin with, which passes the contract tests."),
     "parts": ("zoo.cli.parts:command", "Blocks, losses, generators … that a recipe may name."),
 }
 
@@ -37,6 +44,9 @@ class _Commands(TyperGroup):
             raise UsageError(f"there is no command {cmd_name!r}", close_match(cmd_name, COMMANDS))
         module, _, attribute = COMMANDS[cmd_name][0].partition(":")
         function = getattr(importlib.import_module(module), attribute)
+        tidy_up()
+        if isinstance(function, typer.Typer):  # a command of commands
+            return typer.main.get_command(function)
         one = typer.Typer(add_completion=False, rich_markup_mode=None)
         one.command(cmd_name, **getattr(function, "settings", {}))(function)
         return typer.main.get_command(one)
@@ -70,7 +80,10 @@ def main(args: Sequence[str] | None = None) -> NoReturn:
     words = [*(sys.argv[1:] if args is None else args)]  # `list` is a command's module here
     debug = "--debug" in words or os.environ.get("ZOO_DEBUG", "") not in ("", "0")
     words = [word for word in words if word != "--debug"]
+    if not sys.warnoptions:
+        warnings.filterwarnings("ignore", module="PIL")  # of damaged pictures: it goes on, or an error follows
     try:
+        _refuse_empty(words)
         code = typer.main.get_command(app)(words or ["--help"], prog_name="zoo", standalone_mode=False)
     except (KeyboardInterrupt, typer.Abort):
         code = 130
@@ -79,6 +92,15 @@ def main(args: Sequence[str] | None = None) -> NoReturn:
             raise
         code = _report(exc)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _refuse_empty(words: Sequence[str]) -> None:
+    """An empty path is the current folder to Python, and mostly a variable that was never set."""
+    for before, word in zip(["zoo", *words], words):
+        if not word or (word.startswith("--") and word.endswith("=") and word.count("=") == 1):
+            raise UsageError(
+                f"nothing is given after {word.rstrip('=') or before}", 'is a variable unset, as in "$DIR"?'
+            )
 
 
 def _report(exc: Exception) -> int:
@@ -92,11 +114,7 @@ def _report(exc: Exception) -> int:
         hint, code = "check the disk and its permissions; --debug shows where", 1
     else:
         message, hint, code = f"{type(exc).__name__}: {exc}", "--debug shows where", 1
-    typer.echo(f"zoo: {_line(message)}", err=True)
+    typer.echo(f"zoo: {one_line(message)}", err=True)
     if hint:
-        typer.echo(f"hint: {_line(hint)}", err=True)
+        typer.echo(f"hint: {one_line(hint)}", err=True)
     return code
-
-
-def _line(text: str) -> str:
-    return " ".join(text.split())

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from functools import partial
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from zoo.cli.list import JsonOption
-from zoo.cli.output import as_json, table
+from zoo.cli.output import as_json, progress, table, unpaired
 from zoo.errors import NetworkError, NotFoundError, PartialFailure, UsageError, ZooError, close_match
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from zoo.evaluate.compare import Model, Report, Sitter
+    from zoo.evaluate.compare import Report, Sitter
     from zoo.evaluate.metric import Metric, Tools
 
 DEFAULT = ("lpips", "ssim", "fid", "kid")
@@ -52,8 +48,10 @@ def command(
     Example: zoo eval cyclegan cyclese cycleda --photos test/photo --drawings test/drawing --save report
     """
     from zoo.evaluate.album import Album
+    from zoo.evaluate.baselines import BASELINES
     from zoo.evaluate.compare import evaluate, match
     from zoo.evaluate.metric import Tools
+    from zoo.evaluate.models import load_models, unite
     from zoo.translator import pick_device
 
     found = match(photos, drawings)
@@ -61,12 +59,13 @@ def command(
     files = {"lpips": lpips_weights, "inception": features, "vgg": vgg_weights}
     tools = Tools(files, seed=seed, device=pick_device(device))
     measures = _metrics(metrics, tools, found)
-    models = _models(names, control or (), tools, baselines)
+    learnt = load_models(names, control or (), tools.device)
+    models = unite([*BASELINES.items(), *learnt] if baselines else learnt)
     album = Album(save, list(models), shown) if save else None
     if save:
         _keep_apart([save / model for model in models], (photos, drawings))
-    _report_unpaired(found)
-    with _progress(len(found)) as advance:
+    unpaired(found)
+    with progress("evaluating", len(found)) as advance:
 
         def done(sitter: Sitter, made: Mapping[str, Image]) -> None:
             advance()
@@ -115,42 +114,6 @@ def _metrics(asked: str, tools: Tools, found: Sequence[Sitter]) -> list[type[Met
     return chosen
 
 
-def _label(name: str) -> str:
-    """A model's own name, a weights file's stem; what zoo pack wrote is called as the folder of its run."""
-    if not name.endswith(".safetensors"):
-        return name
-    parts = Path(name).absolute().with_suffix("").parts
-    return next(part for part in reversed(parts) if part not in ("model", "packed"))
-
-
-def _models(names: Sequence[str], controls: Sequence[str], tools: Tools, baselines: bool) -> dict[str, Model]:
-    """The models by label, each with those of the controls that it has."""
-    from zoo.evaluate.baselines import BASELINES
-    from zoo.translator import load
-
-    given = dict(_assignment(text) for text in controls)
-    models: dict[str, Model] = dict(BASELINES) if baselines else {}
-    known: set[str] = set()
-    for name in names:
-        label = _label(name)
-        if label in models:
-            raise UsageError(f"two models are called {label}", "name each once; rename a weights file")
-        translator = load(name, device=tools.device)
-        values: dict[str, Any] = {c.name: c.text(given[c.name]) for c in translator.controls if c.name in given}
-        known |= {c.name for c in translator.controls}
-        models[label] = partial(translator.translate, **values)
-    for name in given.keys() - known:
-        raise UsageError(f"no model here has a control {name}", close_match(name, known))
-    return models
-
-
-def _assignment(text: str) -> tuple[str, str]:
-    name, equals, value = text.partition("=")
-    if not equals:
-        raise UsageError(f"cannot read --control {text!r}", "write --control NAME=VALUE")
-    return name, value
-
-
 def _words(text: str) -> list[str]:
     return [word.strip() for word in text.split(",") if word.strip()]
 
@@ -168,25 +131,6 @@ def _keep_apart(results: Sequence[Path], sources: Sequence[Path]) -> None:
         for source in (path.resolve() for path in sources):
             if result.is_relative_to(source) or source.is_relative_to(result):
                 raise UsageError(f"results in {result} would mix with the pictures of {source}", "give another --save")
-
-
-def _report_unpaired(found: Sequence[Sitter]) -> None:
-    alone = {
-        "photographs without a drawing": [sitter.name for sitter in found if not sitter.drawing],
-        "drawings without a photograph": [sitter.name for sitter in found if not sitter.photo],
-    }
-    for what, names in alone.items():
-        if names:
-            more = ", …" if len(names) > 5 else ""
-            typer.echo(f"{len(names)} {what}: {', '.join(names[:5])}{more}", err=True)
-
-
-@contextmanager
-def _progress(total: int) -> Iterator[Callable[[], None]]:
-    console = Console(stderr=True)
-    columns = (TextColumn("evaluating"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-        yield partial(progress.advance, progress.add_task("", total=total))
 
 
 def _print(report: Report) -> None:

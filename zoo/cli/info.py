@@ -9,7 +9,7 @@ import typer
 
 from zoo.card import Card
 from zoo.cli.list import JsonOption, facts
-from zoo.cli.output import as_json, megabytes
+from zoo.cli.output import as_json, megabytes, notes
 from zoo.control import parse_controls
 from zoo.errors import ZooError
 from zoo.hub import where
@@ -25,7 +25,12 @@ def command(
     """All about one model: paper, licences, weights with metrics and how they were trained, controls."""
     card, _ = registry().card(name)
     if json:
-        as_json({**facts(card), "controls": _controls(card)})
+        try:
+            controls = _controls(card)
+        except ZooError as exc:
+            controls = None
+            notes([f"its controls are unknown: {exc}"])
+        as_json({**facts(card), "controls": controls})
         return
     typer.echo(f"{card.name}: {card.summary}")
     for head, text in _lines(card):
@@ -45,7 +50,8 @@ def _lines(card: Card) -> Iterator[tuple[str, str]]:
         yield "", card.paper.url
     yield "licence", f"code {card.licence.code}; weights: {card.licence.weights}; data: {card.licence.data}"
     if plugin := host().plugins.get(card.plugin):
-        state = host().faults.get(card.plugin, "installed")
+        fault = host().faults.get(card.plugin)
+        state = f"cannot be used: {fault}" if fault else "installed"
         yield "plugin", f"{card.plugin} {plugin.version}, {state}; recipe {card.recipe}"
     else:
         yield "plugin", f"{card.plugin}, not installed; to use the model: pip install {card.plugin}"

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from zoo.card import Card
-from zoo.cli.output import as_json, megabytes, table
+from zoo.cli.output import as_json, megabytes, notes, table
 from zoo.hub import where
 from zoo.plugins import host
 from zoo.registry import registry
@@ -32,20 +32,21 @@ def command(
     else:
         heads = ("MODEL", "TASK", "WEIGHTS", "PLUGIN", "SUMMARY")
         table(heads, [row for card in cards for row in _rows(card)])
-    for problem in catalogue.problems:
-        typer.echo(f"left out: {problem}", err=True)
+    notes([*host().problems(), *catalogue.problems])
 
 
 def facts(card: Card) -> dict[str, object]:
-    """The card as plain data, with where the weights are and whether the plugin is here."""
+    """The card as plain data, with where the weights are, and whether the plugin is here and what is wrong with it."""
     data = card.model_dump(mode="json", exclude_none=True)
     for tag, weights in card.weights.items():
         data["weights"][tag]["where"] = where(weights, card.plugin)
-    return {**data, "default": card.default, "installed": card.plugin in host().plugins}
+    fault = {"fault": host().faults[card.plugin]} if card.plugin in host().faults else {}
+    return {**data, "default": card.default, "installed": card.plugin in host().plugins, **fault}
 
 
 def _rows(card: Card) -> Iterator[tuple[str, ...]]:
-    plugin = card.plugin if card.plugin in host().plugins else f"{card.plugin} (not installed)"
+    state = "" if card.plugin in host().plugins else " (not installed)"
+    plugin = card.plugin + (" (broken)" if card.plugin in host().faults else state)
     if not card.weights:
         yield card.name, card.task, "none yet", plugin, card.summary
     for tag, weights in card.weights.items():

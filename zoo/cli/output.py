@@ -1,15 +1,22 @@
-"""Tables and JSON on stdout, alike in a terminal and in a pipe."""
+"""Tables and JSON on stdout, alike in a terminal and in a pipe; progress on stderr."""
 
 from __future__ import annotations
 
 import json
+import logging
+import os
 import shutil
 import sys
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Any
 from unicodedata import east_asian_width
 
 import typer
+
+if TYPE_CHECKING:
+    from zoo.evaluate.compare import Sitter
 
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
@@ -23,13 +30,65 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
         typer.echo(text if not room or _width(text) <= room else text[: room - 1] + "…")
 
 
+def notes(lines: Iterable[str]) -> None:
+    """What a command has to say beside its data, on stderr."""
+    for line in lines:
+        typer.echo(f"zoo: {' '.join(line.split())}", err=True)
+
+
 def as_json(data: Any) -> None:
-    """``data`` as indented JSON."""
-    typer.echo(json.dumps(data, indent=2, ensure_ascii=False))
+    """``data`` as indented JSON. A file name that is not UTF-8 is escaped, and read back as it was."""
+    text = json.dumps(data, indent=2, ensure_ascii=False)
+    typer.echo(text.encode(errors="backslashreplace").decode())
 
 
 def megabytes(size: int) -> str:
     return f"{size / 1e6:.1f} MB"
+
+
+def unpaired(sitters: Sequence[Sitter]) -> None:
+    """Say on stderr which photographs have no drawing, and which drawings no photograph."""
+    alone = {
+        "photographs without a drawing": [sitter.name for sitter in sitters if not sitter.drawing],
+        "drawings without a photograph": [sitter.name for sitter in sitters if not sitter.photo],
+    }
+    for what, names in alone.items():
+        if names:
+            more = ", …" if len(names) > 5 else ""
+            typer.echo(f"{len(names)} {what}: {', '.join(names[:5])}{more}", err=True)
+
+
+@contextmanager
+def quiet_libraries() -> Iterator[None]:
+    """What Pillow logs and C libraries say on stderr goes nowhere: they name no file, and the error that follows does.
+
+    Python's stderr is as before.
+    """
+    logging.getLogger("PIL").setLevel(logging.CRITICAL)
+    before, kept, nowhere = sys.stderr, os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        if before is sys.__stderr__:
+            sys.stderr = open(kept, "w", buffering=1, errors="backslashreplace", closefd=False)  # noqa: SIM115
+        yield
+    finally:
+        sys.stderr.flush()
+        sys.stderr = before
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
+
+
+@contextmanager
+def progress(doing: str, total: int) -> Iterator[Callable[[], None]]:
+    """A bar on stderr, in a terminal only; what it gives moves it by one."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    columns = (TextColumn(doing), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+        yield partial(bar.advance, bar.add_task("", total=total))
 
 
 def _width(text: str) -> int:

@@ -7,9 +7,10 @@ from typing import Annotated
 import typer
 
 from zoo.cli.list import JsonOption
-from zoo.cli.output import as_json, table
+from zoo.cli.output import as_json, notes, table
 from zoo.errors import UsageError, close_match
-from zoo.plugins import KINDS, host
+from zoo.manifest import KINDS
+from zoo.plugins import host
 
 
 def command(
@@ -24,3 +25,4 @@ def command(
         as_json([{"kind": part.kind, "name": part.name, "owner": part.owner} for part in parts])
     else:
         table(("KIND", "NAME", "OWNER"), [(part.kind, part.name, part.owner) for part in parts])
+    notes([*host().problems(), *host().conflicts()])

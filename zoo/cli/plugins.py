@@ -2,56 +2,53 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from zoo.cli.list import JsonOption
-from zoo.cli.output import as_json, table
+from zoo.cli.output import as_json, notes, table
+from zoo.doctor.plugins import brings, check_plugins
 from zoo.errors import PluginError
-from zoo.plugins import PluginHost, host
+from zoo.plugins import host
+from zoo.registry import registry
 
 
 def command(
-    check: Annotated[bool, typer.Option("--check", help="Import each; exit code 2 if one is broken.")] = False,
+    check: Annotated[bool, typer.Option("--check", help="Import each; exit code 2 if anything is broken.")] = False,
     json: JsonOption = False,
 ) -> None:
     """The installed plugins, and what is wrong with a broken one; the others keep working.
 
-    Without --check no plugin is imported, and only faults that show from outside are known.
+    Without --check no plugin is imported, and only faults that show from outside are known. With it each is imported
+    in a process of its own, and its recipes, cards and bundled weights are looked at, too.
     """
-    plugins = host()
     if check:
-        for name in plugins.plugins:
-            with suppress(PluginError):
-                plugins.load(name)
-    states = _states(plugins, check)
-    if json:
-        as_json(states)
+        faults = check_plugins()
     else:
-        table(("PLUGIN", "VERSION", "STATE", "WHAT"), [tuple(state.values()) for state in states])
-    if check and plugins.faults:
-        raise PluginError(f"broken: {', '.join(plugins.faults)}", "update it, or leave it out with ZOO_PLUGINS")
-
-
-def _states(plugins: PluginHost, checked: bool) -> list[dict[str, str]]:
-    parts = plugins.parts()
-    return [
+        faults = {name: [host().faults[name]] if name in host().faults else [] for name in host().plugins}
+    states: list[dict[str, Any]] = [
         {
             "name": name,
             "version": plugin.version,
-            "state": "broken" if name in plugins.faults else "works" if checked else "found",
-            "what": plugins.faults.get(name) or _brings([part.kind for part in parts if part.owner == name]),
+            "state": "broken" if faults[name] else "works" if check else "found",
+            "faults": faults[name],
+            "brings": brings(name),
         }
-        for name, plugin in plugins.plugins.items()
+        for name, plugin in host().plugins.items()
     ]
-
-
-def _brings(kinds: list[str]) -> str:
-    counts = {kind: kinds.count(kind) for kind in dict.fromkeys(kinds)}
-    return ", ".join(f"{n} {_plural(kind) if n > 1 else kind}" for kind, n in counts.items()) or "no parts"
-
-
-def _plural(kind: str) -> str:
-    return f"{kind}es" if kind.endswith("s") else f"{kind}s"
+    if json:
+        as_json(states)
+    else:
+        rows = [
+            (state["name"], state["version"], state["state"], text) if i == 0 else ("", "", "", text)
+            for state in states
+            for i, text in enumerate(state["faults"] or [state["brings"]])
+        ]
+        table(("PLUGIN", "VERSION", "STATE", "WHAT"), rows)
+    wrong = [*host().unlisted(), *host().conflicts(), *registry().problems]
+    notes(wrong)
+    if broken := [name for name in faults if faults[name]] if check else []:
+        raise PluginError(f"broken: {', '.join(broken)}", "update it, or leave it out with ZOO_PLUGINS")
+    if check and wrong:
+        raise PluginError("each plugin works, but not all of them together", "the lines above say why")

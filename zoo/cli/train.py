@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -51,6 +52,7 @@ def command(
 
     first = os.environ.get("RANK", "0") == "0"  # of the processes of accelerate launch only one speaks
     console = Console(stderr=True, quiet=not first)
+    threading.excepthook = _of_a_thread
     logging.basicConfig(level=logging.WARNING, format="zoo: %(message)s")
     logging.getLogger("zoo").setLevel(logging.INFO if first else logging.ERROR)
     folder = out or Path("runs") / Path(recipe).stem
@@ -69,6 +71,12 @@ def command(
 
 
 _AS_IT_IS: Any = {"highlight": False, "markup": False, "soft_wrap": True}  # a path may be long, and have brackets
+
+
+def _of_a_thread(args: threading.ExceptHookArgs) -> None:
+    """A disk that is full shows in the thread that writes for TensorBoard; it is raised again in the main one."""
+    if not isinstance(args.exc_value, OSError):
+        threading.__excepthook__(args)
 
 
 def _hand(text: str) -> tuple[str, Path]:

@@ -14,9 +14,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from zoo.cli.list import JsonOption
-from zoo.cli.output import as_json
+from zoo.cli.output import as_json, quiet_libraries
 from zoo.control import Control, Flag, parse_controls
-from zoo.errors import NotFoundError, PartialFailure, UsageError, ZooError, close_match
+from zoo.errors import NotFoundError, PartialFailure, UsageError, ZooError, close_match, one_line
 from zoo.image import FORMATS, existing, find_pictures, writable, write
 from zoo.recipe import load_recipe
 from zoo.registry import registry
@@ -29,6 +29,7 @@ OPTIONS = (
     "--on-exists",
     "--size",
     "--batch",
+    "--tile",
     "--device",
     "--bf16",
     "--compile",
@@ -65,6 +66,7 @@ def command(
     on_exists: Annotated[OnExists, typer.Option(help="What to do if a result is there already.")] = OnExists.error,
     size: Annotated[int | None, typer.Option(help="Long side that the network sees; 0: as the picture is.")] = None,
     batch: Annotated[int | None, typer.Option(help="How many pictures of equal size at once.")] = None,
+    tile: Annotated[int | None, typer.Option(help="Side of the tiles that larger pictures are drawn in.")] = None,
     device: Annotated[str | None, typer.Option(help="cuda, cuda:1, mps or cpu; else the best there is.")] = None,
     bf16: Annotated[bool, typer.Option("--bf16", help="Faster, slightly less exact arithmetic.")] = False,
     compile: Annotated[bool, typer.Option("--compile", help="Slow at the first picture, faster at the next.")] = False,
@@ -91,8 +93,10 @@ def command(
     translator = load(
         name, weights=weights or "default", device=device, dtype="bf16" if bf16 else None, compile=compile
     )
-    results = translator.stream((job.source for job in todo), size=size, batch=batch, **values)
-    failed = _write(todo, results)
+    sources = (job.source for job in todo)
+    with quiet_libraries(), Bars(len(todo)) as bars:
+        results = translator.stream(sources, size=size, batch=batch, tile=tile, progress=bars.tiles, **values)
+        failed = _write(todo, results, bars)
 
     done = [job for job in todo if job not in failed]
     if json:
@@ -158,7 +162,7 @@ def plan(inputs: Sequence[str], out: Path, format: str | None) -> list[Job]:
         jobs = [Job(paths[0], out)]
     else:
         jobs = [job for path in paths for job in _jobs(path, out, format)]
-    jobs = list({(job.source.resolve(), job.target): job for job in jobs}.values())  # one given twice is one
+    jobs = list({(os.path.realpath(job.source), job.target): job for job in jobs}.values())  # one given twice is one
     if not jobs:
         raise NotFoundError(f"there are no pictures in {', '.join(inputs)}", "give pictures, or folders that hold some")
     _refuse_conflicts(jobs)
@@ -169,7 +173,8 @@ def _jobs(path: Path, out: Path, format: str | None) -> Iterable[Job]:
     results = out.resolve()
     for source in find_pictures([path]):
         below = source.relative_to(path) if path.is_dir() else Path(source.name)
-        if path.is_dir() and results != path.resolve() and results in source.resolve().parents:
+        real = Path(os.path.realpath(source))  # resolve() fails where links lead in a circle
+        if path.is_dir() and results != path.resolve() and results in real.parents:
             continue  # the results of an earlier run into a folder below the pictures
         suffix = f".{format}" if format else source.suffix if source.suffix.lower() in FORMATS else ".png"
         yield Job(source, out / below.with_suffix(suffix))
@@ -203,21 +208,37 @@ def _identity(path: Path) -> object:
     return facts.st_dev, facts.st_ino
 
 
-def _write(jobs: Sequence[Job], results: Iterable[Any]) -> dict[Job, ZooError]:
+class Bars(Progress):
+    """Progress on stderr, in a terminal only: pictures, and the tiles of a large one."""
+
+    def __init__(self, pictures: int) -> None:
+        console = Console(stderr=True)
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        super().__init__(*columns, console=console, disable=not console.is_terminal)
+        self._pictures = self.add_task("translating", total=pictures)
+        self._tiles = self.add_task("", visible=False)
+
+    def tiles(self, drawing: int, done: int, total: int) -> None:
+        """Of a picture that is drawn in tiles, again and again until they fit: `zoo.tiles.Progress`."""
+        self.update(self._tiles, description=f"tiles, drawing {drawing}", completed=done, total=total, visible=True)
+
+    def picture(self) -> None:
+        """One more is done."""
+        self.update(self._tiles, visible=False)
+        self.advance(self._pictures)
+
+
+def _write(jobs: Sequence[Job], results: Iterable[Any], bars: Bars) -> dict[Job, ZooError]:
     """Put results on disk as they come; the errors of those that failed."""
-    console = Console(stderr=True)
-    columns = (TextColumn("translating"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     failed: dict[Job, ZooError] = {}
-    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-        task = progress.add_task("", total=len(jobs))
-        for job, result in zip(jobs, results):
-            try:
-                if isinstance(result, ZooError):
-                    raise result
-                write(result, job.target)
-            except ZooError as error:
-                failed[job] = error
-                if len(jobs) > 1:
-                    console.print(f"zoo: {error}", markup=False, highlight=False, soft_wrap=True)
-            progress.advance(task)
+    for job, result in zip(jobs, results):
+        try:
+            if isinstance(result, ZooError):
+                raise result
+            write(result, job.target)
+        except ZooError as error:
+            failed[job] = error
+            if len(jobs) > 1:
+                bars.console.print(f"zoo: {one_line(str(error))}", markup=False, highlight=False, soft_wrap=True)
+        bars.picture()
     return failed

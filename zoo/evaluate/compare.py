@@ -41,11 +41,12 @@ class Report:
 
 def match(photos: Path, drawings: Path) -> list[Sitter]:
     """The pictures of two folder trees by their path without suffix. UsageError for an empty folder or a name twice."""
-    left, right = _by_name(photos), _by_name(drawings)
+    left, right = by_name(photos), by_name(drawings)
     return [Sitter(name, left.get(name), right.get(name)) for name in sorted(left.keys() | right.keys())]
 
 
-def _by_name(folder: Path) -> dict[str, Path]:
+def by_name(folder: Path) -> dict[str, Path]:
+    """The pictures of a folder tree by their path without suffix; errors as ``match``."""
     if not folder.is_dir():
         raise UsageError(f"{folder} is not a folder", "give the folder that holds the pictures")
     found: dict[str, Path] = {}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,6 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from zoo.errors import IntegrityError, ZooError
+from zoo.files import atomic, sync
 
 log = logging.getLogger("zoo.train")
 _NAME = re.compile(r"step-(\d{8})\.safetensors")
@@ -23,20 +23,15 @@ _NAME = re.compile(r"step-(\d{8})\.safetensors")
 
 def save(folder: Path, step: int, tensors: Mapping[str, Tensor], facts: Mapping[str, Any], keep: int = 2) -> Path:
     """Write ``folder/step-NNNNNNNN.safetensors`` in one move and drop all but the newest ``keep``."""
-    folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"step-{step:08d}.safetensors"
-    part = folder / "next.part"  # always the same, so that a crash leaves no more than one
     # A copy of each: safetensors refuses tensors that share memory, and views would save their whole storage.
     whole = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     try:
-        save_file(whole, part, metadata={"zoo-checkpoint": json.dumps({"step": step, **facts})})
-        with part.open("rb") as file:
-            os.fsync(file.fileno())
-        part.replace(path)
+        with atomic(path) as part:
+            save_file(whole, part, metadata={"zoo-checkpoint": json.dumps({"step": step, **facts})})
+        sync(folder)  # the new name is on the disk before an old one goes
     except (SafetensorError, OSError) as exc:
         raise ZooError(f"{path} cannot be written: {exc}", "make room; the same command goes on from the last") from exc
-    finally:
-        part.unlink(missing_ok=True)
     for old in sorted(checkpoints(folder))[:-keep]:
         old.unlink()
     return path
@@ -45,6 +40,12 @@ def save(folder: Path, step: int, tensors: Mapping[str, Tensor], facts: Mapping[
 def checkpoints(folder: Path) -> list[Path]:
     """The checkpoints of a run, oldest first."""
     return sorted(path for path in folder.glob("step-*.safetensors") if _NAME.fullmatch(path.name))
+
+
+def tidy(folder: Path) -> None:
+    """Remove what a killed process left half written, by us or by safetensors. Right only while no other one saves."""
+    for path in folder.glob(".*"):
+        path.unlink()
 
 
 def newest(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
@@ -69,6 +70,8 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         with safe_open(path, framework="pt") as file:
             facts = json.loads((file.metadata() or {})["zoo-checkpoint"])
             return {name: file.get_tensor(name) for name in file.keys()}, facts  # noqa: SIM118
+    except PermissionError as exc:
+        raise ZooError(f"{path} may not be read", "check its permissions") from exc
     except (SafetensorError, KeyError, ValueError, OSError) as exc:
         raise IntegrityError(f"{path} is not a whole checkpoint: {exc}", "delete it") from exc
 

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -27,7 +28,7 @@ from zoo.generator import Generator, build_part
 from zoo.recipe import Recipe
 from zoo.train import checkpoint
 from zoo.train.data import Portraits, Share
-from zoo.train.objective import build_losses
+from zoo.train.objective import build_losses, phases
 from zoo.train.report import Report
 from zoo.trainer import Trainer
 
@@ -80,6 +81,7 @@ class Engine:
             start_from(self.networks, self.trainer.exported, options.start_from)
         self.average = copy.deepcopy(self.networks[self.trainer.exported]).requires_grad_(False)
         self.step, self.total, self.seconds = 0, self._budget(), 0.0
+        self.untold: dict[str, Any] = {}  # what the report keeps in a checkpoint
         self.stopped = ""
 
     # -- set-up ---------------------------------------------------------------------------------------------------
@@ -133,7 +135,7 @@ class Engine:
                 if last or self.step % self.options.preview_every == 0:
                     reporter.previews(self.step, self.previews)
                 if last or self.step % self.options.save_every == 0:
-                    self._save(folder)
+                    self._save(folder, reporter.keep())
                 if last:
                     break
         return self.stopped
@@ -162,7 +164,7 @@ class Engine:
         for _ in range(self.options.accumulate):
             batch = {name: tensor.to(self.device) for name, tensor in next(batches).items()}
             batch = {n: t.contiguous(memory_format=layout) if t.dim() == 4 else t for n, t in batch.items()}
-            parts.append(self.trainer.step(batch))
+            parts.append(phases(self.trainer, self.losses, batch))
         for group in (group for optimiser in self.optimisers.values() for group in optimiser.param_groups):
             group["lr"] = self._rate()
         logged: dict[str, Tensor] = {}
@@ -186,6 +188,8 @@ class Engine:
                     logged[f"{phase}.{name}"] = logged.get(f"{phase}.{name}", 0) + value / len(parts)
             self._share_gradients(names)
             optimiser.step()
+        for part in parts:
+            next(part, None)  # to the end of the step
         self._update_average()
         means = self.accelerator.reduce(torch.stack(list(logged.values())), "mean")
         return dict(zip(logged, means))
@@ -242,14 +246,14 @@ class Engine:
 
     # -- saving and going on --------------------------------------------------------------------------------------
 
-    def _save(self, folder: Path) -> None:
+    def _save(self, folder: Path, untold: dict[str, Any]) -> None:
         if self.accelerator.is_main_process:
             tensors = checkpoint.flatten("networks", self.networks.state_dict())
             tensors |= checkpoint.flatten("memory", self.memory.state_dict())
             tensors |= checkpoint.flatten("average", self.average.state_dict())
             for phase, optimiser in self.optimisers.items():
                 tensors |= checkpoint.flatten(f"optimiser/{phase}", checkpoint.optimiser_state(optimiser))
-            facts = {"total": self.total, "minutes": self.options.minutes, "seconds": self.seconds}
+            facts = {"total": self.total, "minutes": self.options.minutes, "seconds": self.seconds, "untold": untold}
             checkpoint.save(folder, self.step, tensors, facts)
         self.accelerator.wait_for_everyone()
 
@@ -269,6 +273,7 @@ class Engine:
         for phase, optimiser in self.optimisers.items():
             checkpoint.load_optimiser(optimiser, checkpoint.select(f"optimiser/{phase}", tensors))
         self.step, self.seconds = int(facts["step"]), float(facts["seconds"])
+        self.untold = facts.get("untold", {})
         if self.total is None and self.options.minutes == facts.get("minutes", self.options.minutes):
             self.total = facts["total"]
         log.info("going on at step %d", self.step)

@@ -2,29 +2,69 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import yaml
 from pydantic import ValidationError
 
-from zoo.errors import ConfigError, NotFoundError, UsageError
-from zoo.files import atomic
-from zoo.plugins import describe
+from zoo.errors import ConfigError, NotFoundError, UsageError, describe
+from zoo.files import atomic, clean, is_part
 from zoo.recipe import Recipe
-from zoo.train.checkpoint import checkpoints
+from zoo.train.checkpoint import checkpoints, tidy
+
+log = logging.getLogger("zoo.train")
+LOCK = ".lock"
 
 
-def claim(out: Path, recipe: Recipe, facts: dict[str, Any]) -> None:
-    """Make ``out`` the folder of this run, or check that it already is: going on with another recipe is an error.
+@contextmanager
+def claimed(out: Path, recipe: Recipe, facts: dict[str, Any]) -> Iterator[None]:
+    """Make ``out`` the folder of this run, or check that it already is, and keep other processes out for the block.
 
-    A run that has not come to a checkpoint yet may still be changed.
+    Going on with another recipe is an error, but a run that has not come to a checkpoint yet may still be changed.
     """
-    path = out / "run.yaml"
-    mine = {"recipe": recipe.model_dump(mode="json"), **facts}
-    if not path.exists() and out.exists() and not (out.is_dir() and not any(out.iterdir())):
+    if not (out / "run.yaml").exists() and out.exists() and not (out.is_dir() and all(map(_is_ours, out.iterdir()))):
         raise UsageError(f"{out} is not empty and holds no run", "give --out a new folder")
+    out.mkdir(parents=True, exist_ok=True)
+    with _locked(out):
+        clean(out)  # what a killed process left half written
+        clean(out / "previews")
+        tidy(out / "checkpoints")
+        _write_or_compare(out, {"recipe": recipe.model_dump(mode="json"), **facts})
+        yield
+
+
+def _is_ours(path: Path) -> bool:
+    """Is it what remains of a run that was killed before it wrote ``run.yaml``?"""
+    return path.name == LOCK or is_part(path)
+
+
+@contextmanager
+def _locked(out: Path) -> Iterator[None]:
+    """UsageError if another process trains in ``out``. A lock goes with its process, however that ends.
+
+    It is of the kind that forked processes do not share: the workers that prepare pictures outlive a killed run by
+    some seconds.
+    """
+    with (out / LOCK).open("ab") as file:
+        try:
+            import fcntl
+
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError) as exc:
+            raise UsageError(
+                f"another process is training in {out}", "wait for it, or give --out a new folder"
+            ) from exc
+        except (ImportError, OSError) as exc:  # Windows; network drives without locks
+            log.warning("%s cannot be locked (%s): start only one process there", out, exc)
+        yield
+
+
+def _write_or_compare(out: Path, mine: dict[str, Any]) -> None:
+    path = out / "run.yaml"
     if not checkpoints(out / "checkpoints"):
         with atomic(path) as part:
             part.write_text(yaml.safe_dump(mine, sort_keys=False, allow_unicode=True), encoding="utf-8")

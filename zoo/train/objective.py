@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
-from zoo.errors import ConfigError, ZooError
+from zoo.errors import ConfigError, PluginError, ZooError
 from zoo.generator import build_part
 from zoo.loss import Loss
 from zoo.plugins import host
 from zoo.recipe import Recipe
-from zoo.trainer import PAIRED, Trainer
+from zoo.trainer import PAIRED, Batch, Step, Trainer
 
 
 @dataclass
@@ -41,7 +41,8 @@ def build_losses(recipe: Recipe, trainer: Trainer) -> dict[str, Terms]:
         )
     losses = {phase: Terms() for phase in trainer.phases}
     for phase, terms in recipe.losses.items():
-        provided = {name for name in trainer.provides[phase] if recipe.data.pairs or not name.startswith(PAIRED)}
+        names = trainer.provided(phase)
+        provided = {name for name in names if recipe.data.pairs or not name.startswith(PAIRED)}
         for term, spec in terms.items():
             options = {"name": term, **spec}
             weight = options.pop("weight", 1.0)
@@ -51,10 +52,11 @@ def build_losses(recipe: Recipe, trainer: Trainer) -> dict[str, Terms]:
             if missing := loss.needs - provided:
                 raise ConfigError(
                     f"loss {term!r} needs {', '.join(sorted(missing))}, which the trainer "
-                    f"{recipe.trainer['name']!r} does not provide in its phase {phase!r}",
+                    f"{recipe.trainer['name']!r} with the generator {recipe.generator.get('name')!r} does not provide in "
+                    f"its phase {phase!r}",
                     "it looks at two pictures of one sitter: train with --pairs"
-                    if missing <= trainer.provides[phase]
-                    else _who(missing),
+                    if missing <= names
+                    else _who(missing, trainer, phase),
                 )
             losses[phase].terms[term] = (weight, loss)
     if idle := [phase for phase, terms in losses.items() if not terms.terms]:
@@ -62,15 +64,41 @@ def build_losses(recipe: Recipe, trainer: Trainer) -> dict[str, Terms]:
     return losses
 
 
-def _who(missing: frozenset[str]) -> str:
-    """The phases of installed trainers that provide all of ``missing``."""
-    having = []
+def phases(trainer: Trainer, losses: Mapping[str, Terms], batch: Batch) -> Iterator[Step]:
+    """What ``trainer`` yields for its phases, one after the other. PluginError if it breaks its promise."""
+
+    def broken(what: str) -> PluginError:
+        return PluginError(f"the trainer {type(trainer).__name__} {what}", "report this to the plugin's author")
+
+    count, expected = 0, f"has the phases {', '.join(trainer.phases)}"
+    steps = trainer.step(batch)
+    if not isinstance(steps, Iterator):
+        raise broken(f"{expected}, but its step does not yield")
+    for phase in trainer.phases:
+        if (made := next(steps, None)) is None:
+            raise broken(f"{expected}, but a step yields {count} of {len(trainer.phases)} times")
+        if missing := losses[phase].needs() - made.keys():
+            raise broken(f"promises {', '.join(sorted(missing))} in its phase {phase}, and does not yield it")
+        yield made
+        count += 1
+    if next(steps, None) is not None:
+        raise broken(f"{expected}, but a step yields more than {count} times")
+
+
+def _who(missing: frozenset[str], trainer: Trainer, phase: str) -> str:
+    """Installed trainers that provide all of ``missing``, or generators that make it for this trainer."""
+    found: dict[str, list[str]] = {"trainer": [], "generator": []}
     for part in host().parts():
-        if part.kind != "trainer":
+        if part.kind not in found:
             continue
         try:
-            provides: Mapping[str, frozenset[str]] = host().part("trainer", part.name).provides
+            kind = host().part(part.kind, part.name)
+            if part.kind == "trainer":
+                having = [f"{part.name} ({name})" for name, names in kind.provides.items() if missing <= names]
+            else:
+                having = [part.name] if phase in trainer.passes_on and missing <= kind.makes else []
         except (ZooError, AttributeError):  # a broken plugin cannot help here
             continue
-        having += [f"{part.name} ({phase})" for phase, names in provides.items() if missing <= names]
-    return f"trainers that have it: {', '.join(having)}" if having else "no installed trainer has it"
+        found[part.kind] += having
+    hints = [f"{kind}s that have it: {', '.join(names)}" for kind, names in found.items() if names]
+    return "; ".join(hints) or "no installed trainer or generator has it"

@@ -9,11 +9,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from zoo.errors import NotFoundError, UsageError
-from zoo.files import atomic
+from zoo.files import atomic, clean
 from zoo.plugins import host
+from zoo.publish.model_page import front_matter
 from zoo.recipe import Recipe
 from zoo.train import checkpoint
 from zoo.train.folder import settings
@@ -27,7 +26,7 @@ def pack(run: Path, out: Path | None = None, *, half: bool = True, licence: str 
     """Write ``model.safetensors``, ``config.json`` and ``README.md`` of the newest whole checkpoint of ``run``.
 
     ``out`` is the folder, by default ``run/packed``. The weights are the averaged ones, fp16 if ``half``. Packing again
-    replaces the three files, but for a card that somebody has completed since.
+    replaces the three files, but for a card that somebody has completed since: one that its last line does not fit.
     """
     about_run = settings(run)
     recipe = Recipe.model_validate(about_run["recipe"])
@@ -36,7 +35,7 @@ def pack(run: Path, out: Path | None = None, *, half: bool = True, licence: str 
     tensors, facts = newest
     folder = out or run / "packed"
     _check_ours(folder)
-    edited = _card_is_edited(folder)
+    clean(folder)  # what a packing that was killed left behind
     trained = {
         "steps": facts["step"],
         "hours": round(facts["seconds"] / 3600, 2),
@@ -50,35 +49,30 @@ def pack(run: Path, out: Path | None = None, *, half: bool = True, licence: str 
     about = {"trained": trained, "licence": licence}
     weights = checkpoint.select("average", tensors)
     save_weights(folder / WEIGHTS, weights, recipe.network(), facts=about, half=half)
-    card = _card(recipe, trained, licence)
     config = {
         "network": recipe.network(),
         "recipe": recipe.model_dump(mode="json"),
         **about,
         "zoo": version("zoo-core"),
-        "card": None if edited else _hash(card),
     }
     _write(folder / CONFIG, json.dumps(config, indent=2, ensure_ascii=False) + "\n")
-    if edited:
+    if _is_edited(folder / CARD):
         log.warning("%s has been edited and is kept as it is", folder / CARD)
     else:
-        _write(folder / CARD, card)
+        _write(folder / CARD, _sealed(_card(recipe, trained, licence)))
     return folder
 
 
-def _hash(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
+def _sealed(card: str) -> str:
+    """The card with a last line that tells whether it was changed: in the file itself, so no crash can part them."""
+    return f"{card}\n<!-- zoo pack replaces this card until you change it: {hashlib.sha256(card.encode()).hexdigest()} -->\n"
 
 
-def _card_is_edited(folder: Path) -> bool:
-    """Is there a card that differs from the one of the last packing, whose hash config.json tells?"""
-    try:
-        card = (folder / CARD).read_text(encoding="utf-8")
-        return json.loads((folder / CONFIG).read_text(encoding="utf-8"))["card"] != _hash(card)
-    except FileNotFoundError:
-        return (folder / CARD).exists()
-    except (ValueError, KeyError, TypeError):
-        return True
+def _is_edited(path: Path) -> bool:
+    if not path.exists():
+        return False
+    text = path.read_text(encoding="utf-8", errors="replace")
+    return text != _sealed(text.rpartition("\n<!--")[0])
 
 
 def _check_ours(folder: Path) -> None:
@@ -95,13 +89,10 @@ def _write(path: Path, text: str) -> None:
 
 
 def _card(recipe: Recipe, trained: dict[str, Any], licence: str) -> str:
-    front = {"library_name": "zoo", "pipeline_tag": "image-to-image", "license": licence, "tags": ["zoo", recipe.name]}
     rows = "\n".join(f"| {name.replace('_', ' ')} | {_plain(value)} |" for name, value in trained.items())
     plugin = host().plugins.get(recipe.plugin)
     install = f"zoo-core {recipe.plugin}".strip() if plugin else "zoo-core"
-    return f"""---
-{yaml.safe_dump(front, sort_keys=False)}---
-
+    return f"""{front_matter(licence, recipe.name)}
 # {recipe.summary or recipe.name}
 
 Trained with recipe `{recipe.name}` of {recipe.plugin or "a file of its own"}.

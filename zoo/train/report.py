@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -14,6 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
+from zoo.files import atomic
 from zoo.image import to_pil, write
 
 log = logging.getLogger("zoo.train")
@@ -22,16 +24,18 @@ log = logging.getLogger("zoo.train")
 class Report:
     """``log.jsonl`` (one line every few steps), ``tensorboard/`` and ``previews/`` in the run's folder.
 
-    When a run goes on at an earlier step than its log reached, the later lines are taken back first.
+    When a run goes on at an earlier step than its log reached, the later lines are taken back first. ``untold`` is
+    what ``keep`` gave at that step.
     """
 
-    def __init__(self, out: Path, start: int, every: int, console: Console | None) -> None:
+    def __init__(self, out: Path, start: int, untold: Mapping[str, Any], every: int, console: Console | None) -> None:
         self.out, self.every = out, every
-        self.sums: dict[str, Tensor] = {}
-        self.count = 0
+        self.sums = {name: torch.tensor(value) for name, value in untold.get("sums", {}).items()}
+        self.count: int = untold.get("count", 0)
         path = out / "log.jsonl"
         kept = [line for line in path.read_text().splitlines() if _step(line) <= start] if path.exists() else []
-        path.write_text("".join(line + "\n" for line in kept))
+        with atomic(path) as part:
+            part.write_text("".join(line + "\n" for line in kept))
         self.file = path.open("a", encoding="utf-8")
         self.board = _tensorboard(out / "tensorboard", start)
         self.progress = Progress(
@@ -60,7 +64,7 @@ class Report:
     def step(self, step: int, total: int | None, seconds: float, rate: float, terms: dict[str, Tensor]) -> None:
         self.count += 1
         for name, value in terms.items():
-            self.sums[name] = self.sums.get(name, torch.zeros_like(value)) + value
+            self.sums[name] = self.sums.get(name, torch.zeros_like(value)).to(value) + value
         self.progress.update(self.task, completed=step, total=total)
         if step % self.every and step != total:
             return
@@ -73,6 +77,13 @@ class Report:
         if self.board is not None:
             for name, mean in {**means, "rate": rate}.items():
                 self.board.add_scalar(name, mean, step)
+
+    def keep(self) -> dict[str, Any]:
+        """Before a checkpoint: put all lines on the disk, and give what the next line has to know of the steps so far."""
+        os.fsync(self.file.fileno())
+        if self.board is not None:
+            self.board.flush()
+        return {"count": self.count, "sums": {name: float(value) for name, value in self.sums.items()}}
 
     def previews(self, step: int, make: Callable[[], dict[str, Tensor]]) -> None:
         """One row a sample, one column a kind of picture."""
@@ -98,6 +109,9 @@ class NoReport(Report):
 
     def step(self, *_: object) -> None:
         pass
+
+    def keep(self) -> dict[str, Any]:
+        return {}
 
     def previews(self, *_: object) -> None:
         pass

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 from rich.console import Console
@@ -12,7 +13,7 @@ from zoo.errors import ConfigError, UsageError
 from zoo.recipe import Recipe, load_recipe
 from zoo.train.data import Portraits
 from zoo.train.engine import Engine, Options
-from zoo.train.folder import claim
+from zoo.train.folder import claimed
 from zoo.train.report import NoReport, Report
 from zoo.translator import pick_device
 
@@ -36,16 +37,14 @@ def train(
     _check(options)
     data = Portraits(photos, drawings, settings.data, options.seed, console)
     engine = Engine(settings, data, options)
-    if engine.accelerator.is_main_process:
-        claim(options.out, settings, _facts(photos, drawings, options, engine))
-    engine.accelerator.wait_for_everyone()
+    first = engine.accelerator.is_main_process
 
     def report() -> Report:
-        if not engine.accelerator.is_main_process:
-            return NoReport()
-        return Report(options.out, engine.step, options.log_every, console)
+        return Report(options.out, engine.step, engine.untold, options.log_every, console) if first else NoReport()
 
-    return engine.run(report)
+    with claimed(options.out, settings, _facts(photos, drawings, options, engine)) if first else nullcontext():
+        engine.accelerator.wait_for_everyone()
+        return engine.run(report)
 
 
 def with_hands(recipe: Recipe, drawings: Sequence[tuple[str, Path]]) -> Recipe:

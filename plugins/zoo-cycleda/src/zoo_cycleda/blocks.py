@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
+from zoo.blocks.attention import attend
 from zoo.blocks.residual import ResidualBlock
+from zoo.blocks.whole import everywhere, gram
 
 
 class SqueezeExcitation(nn.Module):
@@ -35,7 +36,7 @@ class PositionAttention(nn.Module):
     """Every position looks at every other (DANet, Fu et al. 2019, eq. 1 and 2): α · softmax(qᵀk) v + x.
 
     The P×P map is never materialised: memory grows linearly with the pixel count. As in DANet the product is not
-    divided by √d, and α starts at 0.
+    divided by √d, and α starts at 0. In a picture drawn in tiles the positions are a sample of the whole picture's.
     """
 
     def __init__(self, channels: int) -> None:
@@ -47,16 +48,9 @@ class PositionAttention(nn.Module):
         self.alpha = nn.Parameter(torch.zeros(()))
 
     def forward(self, x: Tensor) -> Tensor:
-        query, key, value = (self._rows(f(x)) for f in (self.query, self.key, self.value))
-        # The kernels that work in tiles want equal depths; zeros leave the products as they are.
-        missing = value.shape[-1] - query.shape[-1]
-        query, key = F.pad(query, (0, missing)), F.pad(key, (0, missing))
-        attended = F.scaled_dot_product_attention(query, key, value, scale=1.0)  # (N,1,P,C)
-        return self.alpha * attended.squeeze(1).transpose(1, 2).reshape_as(x) + x
-
-    @staticmethod
-    def _rows(x: Tensor) -> Tensor:
-        return x.flatten(2).transpose(1, 2).unsqueeze(1).contiguous()  # (N,C,H,W) -> (N,1,P,C)
+        query, key, value = self.query(x).flatten(2), everywhere(self.key(x)), everywhere(self.value(x))
+        attended = attend(*(rows.transpose(1, 2).contiguous() for rows in (query, key, value)))  # (N,P,C)
+        return self.alpha * attended.transpose(1, 2).reshape_as(x) + x
 
 
 class ChannelAttention(nn.Module):
@@ -68,10 +62,9 @@ class ChannelAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         with torch.autocast(x.device.type, enabled=False):  # sums over P do not fit a short mantissa
-            flat = x.flatten(2).float()  # (N,C,P)
-            energy = flat @ flat.transpose(1, 2)  # (N,C,C)
+            energy = gram(x.float())  # (N,C,C)
             attention = torch.softmax(energy.amax(-1, keepdim=True) - energy, dim=-1)
-            attended = (attention @ flat).reshape_as(x)
+            attended = (attention @ x.flatten(2).float()).reshape_as(x)
         return self.beta * attended.to(x.dtype) + x
 
 

@@ -10,7 +10,9 @@ from collections.abc import Callable
 
 from torch import Tensor, nn
 
+from zoo.blocks.conv import Conv2d
 from zoo.blocks.label import LabelScale
+from zoo.blocks.norm import InstanceNorm2d
 from zoo.blocks.residual import ResidualBlock
 from zoo.generator import Generator, SizeRule
 
@@ -24,6 +26,7 @@ class ResnetGenerator(Generator):
     """
 
     size = SizeRule(multiple_of=4, minimum=16)
+    makes = frozenset({"features"})
 
     def __init__(
         self,
@@ -38,7 +41,7 @@ class ResnetGenerator(Generator):
             raise ValueError("a network has 1 or more channels, and 0 or more blocks")
         if upsample not in ("transposed", "resize"):
             raise ValueError(f"upsample is 'transposed' or 'resize', not {upsample!r}")
-        self.stem = nn.Sequential(nn.ReflectionPad2d(3), *_norm(nn.Conv2d(3, width, 7, bias=False)))
+        self.stem = nn.Sequential(nn.ReflectionPad2d(3), *_norm(Conv2d(3, width, 7, bias=False)))
         self.down = nn.Sequential(
             *_norm(nn.Conv2d(width, 2 * width, 3, 2, 1, bias=False)),  # (N,2w,H/2,W/2)
             *_norm(nn.Conv2d(2 * width, 4 * width, 3, 2, 1, bias=False)),  # (N,4w,H/4,W/4)
@@ -46,7 +49,7 @@ class ResnetGenerator(Generator):
         self.hand = LabelScale(4 * width, labels) if labels else None
         self.body = nn.Sequential(*(block(4 * width) for _ in range(blocks)))
         self.up = nn.Sequential(*_norm(*_up(4 * width, upsample)), *_norm(*_up(2 * width, upsample)))  # (N,w,H,W)
-        self.head = nn.Sequential(nn.ReflectionPad2d(3), nn.Conv2d(width, 3, 7), nn.Tanh())
+        self.head = nn.Sequential(nn.ReflectionPad2d(3), Conv2d(width, 3, 7), nn.Tanh())
 
     def parts(self, image: Tensor, hand: Tensor | None = None) -> dict[str, Tensor]:
         features = self.down(self.stem(image))  # (N,4w,H/4,W/4)
@@ -57,10 +60,10 @@ class ResnetGenerator(Generator):
 def _norm(*layers: nn.Module) -> tuple[nn.Module, ...]:
     channels = layers[-1].out_channels
     assert isinstance(channels, int)
-    return (*layers, nn.InstanceNorm2d(channels), nn.ReLU())
+    return (*layers, InstanceNorm2d(channels), nn.ReLU(inplace=True))
 
 
 def _up(channels: int, upsample: str) -> tuple[nn.Module, ...]:
     if upsample == "transposed":
         return (nn.ConvTranspose2d(channels, channels // 2, 3, 2, 1, output_padding=1, bias=False),)
-    return nn.Upsample(scale_factor=2), nn.Conv2d(channels, channels // 2, 3, padding=1, bias=False)
+    return nn.Upsample(scale_factor=2), Conv2d(channels, channels // 2, 3, padding=1, bias=False)

@@ -11,14 +11,14 @@ from zoo.blocks.diffaugment import diff_augment
 from zoo.blocks.pool import ImagePool
 from zoo.generator import Generator, build_generator, build_part, initialise
 from zoo.recipe import Recipe
-from zoo.trainer import Batch, Step, Trainer
+from zoo.trainer import Batch, Step, Trainer, parts_of
 
 
 class CycleTrainer(Trainer):
     """Two generators, photograph x -> drawing y and back, two discriminators, an image pool for each.
 
     The losses read, with ``reverse_`` for the way back: ``source`` x, ``target`` y, ``output`` G(x),
-    ``reconstruction`` F(G(x)), ``identity`` G(y), ``logits`` D(G(x)); then ``real_logits`` and ``fake_logits``. With
+    ``reconstruction`` F(G(x)), ``identity`` G(y), ``logits`` D(G(x)), and what else G(x) and F(y) make; then ``real_logits`` and ``fake_logits``. With
     paired data also ``paired_source`` and ``paired_target``, which show the same sitter. ``hand`` labels the drawing.
     """
 
@@ -27,13 +27,14 @@ class CycleTrainer(Trainer):
     provides: ClassVar = {
         "generator": frozenset(
             {
-                *("source", "target", "hand", "paired_source", "paired_target", "features"),
+                *("source", "target", "hand", "paired_source", "paired_target"),
                 *("output", "reconstruction", "identity", "logits"),
                 *("reverse_output", "reverse_reconstruction", "reverse_identity", "reverse_logits"),
             }
         ),
         "discriminator": frozenset({"real_logits", "fake_logits", "reverse_real_logits", "reverse_fake_logits"}),
     }
+    passes_on: ClassVar = {"generator": {"": "draw", "reverse_": "photo"}}
 
     def __init__(self, recipe: Recipe, pool: int = 50) -> None:
         back, judge_back = (
@@ -59,10 +60,10 @@ class CycleTrainer(Trainer):
         x, y, hand = batch["source"], batch["target"], batch["hand"]
         label = {"hand": hand} if self.hands else {}
         made = cast(Generator, self.networks["draw"]).parts(x, **label)
-        output, photo = made["image"], self.networks["photo"](y)
-        tensors = {"source": x, "target": y, "hand": hand, "output": output, "reverse_output": photo}
-        if "features" in self.wanted:
-            tensors["features"] = made["features"]
+        back = cast(Generator, self.networks["photo"]).parts(y)
+        output, photo = made["image"], back["image"]
+        tensors = {**parts_of(made), **parts_of(back, "reverse_")}
+        tensors |= {"source": x, "target": y, "hand": hand, "output": output, "reverse_output": photo}
         if self.paired:
             tensors |= {"paired_source": x, "paired_target": y}
         if self.wanted & {"reconstruction", "reverse_reconstruction"}:

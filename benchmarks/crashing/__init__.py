@@ -1,0 +1,1 @@
+"""What `crash.py` does to commands of the zoo."""

@@ -1,0 +1,1 @@
+"""What `fuzz_pictures.py` makes, and what it asks of the zoo."""

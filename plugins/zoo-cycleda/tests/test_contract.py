@@ -1,0 +1,5 @@
+from zoo.testing import PluginContract
+
+
+class TestCycleDA(PluginContract):
+    plugin = "zoo-cycleda"

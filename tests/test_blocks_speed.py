@@ -1,0 +1,111 @@
+"""Layers written for speed: the same numbers as torch's, forward and back, in every way of calling them."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from zoo.blocks import attention
+from zoo.blocks.attention import attend
+from zoo.blocks.conv import Conv2d
+from zoo.blocks.norm import InstanceNorm2d
+
+
+def noise(*shape: int, seed: int = 0) -> Tensor:
+    return torch.rand(shape, generator=torch.Generator().manual_seed(seed)) * 2 - 1
+
+
+def like(layer: Conv2d) -> nn.Conv2d:
+    outer, inner, kernel, _ = layer.weight.shape
+    plain = nn.Conv2d(inner, outer, kernel, padding=layer.padding, bias=layer.bias is not None)
+    plain.load_state_dict(layer.state_dict())
+    return plain
+
+
+def gradients(made: Tensor, *of: Tensor) -> tuple[Tensor, ...]:
+    return torch.autograd.grad((made * noise(*made.shape, seed=9)).sum(), of)
+
+
+CASES = [(1, 16, 32, 3, 0, 18, 20), (2, 32, 16, 3, 1, 15, 16), (3, 3, 16, 7, 0, 30, 25), (1, 16, 3, 7, 0, 22, 31)]
+CASES += [(1, 8, 8, 3, 0, 3, 3), (1, 8, 8, 3, 1, 1, 1)]
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_a_convolution_is_torchs(case: tuple[int, ...]) -> None:
+    n, inner, outer, kernel, padding, height, width = case
+    layer = Conv2d(inner, outer, kernel, padding, bias=outer < 16)
+    plain, x = like(layer), noise(n, inner, height, width).requires_grad_()
+    made, wanted = layer(x), plain(x)
+    assert torch.allclose(made, wanted, atol=2e-5)
+    ours, theirs = (gradients(y, x, *net.parameters()) for y, net in ((made, layer), (wanted, plain)))
+    for one, other in zip(ours, theirs, strict=True):
+        assert torch.allclose(one, other, atol=1e-3, rtol=1e-4)
+    with torch.no_grad():
+        assert torch.equal(layer(x), made)
+        assert torch.equal(layer(x[:1]), made[:1])  # a batch is its pictures, bit for bit
+        last = x.contiguous(memory_format=torch.channels_last)
+        assert torch.equal(layer(last), made)
+
+
+def test_a_convolution_may_be_frozen_and_differentiated_twice() -> None:
+    layer, x = Conv2d(8, 8, 3, 1), noise(1, 8, 9, 9).requires_grad_()
+    found = []
+    for net in (layer, like(layer)):
+        net.requires_grad_(False)
+        (once,) = torch.autograd.grad(net(x).square().sum(), x, create_graph=True)
+        found += torch.autograd.grad(once.square().sum(), x)
+    assert torch.allclose(*found, rtol=1e-3, atol=1e-3)
+
+
+def test_under_autocast_a_convolution_stays_exact_and_its_weights_gradient_is_fp32() -> None:
+    layer, x = Conv2d(16, 16, 3), noise(1, 16, 12, 12).requires_grad_()
+    with torch.autocast("cpu", torch.bfloat16):
+        made = layer(x.bfloat16())
+    assert torch.allclose(made, like(layer)(x.bfloat16().float()), atol=2e-5)
+    made.square().sum().backward()
+    assert layer.weight.grad is not None and layer.weight.grad.dtype == torch.float32
+    wanted = torch.autograd.grad(like(layer)(x).square().sum(), x)[0]
+    assert torch.allclose(x.grad, wanted, atol=0.02 * float(wanted.abs().max()))
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_instance_norm_is_torchs(layout: torch.memory_format) -> None:
+    x = (3 * noise(2, 6, 9, 7) + 1).contiguous(memory_format=layout).requires_grad_()
+    made, wanted = InstanceNorm2d(6)(x), F.instance_norm(x)
+    assert torch.allclose(made, wanted, atol=1e-5)
+    assert torch.allclose(*(gradients(y, x)[0] for y in (made, wanted)), atol=1e-5)
+    assert not InstanceNorm2d(6).state_dict()
+
+
+@pytest.mark.parametrize("positions", [(1, 1), (5, 9), (256, 3), (300, 600)])
+def test_attention_is_its_formula(positions: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    if positions == (5, 9):
+        monkeypatch.setattr(attention, "ROWS", 2)
+    query, key, value = (noise(2, p, d, seed=d).requires_grad_() for p, d in zip((*positions, positions[1]), (4, 4, 7)))
+    made, wanted = attend(query, key, value), torch.softmax(query @ key.transpose(1, 2), -1) @ value
+    assert torch.allclose(made, wanted, atol=1e-5)
+    of = (query, key, value)
+    for one, other in zip(gradients(made, *of), gradients(wanted, *of), strict=True):
+        assert torch.allclose(one, other, atol=1e-5)
+    with torch.autocast("cpu", torch.bfloat16):
+        half = attend(*(t.bfloat16() for t in of))
+    assert half.dtype == torch.bfloat16 and torch.allclose(half.float(), wanted, atol=0.05)
+
+
+FALLBACK = """
+import torch
+from torch.backends import nnpack
+nnpack.is_available = lambda: False
+from zoo.blocks.conv import Conv2d
+layer, x = Conv2d(4, 4, 3), torch.rand(1, 4, 8, 8)
+assert torch.equal(layer(x), torch.nn.functional.conv2d(x, layer.weight, layer.bias))
+"""
+
+
+def test_without_nnpack_a_convolution_is_torchs_own() -> None:
+    subprocess.run([sys.executable, "-c", FALLBACK], check=True, timeout=300)

@@ -1,0 +1,48 @@
+"""``zoo publish``: packed weights onto the Hub."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from zoo.cli.list import JsonOption
+from zoo.cli.output import as_json, megabytes
+
+
+def command(
+    name: Annotated[str, typer.Argument(help="MODEL or MODEL.TAG of a card, or a folder that zoo pack wrote.")],
+    repo: Annotated[str, typer.Option(metavar="USER/REPO", help="Where on the Hub; made if it is not there.")],
+    folder: Annotated[Path | None, typer.Option(help="Packed folder with new weights for the card.")] = None,
+    private: Annotated[bool, typer.Option("--private", help="If the repository is made: for you alone.")] = False,
+    message: Annotated[str, typer.Option(help="Message of the commit.")] = "",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check, say what would happen, and ask nobody.")] = False,
+    json: JsonOption = False,
+) -> None:
+    """Upload weights with their model card to the Hub, and write where they are into their card.
+
+    Needs a token that may write: `hf auth login`, or HF_TOKEN. What the Hub has already is not uploaded again.
+    Prints the entry of the card; for weights without a card it is there to be pasted.
+    """
+    import yaml
+
+    from zoo.publish.publish import publish
+    from zoo.remote import endpoint
+
+    done = publish(name, repo, folder=folder, private=private, message=message, dry_run=dry_run)
+    state = "would upload to" if dry_run else "uploaded to" if done.new else "already at"
+    files = ", ".join(done.files)
+    typer.echo(f"{state} {endpoint()}/{repo}: {files} ({megabytes(sum(done.sizes().values()))})", err=True)
+    if done.card is None:
+        typer.echo("no card was changed: the entry is to be pasted under the `weights` of one", err=True)
+    else:
+        typer.echo(f"{'would write' if dry_run else 'wrote'} {'.'.join(done.keys)} in {done.card}", err=True)
+    entry = {done.tag: done.entry()}
+    if dry_run:
+        entry[done.tag]["hub"]["revision"] = None
+    if json:
+        card = None if done.card is None else str(done.card)
+        as_json({"state": state.partition(" ")[0], "files": done.sizes(), "card": card, "entry": entry})
+    else:
+        typer.echo(yaml.safe_dump(entry, sort_keys=False, allow_unicode=True), nl=False)

@@ -1,0 +1,114 @@
+"""Is a plugin in order? Each is imported in a process of its own."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from zoo.card import Card, parse_cards
+from zoo.doctor import isolated
+from zoo.errors import ZooError
+from zoo.manifest import CORE, KINDS, Plugin
+from zoo.plugins import host
+from zoo.recipe import Recipe, load_recipe
+from zoo.registry import registry
+
+TIMEOUT = 60  # seconds for one plugin; most of them go into torch
+
+
+def check_plugins(timeout: float = TIMEOUT) -> dict[str, list[str]]:
+    """Every installed plugin with its faults, one line each; none: it works."""
+
+    def one(name: str) -> list[str]:
+        if fault := host().faults.get(name):
+            return [fault]
+        try:
+            return [str(line) for line in isolated.call("zoo.doctor.plugins:faults", name, timeout=timeout)]
+        except isolated.Lost as exc:
+            return [f"when it is imported, {exc}"]
+
+    names = [*host().plugins]
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        return dict(zip(names, pool.map(one, names)))
+
+
+def faults(name: str) -> list[str]:
+    """What is wrong with one plugin: its code, its recipes, its cards. Imports it."""
+    plugin = host().plugins[name]
+    try:
+        host().load(name)
+    except ZooError:
+        return [host().faults[name]]
+    except KeyboardInterrupt:  # nobody's: this process has no terminal
+        return ["KeyboardInterrupt when it is imported"]
+    return [*_recipe_faults(plugin), *_card_faults(plugin)]
+
+
+def _recipe_faults(plugin: Plugin) -> Iterator[str]:
+    for name in plugin.recipes():
+        try:
+            for kind, part in _parts(load_recipe(name)):
+                host().owner(kind, part)
+        except ZooError as exc:
+            yield exc.message if name in exc.message else f"recipe {name}: {exc.message}"
+
+
+def _parts(recipe: Recipe) -> Iterator[tuple[str, str]]:
+    """Kind and name of every part that a recipe names."""
+    yield from _named("generator", recipe.generator)
+    yield from _named("trainer", recipe.trainer)
+    if recipe.discriminator:
+        yield from _named("discriminator", recipe.discriminator)
+    if recipe.translator:
+        yield "translator", recipe.translator
+    for terms in recipe.losses.values():
+        for term, spec in terms.items():
+            yield from _named("loss", {"name": term, **spec})
+
+
+def _named(kind: str, spec: Any) -> Iterator[tuple[str, str]]:
+    options = spec if isinstance(spec, dict) else {"name": spec}
+    yield kind, str(options.get("name"))
+    for key in options.keys() & set(KINDS):
+        yield from _named(key, options[key])
+
+
+def _card_faults(plugin: Plugin) -> Iterator[str]:
+    assert plugin.folder and plugin.manifest
+    if plugin.name != CORE:
+        for problem in parse_cards(plugin.manifest.cards, "zoo.yaml", plugin.name)[1]:
+            yield problem.message
+    for card in registry().cards.values():
+        if card.plugin == plugin.name:
+            yield from _faults_of(card, plugin.folder / "weights")
+
+
+def _faults_of(card: Card, folder: Path) -> Iterator[str]:
+    try:
+        host().owner("recipe", card.recipe)
+    except ZooError as exc:
+        yield f"card {card.name}: {exc.message}"
+    for weights in card.weights.values():
+        if not weights.bundled:
+            continue
+        path = folder / weights.file
+        if not path.is_file():
+            yield f"card {card.name}: the bundled {weights.file} is not in the plugin's folder weights"
+        elif path.stat().st_size != weights.bytes:
+            yield f"card {card.name}: {weights.file} has {path.stat().st_size} bytes instead of {weights.bytes}"
+
+
+def brings(name: str) -> str:
+    """``5 models, 2 blocks, 1 loss``; a plugin need not have models, but that is worth to be seen."""
+    models = ["model" for card in registry().cards.values() if card.plugin == name]
+    kinds = models + [part.kind for part in host().parts() if part.owner == name]
+    counts = {kind: kinds.count(kind) for kind in dict.fromkeys(kinds)}
+    words = [f"{n} {_plural(kind) if n > 1 else kind}" for kind, n in counts.items()]
+    return ", ".join(words if models else ["no model", *words])
+
+
+def _plural(kind: str) -> str:
+    return f"{kind}es" if kind.endswith("s") else f"{kind}s"

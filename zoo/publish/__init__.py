@@ -1,0 +1,1 @@
+"""Packed weights to the Hub, and where they are into their card."""

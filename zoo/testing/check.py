@@ -1,0 +1,171 @@
+"""How a check of the contract kit fails, and what keeps a plugin's test file from rewriting one."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import socket
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+import torch
+
+from zoo.card import Card
+from zoo.errors import ZooError
+from zoo.plugins import host
+from zoo.recipe import load_recipe
+from zoo.registry import registry
+from zoo.testing.subject import Model, write_pictures
+from zoo.untouched import untouched
+
+Test = Callable[..., None]
+IMPORTS = "test_registers_what_it_declares", "test_import_leaves_no_trace"  # what these are about
+
+
+def check(function: Test) -> Test:
+    """A test of the kit. It fails with the sentence of its assertion and what its docstring says, not a traceback.
+
+    Other exceptions are of the plugin's code and keep theirs."""
+
+    @functools.wraps(function)
+    def run(*args: Any, **kwargs: Any) -> None:
+        try:
+            function(*args, **kwargs)
+        except (AssertionError, ZooError) as error:
+            if not str(error):
+                raise
+            told = f"{error}\n\n{inspect.getdoc(function)}"
+        else:
+            return
+        pytest.fail(told, pytrace=False)  # out here: not "during handling of"
+
+    run.of_the_kit = True  # type: ignore[attr-defined]
+    return run
+
+
+class Contract:
+    """Base of the checks: finds what there is to check, and guards them."""
+
+    plugin: ClassVar[str]
+    waive: ClassVar[Mapping[str, str]] = {}
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if cls.__module__.startswith("zoo.testing."):
+            return
+        if not isinstance(getattr(cls, "plugin", None), str):
+            raise TypeError(f"{cls.__name__} names no plugin: write plugin = 'zoo-…'")
+        for name in checks(*cls.__mro__[1:]).keys() & cls.__dict__.keys():
+            raise TypeError(f"{cls.__name__}.{name} overrides a check: write waive = {{{name!r}: 'why'}}")
+        for name, reason in cls.waive.items():
+            if name.partition("[")[0] not in checks(cls):
+                raise TypeError(f"{cls.__name__} waives {name}, which is no check of the kit")
+            if not reason.strip():
+                raise TypeError(f"{cls.__name__} waives {name} and does not say why")
+
+    def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
+        """One test for each recipe, part, control … that a check takes; one that says what there is none of."""
+        for subject, find in SUBJECTS.items():
+            if subject in metafunc.fixturenames:
+                found = find(self.plugin)
+                none = pytest.param(None, marks=pytest.mark.skip(f"{self.plugin} has no {subject}"), id="none")
+                metafunc.parametrize(subject, list(found.values()) or [none], ids=list(found) or None)
+
+    @pytest.fixture
+    def pictures(self, tmp_path_factory: pytest.TempPathFactory) -> Path:
+        return write_pictures(tmp_path_factory.mktemp("pictures"))
+
+    @pytest.fixture(autouse=True)
+    def waived(self, request: pytest.FixtureRequest) -> None:
+        """A waived check has to fail: when it passes, the waiver goes."""
+        for name in (request.node.name, request.node.originalname):
+            if name in self.waive:
+                request.applymarker(pytest.mark.xfail(reason=self.waive[name], strict=True))
+
+    @pytest.fixture(autouse=True)
+    def usable(self, request: pytest.FixtureRequest) -> None:
+        """A plugin that cannot be imported fails one check, not all."""
+        if request.node.originalname in IMPORTS:
+            return
+        try:
+            host().load(self.plugin)
+        except ZooError:
+            pytest.skip(f"{self.plugin} cannot be used: {IMPORTS[0]} says why")
+
+    @pytest.fixture(autouse=True)
+    def offline(self, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+        """A plugin opens no connection; what is downloaded already is not looked at either."""
+        for name in ("connect", "connect_ex"):
+            monkeypatch.setattr(socket.socket, name, _refuse)
+        monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+        monkeypatch.setenv("ZOO_CACHE", str(tmp_path_factory.mktemp("cache")))
+
+    @pytest.fixture(autouse=True)
+    def alike(self) -> Iterator[None]:
+        """One check does not change what another sees. Tiny tensors gain nothing from several threads."""
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        with untouched(self.plugin):
+            yield
+        torch.set_num_threads(threads)
+
+
+def checks(*classes: type) -> dict[str, Test]:
+    """The checks of the kit in ``classes`` and their bases, by name."""
+    found = {name: test for cls in classes for base in reversed(cls.__mro__) for name, test in vars(base).items()}
+    return {name: test for name, test in found.items() if getattr(test, "of_the_kit", False)}
+
+
+def _refuse(*_: Any) -> None:
+    raise AssertionError("it opens a connection, which is the core's business")
+
+
+# -- what a plugin has, by the name that a test's id shows. Nothing is imported for it ----------------------------------
+
+
+def models(plugin: str) -> dict[str, Model]:
+    return {name: Model(name) for name in _owned(plugin, "recipe")}
+
+
+def controls(plugin: str) -> dict[str, tuple[Model, str]]:
+    found = {}
+    for name in models(plugin):
+        try:
+            for control in load_recipe(name).controls:
+                found[f"{name}-{control.get('name')}"] = Model(name), str(control.get("name"))
+        except ZooError:  # another check says so
+            continue
+    return found
+
+
+def parts(plugin: str) -> dict[str, tuple[str, str]]:
+    return {
+        f"{part.kind}-{part.name}": (part.kind, part.name)
+        for part in host().parts()
+        if part.owner == plugin and part.kind != "recipe"
+    }
+
+
+def cards(plugin: str) -> dict[str, tuple[Card, str]]:
+    return {
+        card.tagged(tag): (card, tag)
+        for card in registry().cards.values()
+        for tag in (card.weights or [""])
+        if card.plugin == plugin
+    }
+
+
+def _owned(plugin: str, kind: str) -> Iterator[str]:
+    return (part.name for part in host().parts() if part.owner == plugin and part.kind == kind)
+
+
+SUBJECTS: Mapping[str, Callable[[str], Mapping[str, Any]]] = {
+    "model": models,
+    "control": controls,
+    "part": parts,
+    "card": cards,
+    "block": lambda plugin: {name: name for name in _owned(plugin, "block")},
+    "loss": lambda plugin: {name: name for name in _owned(plugin, "loss")},
+}

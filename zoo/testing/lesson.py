@@ -1,0 +1,84 @@
+"""A loss, and a step of a trainer that provides what it reads."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from torch import Tensor
+
+from zoo.errors import NotFoundError, ZooError
+from zoo.generator import build_part
+from zoo.loss import Loss
+from zoo.plugins import host
+from zoo.recipe import Recipe
+from zoo.testing.subject import Model, batch
+from zoo.trainer import PAIRED, Trainer
+
+
+@dataclass
+class Lesson:
+    """A loss, and a step of a trainer that provides what it reads."""
+
+    name: str
+    loss: Loss
+    step: Mapping[str, Tensor]
+    recipe: Recipe
+    trainer: Trainer
+    phase: str
+    options: Mapping[str, Any]
+
+
+def lesson(plugin: str, name: str, pictures: Path, out: Path) -> Lesson:
+    """The loss ``name`` in a recipe that configures it, else in one whose trainer provides what it needs.
+
+    Recipes of the plugin come first, then those of others. Skips if there is none."""
+    pytest.importorskip("accelerate", reason="training needs pip install 'zoo-core[train]'")
+    kind = host().part("loss", name)
+    if not (isinstance(kind, type) and issubclass(kind, Loss)):
+        pytest.skip(f"loss {name!r} is no zoo.Loss")
+    try:
+        alone = build_part("loss", name)
+    except NotFoundError as error:
+        pytest.skip(f"loss {name!r}: {error}")
+    except ZooError:
+        alone = None  # it has options without defaults: a recipe gives them
+    found = [part for part in host().parts() if part.kind == "recipe"]
+    found.sort(key=lambda part: part.owner != plugin)
+    for strict, part in itertools.product((True, False), found):
+        try:
+            for phase, options in _places(Model(part.name).recipe, name, strict):
+                loss = build_part("loss", {"name": name, **options})
+                paired = any(need.startswith(PAIRED) for need in loss.needs)
+                engine = Model(part.name).engine(pictures, out, *(["data.pairs=true"] if paired else []))
+                if not loss.needs <= engine.trainer.provided(phase):
+                    continue
+                engine.trainer.wanted = loss.needs
+                for reached, made in zip(engine.trainer.phases, engine.trainer.step(batch(engine)), strict=False):
+                    if reached == phase:
+                        step = {key: _leaf(tensor) for key, tensor in made.items()}
+                        return Lesson(name, loss, step, engine.recipe, engine.trainer, phase, options)
+        except ZooError:
+            continue
+    needs = ", ".join(sorted(alone.needs)) if alone else "?"
+    pytest.skip(f"loss {name!r}: no installed recipe configures it or provides what it needs ({needs})")
+
+
+def _places(recipe: Recipe, name: str, configured: bool) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Phases of a recipe, with the options of the loss: where it is configured, or all of them."""
+    for phase, terms in recipe.losses.items():
+        if not configured:
+            yield phase, {}
+        for term, spec in terms.items():
+            if configured and spec.get("name", term) == name:
+                yield phase, {key: value for key, value in spec.items() if key not in ("name", "weight")}
+
+
+def _leaf(tensor: Tensor) -> Tensor:
+    """A copy that gathers a gradient if the networks have made it."""
+    copy = tensor.detach().clone()
+    return (copy.float() if copy.is_floating_point() else copy).requires_grad_(tensor.requires_grad)

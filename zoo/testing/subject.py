@@ -1,0 +1,205 @@
+"""What the contract kit tries a plugin on: its recipes made tiny, smooth random pictures, steps of its trainers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from torch.utils.data import default_collate
+
+from zoo.control import Choice, Control, Flag, Number, Numbers, parse_controls
+from zoo.control import Image as ImageControl
+from zoo.generator import Generator, SizeRule, build_generator, build_part
+from zoo.recipe import Recipe, load_recipe
+from zoo.trainer import Trainer
+from zoo.translator import Translator, load
+from zoo.weights import save_weights
+
+TINY = 2_000_000  # parameters, and
+LONGEST = 128  # pixels that a recipe may have to be trained here
+
+
+@dataclass(frozen=True)
+class Model:
+    """A recipe of a plugin, with what its key ``tiny`` says."""
+
+    name: str
+
+    def __str__(self) -> str:
+        return self.name
+
+    @cached_property
+    def recipe(self) -> Recipe:
+        return two_hands(load_recipe(self.name, tiny=True))
+
+    @property
+    def controls(self) -> list[Control]:
+        return parse_controls(self.recipe.controls)
+
+    def generator(self, seed: int = 0, gates: float = 0.7) -> Generator:
+        """The network with weights that are all in use: a gate that starts at 0 would hide what lies behind it."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            return stir(build_generator(self.recipe.network()), seed, gates).eval()
+
+    def needs_generator(self) -> None:
+        """Skip what asks a network for a picture, for a model whose translator draws without one."""
+        if type(self.generator()).parts is Generator.parts:
+            pytest.skip(f"{self.name} draws with its translator: its network has no `parts`")
+
+    def translator(self, folder: Path, gates: float = 0.7, **settings: Any) -> Translator:
+        """As a user gets it of a weights file."""
+        path = folder / f"{self.name}.safetensors"
+        save_weights(path, self.generator(gates=gates).state_dict(), self.recipe.network(), half=False)
+        return load(path, device="cpu", **settings)
+
+    def sizes(self) -> list[tuple[int, int]]:
+        """Sizes (H, W) that the network says it takes: the least, others than square, odd multiples."""
+        rule: SizeRule = self.generator().size
+        if rule.fixed:
+            return [rule.fixed]
+        step = rule.multiple_of
+        least = -(-rule.minimum // step) * step
+        return [(least, least), (least, least + step), (least + 3 * step, least + step)]
+
+    def tensors(self, n: int, size: tuple[int, int]) -> dict[str, Tensor]:
+        """The controls at their defaults, as the generator takes them."""
+        found: dict[str, Tensor] = {}
+        for control in self.controls:
+            value: Any = picture(*size, seed=7) if isinstance(control, ImageControl) else control.default_value()
+            found[control.name] = control.tensor(value, n)
+        return found
+
+    def given(self) -> dict[str, Any]:
+        """What a user has to give besides the picture."""
+        return {c.name: photo(40, 40, seed=7) for c in self.controls if isinstance(c, ImageControl) and c.required}
+
+    # -- training -----------------------------------------------------------------------------------------------------
+
+    def needs_training(self) -> None:
+        """Skip what trains, for a recipe that is not trained, or would take too long."""
+        pytest.importorskip("accelerate", reason="training needs pip install 'zoo-core[train]'")
+        if not self.recipe.losses:
+            pytest.skip(f"{self.name} configures no losses: it is not trained")
+        if told := self.too_large():
+            pytest.skip(told)
+
+    def too_large(self) -> str:
+        """Why the recipe, made tiny, still is too large to be trained here; "" if it is not."""
+        count = sum(p.numel() for p in self.trainer().networks.parameters() if p.requires_grad)
+        size = self.recipe.data.size
+        if count > TINY or max(size) > LONGEST:
+            return f"{self.name} trains {count:,} parameters at {size[0]}×{size[1]}: give its recipe a smaller `tiny:`"
+        return ""
+
+    def trainer(self) -> Trainer:
+        return build_part("trainer", self.recipe.trainer, recipe=self.recipe)
+
+    def engine(self, pictures: Path, out: Path, *overrides: str, **options: Any) -> Any:
+        """The real engine on generated pictures; its networks and data are the recipe's, but for ``overrides``."""
+        from zoo.train.data import Portraits
+        from zoo.train.engine import Engine, Options
+
+        recipe = two_hands(load_recipe(self.name, overrides, tiny=True))
+        hands = 2 if recipe.generator.get("labels") == 2 else 1
+        photos = [pictures / f"photos-{i}" for i in range(hands)]
+        drawings = [(f"hand-{i}", pictures / f"drawings-{i}") for i in range(hands)]
+        settings: dict[str, Any] = {"device": "cpu", "steps": 6, **options}
+        return Engine(recipe, Portraits(photos, drawings, recipe.data, 0), Options(out=out, **settings))
+
+
+def two_hands(recipe: Recipe) -> Recipe:
+    from zoo.train.run import with_hands
+
+    hands = 2 if any(control.get("name") == "hand" for control in recipe.controls) else 1
+    return with_hands(recipe, [(f"hand-{i}", Path()) for i in range(hands)])
+
+
+def batch(engine: Any) -> dict[str, Tensor]:
+    """Two samples of the engine's data."""
+    return default_collate([engine.data[i] for i in range(2)])
+
+
+def stir(network: Any, seed: int = 0, gates: float = 0.7) -> Any:
+    """Every parameter a little off its start, by the scale of its layer; a single number more, as ``gates`` says."""
+    rng = torch.Generator().manual_seed(seed)
+    for parameter in network.parameters():
+        fan = parameter.numel() / len(parameter) if parameter.dim() > 1 else 1
+        noise = torch.rand(parameter.shape, generator=rng) - 0.5
+        parameter.data += noise / fan**0.5 + (0.0 if parameter.dim() else gates)
+    return network
+
+
+def tensors_of(network: nn.Module) -> list[tuple[str, Tensor]]:
+    """Parameters and buffers, those too that no file holds."""
+    return [*network.named_parameters(), *network.named_buffers()]
+
+
+def distance(one: Tensor, other: Tensor) -> float:
+    return float((one - other).abs().max())
+
+
+# -- pictures -------------------------------------------------------------------------------------------------------------
+
+
+def picture(height: int, width: int, seed: int = 0) -> Tensor:
+    """A smooth random picture (3,H,W) in [-1,1]."""
+    coarse = torch.rand(1, 3, 5, 4, generator=torch.Generator().manual_seed(seed)) * 2 - 1
+    return nn.functional.interpolate(coarse, (height, width), mode="bicubic", align_corners=False)[0].clamp(-1, 1)
+
+
+def photo(height: int, width: int, seed: int = 0) -> Tensor:
+    """The same as a user gives it: (3,H,W) in [0,1]."""
+    return (picture(height, width, seed) + 1) / 2
+
+
+def pil(height: int, width: int, mode: str = "RGB", seed: int = 0) -> Image.Image:
+    array = (photo(height, width, seed) * 255).round().byte().permute(1, 2, 0).numpy()
+    image = Image.fromarray(np.ascontiguousarray(array)).convert(mode)
+    if mode == "RGBA":
+        image.putalpha(Image.linear_gradient("L").resize(image.size))
+    return image
+
+
+def write_pictures(folder: Path, count: int = 3) -> Path:
+    """Two folders of photographs and two of drawings, with equal names."""
+    for seed, name in enumerate(("photos-0", "photos-1", "drawings-0", "drawings-1")):
+        (folder / name).mkdir()
+        for i in range(count):
+            pil(80 + i, 72, seed=100 * seed + i).save(folder / name / f"{i}.png")
+    return folder
+
+
+# -- controls -------------------------------------------------------------------------------------------------------------
+
+
+def values(control: Control) -> list[Any]:
+    """Values of which each must make another picture than the first."""
+    if isinstance(control, Number):
+        low, high = control.minimum, control.maximum
+        return [low if low > -1e9 else control.default - 1, high if high < 1e9 else control.default + 1]
+    if isinstance(control, Numbers):
+        base = list(control.default_value())
+        top = control.maximum if control.maximum < 1e9 else max(base) + 1
+        other = [top if value != top else (control.minimum if control.minimum > -1e9 else top - 1) for value in base]
+        return [base, *([*base[:i], other[i], *base[i + 1 :]] for i in range(control.length))]
+    if isinstance(control, Choice):
+        return list(control.choices)
+    return [False, True] if isinstance(control, Flag) else [photo(40, 40, seed=8), photo(40, 40, seed=9)]
+
+
+def refused(control: Control) -> list[Any]:
+    """Values that the control does not take."""
+    if isinstance(control, Number | Numbers):
+        wrong = [float("nan"), "much"]
+        wrong += [control.maximum + 1] if control.maximum < 1e9 else []
+        wrong += [control.minimum - 1] if control.minimum > -1e9 else []
+        return wrong if isinstance(control, Number) else [[value] * control.length for value in wrong] + [[]]
+    return [object()] if isinstance(control, ImageControl) else ["no-such-value", 0.5]

@@ -1,0 +1,18 @@
+"""What this plugin brings to the zoo."""
+
+from __future__ import annotations
+
+from zoo.hookspecs import hookimpl
+from zoo.plugins import Registrar
+from zoo_example.blocks import GatedBlock
+from zoo_example.losses import EdgesLoss
+from zoo_example.networks import DrawingGenerator
+from zoo_example.trainer import DrawingTrainer
+
+
+@hookimpl
+def zoo_register(register: Registrar) -> None:
+    register.block("example-gate", GatedBlock)
+    register.loss("example-edges", EdgesLoss)
+    register.generator("example", DrawingGenerator)
+    register.trainer("example", DrawingTrainer)

@@ -1,0 +1,5 @@
+from zoo.testing import PluginContract
+
+
+class TestExample(PluginContract):
+    plugin = "zoo-example"

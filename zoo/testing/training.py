@@ -1,0 +1,159 @@
+"""Checks of training: steps of a trainer, runs of the real engine."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from zoo.testing.check import Contract, check
+from zoo.testing.networks import useful
+from zoo.testing.subject import Model, batch, stir, tensors_of
+from zoo.trainer import PAIRED
+
+PLAIN = "data.augment={flip: false, scale: 1, rotate: 0, colour: 0, background: 0, differentiable: []}"
+STEPS = 16  # in which a loss has to fall
+
+
+class TrainingChecks(Contract):
+    """A run learns, and can be stopped anywhere."""
+
+    @check
+    def test_step_keeps_its_promise(self, model: Model, pictures: Path, tmp_path: Path) -> None:
+        """In each phase a step must yield the names that `provides` and `passes_on` promise, and no others.
+
+        Names that begin with paired_ are for paired data only."""
+        model.needs_training()
+        engine = model.engine(pictures, tmp_path)
+        trainer, data = engine.trainer, batch(engine)
+        trainer.wanted = frozenset().union(*map(trainer.provided, trainer.phases))
+        yielded = list(trainer.step(data))
+        assert len(yielded) == len(trainer.phases), (
+            f"{model.name}: a step yields {len(yielded)} times, not once a phase"
+        )
+        for phase, made in zip(trainer.phases, yielded):
+            promised = {n for n in trainer.provided(phase) if engine.recipe.data.pairs or not n.startswith(PAIRED)}
+            assert promised <= made.keys(), (
+                f"{model.name}, {phase}: {min(promised - made.keys())} is promised, not yielded"
+            )
+            strange = made.keys() - trainer.provided(phase)
+            assert not strange, f"{model.name}, {phase}: {min(strange)} is yielded, but not in provides"
+
+    @check
+    def test_every_network_learns(self, model: Model, pictures: Path, tmp_path: Path) -> None:
+        """Each parameter of the trainer's networks must get a gradient from the losses of a phase that trains it.
+
+        A network that no phase names belongs into a loss; one whose result is detached learns nothing."""
+        model.needs_training()
+        missing: set[str] = set()
+        for seed in range(4):
+            engine = model.engine(pictures, tmp_path, seed=seed)
+            stir(engine.networks, seed)
+            names = {
+                f"{name}.{key}" for name, network in engine.networks.items() for key, _ in network.named_parameters()
+            }
+            found: set[str] = set()
+            phases = zip(engine.trainer.phases.items(), engine.trainer.step(batch(engine)))
+            for (phase, trained), made in phases:
+                engine.networks.zero_grad()
+                total, _ = engine.losses[phase](made)
+                assert total.requires_grad, f"{model.name}, {phase}: the losses have no gradient"
+                total.backward(retain_graph=True)
+                found |= {
+                    f"{name}.{key}"
+                    for name in trained
+                    for key, p in engine.networks[name].named_parameters()
+                    if useful(p.grad)
+                }
+            missing = (missing if seed else names) - found
+            if not missing:
+                break
+        assert not missing, f"{model.name}: {min(missing)} gets no gradient in any phase"
+
+    @check
+    def test_a_few_steps_lower_the_loss(self, model: Model, pictures: Path, tmp_path: Path) -> None:
+        """On the same pictures, each phase trained alone must lower its own loss.
+
+        Look for a sign, a detached tensor, a gradient that is changed on its way."""
+        model.needs_training()
+        overrides = (PLAIN, "optimiser.lr=5e-3", "schedule.decay=0")
+        for number, phase in enumerate(model.engine(pictures, tmp_path / "phases").trainer.phases):
+            engine = model.engine(pictures, tmp_path / str(number), *overrides, steps=STEPS)
+            first = batch(engine)
+            engine.data = [{name: tensor[0] for name, tensor in first.items()}] * STEPS * engine.samples_per_step
+            for other in engine.optimisers.keys() - {phase}:
+                engine.optimisers[other].step = lambda: None
+            totals = _run(engine, phase)
+            told = f"{model.name}: the {phase}'s loss goes from {totals[0]:.4g} to {totals[-1]:.4g} in {STEPS} steps"
+            assert sum(totals[-3:]) / 3 < totals[0], told
+
+    @check
+    def test_resume_is_exact(self, model: Model, pictures: Path, tmp_path: Path) -> None:
+        """A run that is stopped and goes on must end with the same bits as one that is not.
+
+        Draw random numbers from batch["seed"] alone; what a step remembers belongs into `memory`."""
+        from zoo.train import checkpoint
+
+        model.needs_training()
+        ends = []
+        for parts in ([6], [3, 6]):
+            out = tmp_path / str(len(parts))
+            for steps in parts:
+                random.seed(steps), np.random.seed(steps)  # nobody may count on these
+                engine = model.engine(pictures, out, "schedule.decay=0", steps=steps)
+                torch.manual_seed(len(parts))
+                _run(engine)
+            newest = checkpoint.newest(out / "checkpoints")
+            assert newest is not None
+            ends.append(newest[0])
+        assert ends[0].keys() == ends[1].keys(), f"{model.name}: a run that went on saves other tensors"
+        different = [name for name, tensor in ends[0].items() if not torch.equal(tensor, ends[1][name])]
+        assert not different, f"{model.name}: after going on {different[0]} is another"
+
+    @check
+    def test_losses_stay_as_they_are(self, model: Model, pictures: Path, tmp_path: Path) -> None:
+        """A loss is no part of a checkpoint, so its networks (VGG, landmarks) must not change: no training, no statistics.
+
+        Put them into eval mode with requires_grad_(False), also after somebody calls train()."""
+        model.needs_training()
+        engine = model.engine(pictures, tmp_path, steps=2)
+        losses = {name: loss for terms in engine.losses.values() for name, (_, loss) in terms.terms.items()}
+        before = {name: [t.clone() for _, t in tensors_of(loss)] for name, loss in losses.items()}
+        _run(engine)
+        for name, loss in losses.items():
+            changed = [
+                key for (key, tensor), old in zip(tensors_of(loss), before[name]) if not torch.equal(tensor, old)
+            ]
+            assert not changed, f"{model.name}: training changes {changed[0]} of the loss {name!r}, which nobody saves"
+
+    @check
+    def test_previews(self, model: Model, pictures: Path, tmp_path: Path) -> None:
+        """`previews` must give finite pictures (N,3,H,W), all of one size, one for each sample."""
+        model.needs_training()
+        engine = model.engine(pictures, tmp_path)
+        columns = engine.previews()
+        assert columns, f"{model.name}: there are no previews"
+        shapes = {name: tuple(images.shape) for name, images in columns.items()}
+        wanted = (6, 3, *engine.recipe.data.size)
+        wrong = [name for name, shape in shapes.items() if shape != wanted]
+        assert not wrong, f"{model.name}: the preview {wrong[0]!r} is {shapes[wrong[0]]}, not {wanted}"
+        assert all(images.isfinite().all() for images in columns.values()), f"{model.name}: a preview holds NaN"
+
+
+def _run(engine: Any, phase: str | None = None) -> list[float]:
+    """Train to the end; the weighted sums of the losses of ``phase``."""
+    from zoo.train.report import NoReport
+
+    totals: list[float] = []
+
+    class Totals(NoReport):
+        def step(self, *args: Any) -> None:
+            if phase:
+                weights = {f"{phase}.{name}": weight for name, (weight, _) in engine.losses[phase].terms.items()}
+                totals.append(sum(weight * float(args[-1][name]) for name, weight in weights.items()))
+
+    engine.run(Totals)
+    return totals

@@ -1,0 +1,53 @@
+"""Somebody else's code may run in this process, and leave its settings as they were."""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stdout
+from typing import Any
+
+import numpy as np
+import torch
+
+log = logging.getLogger(__name__)
+
+_SETTINGS: dict[str, tuple[Callable[[], Any], Callable[[Any], object]]] = {
+    "the working folder": (os.getcwd, os.chdir),
+    "torch's default dtype": (torch.get_default_dtype, torch.set_default_dtype),
+    "torch's default device": (torch.get_default_device, torch.set_default_device),
+    "torch's number of threads": (torch.get_num_threads, torch.set_num_threads),
+    "whether torch records gradients": (torch.is_grad_enabled, torch.set_grad_enabled),
+    "torch's precision of matrix products": (
+        torch.get_float32_matmul_precision,
+        torch.set_float32_matmul_precision,
+    ),
+    "torch's deterministic algorithms": (
+        torch.are_deterministic_algorithms_enabled,
+        torch.use_deterministic_algorithms,
+    ),
+}
+
+
+@contextmanager
+def untouched(who: str) -> Iterator[None]:
+    """Afterwards random numbers and settings are as before, and a warning says what ``who`` had changed.
+
+    What it prints goes to stderr: stdout is for data.
+    """
+    before = {name: get() for name, (get, _) in _SETTINGS.items()}
+    numbers = random.getstate(), np.random.get_state()
+    try:
+        with torch.random.fork_rng(devices=[]), redirect_stdout(sys.stderr):
+            yield
+    finally:
+        random.setstate(numbers[0])
+        np.random.set_state(numbers[1])
+        changed = [name for name, (get, _) in _SETTINGS.items() if get() != before[name]]
+        for name in changed:
+            _SETTINGS[name][1](before[name])
+        if changed:
+            log.warning("%s changes %s when it is imported; that is put back", who, ", ".join(changed))
