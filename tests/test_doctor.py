@@ -160,6 +160,17 @@ def test_packages_that_are_missing_or_too_old(
     assert not found["no-such-extra"]["bad"] and "pillow" not in found
 
 
+def test_an_extra_may_ask_for_more_than_the_core(
+    well: None, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = ["numpy>=1", "numpy>=99; extra == 'export'", "pillow>=1", "pillow>=1; extra == 'export'"]
+    monkeypatch.setattr("importlib.metadata.requires", lambda _: wanted)
+    told = [fact for fact in json.loads(doctor(capsys, "--json")[1])["packages"] if fact["name"] in ("numpy", "pillow")]
+    assert [fact["name"] for fact in told] == ["numpy", "numpy", "pillow"]
+    assert "but zoo-core[export] needs >=99" in told[1]["text"]
+    assert not any(fact["bad"] for fact in told), "an extra that nobody may want is no fault"
+
+
 # -- the network ----------------------------------------------------------------------------------------------------
 
 

@@ -32,7 +32,7 @@ from zoo.generator import Generator, SizeRule
 
 log = logging.getLogger(__name__)
 
-TILE = 1024
+TILE = 768
 """Pixels along the side that a network sees at once, unless memory or the user wants less."""
 
 AGREED = 0.01

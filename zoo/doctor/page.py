@@ -24,6 +24,7 @@ from pathlib import Path
 
 from packaging.requirements import Requirement
 
+import zoo
 from zoo.cache import cache_folder, cached, hub_cache
 from zoo.doctor import isolated, machine
 from zoo.doctor.plugins import brings, check_plugins
@@ -81,25 +82,34 @@ def _zoo() -> Iterator[Fact]:
     distribution = importlib.metadata.distribution(CORE)
     direct = json.loads(distribution.read_text("direct_url.json") or "{}")
     kind = "editable" if direct.get("dir_info", {}).get("editable") else "wheel"
-    yield Fact(CORE, f"{distribution.version}, {kind}, in {Path(__file__).parent}")
+    yield Fact(CORE, f"{distribution.version}, {kind}, in {Path(zoo.__file__).parent}")
     yield Fact("Python", f"{platform.python_version()} ({platform.python_implementation()}), {sys.executable}")
 
 
 def _packages() -> Iterator[Fact]:
-    """Everything that the core asks for, by extras."""
-    for text in importlib.metadata.requires(CORE) or ():
+    """Everything that the core asks for, then what its extras do: they may be left out."""
+    told: set[str] = set()
+    for text in importlib.metadata.requires(CORE) or ():  # those of extras come last
         wanted = Requirement(text)
         extra = match[1] if (match := re.search(r"""extra == ['"]([\w-]+)['"]""", str(wanted.marker))) else ""
         if extra == "dev" or wanted.name == CORE or (not extra and wanted.marker and not wanted.marker.evaluate()):
             continue
+        whose = f"{CORE}[{extra}]" if extra else CORE
         try:
             version = importlib.metadata.version(wanted.name)
         except importlib.metadata.PackageNotFoundError:
-            missing = f"not installed: pip install '{CORE}[{extra}]'" if extra else "not installed"
-            yield Fact(wanted.name, missing, bad=not extra)
+            yield Fact(
+                wanted.name, f"not installed: pip install '{whose}'" if extra else "not installed", bad=not extra
+            )
             continue
         fits = wanted.specifier.contains(version, prereleases=True)
-        yield Fact(wanted.name, version if fits else f"{version}, but {CORE} needs {wanted.specifier}", bad=not fits)
+        if not (fits and wanted.name in told):
+            yield Fact(
+                wanted.name,
+                version if fits else f"{version}, but {whose} needs {wanted.specifier}",
+                bad=not extra and not fits,
+            )
+        told.add(wanted.name)
 
 
 def _machine() -> Iterator[Fact]:
