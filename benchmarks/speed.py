@@ -25,6 +25,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import zoo  # noqa: F401  # isort: skip  (in front of torch: it tells OpenMP how to wait)
+
 import numpy as np
 import plain
 import torch

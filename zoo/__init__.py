@@ -9,6 +9,11 @@ Everything is imported when it is first used; ``import zoo`` itself costs next t
 from __future__ import annotations
 
 import importlib
+import os
+
+# OpenMP's threads keep the cores busy while they wait, and NNPACK's (zoo.blocks.conv), which are others, then get none:
+# a third of the speed on two cores. OpenMP reads this when torch is imported; whoever has chosen already keeps it.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:  # what typing's own constant is for, without typing

@@ -126,10 +126,10 @@ class Tiler:
         return result
 
     def _levels(self, image: Tensor) -> Iterator[Tensor]:
-        """The picture at twice the size of a tile, four times …, below its own."""
+        """The picture at twice the size of a tile, four times …, below its own; each for two rounds."""
         side = 2 * self.tile
         while 1.5 * side < max(image.shape[-2:]):
-            yield self._smaller(image, side)
+            yield from [self._smaller(image, side)] * 2
             side *= 2
 
     def _glance(

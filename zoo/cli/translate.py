@@ -69,7 +69,9 @@ def command(
     tile: Annotated[int | None, typer.Option(help="Side of the tiles that larger pictures are drawn in.")] = None,
     device: Annotated[str | None, typer.Option(help="cuda, cuda:1, mps or cpu; else the best there is.")] = None,
     bf16: Annotated[bool, typer.Option("--bf16", help="Faster, slightly less exact arithmetic.")] = False,
-    compile: Annotated[bool, typer.Option("--compile", help="Slow at the first picture, faster at the next.")] = False,
+    compile: Annotated[
+        bool, typer.Option("--compile", help="For CUDA: slow at the first picture, then faster.")
+    ] = False,
     weights: Annotated[Path | None, typer.Option(help="Other weights of the same recipe.")] = None,
     json: JsonOption = False,
 ) -> None:
