@@ -440,7 +440,7 @@ from zoo.recipe import load_recipe
 from zoo.translator import Translator
 zoo.tiles.AGREED = float("inf")  # one round is enough to see the memory
 network = load_recipe("cyclegan-small", ["generator.width=4", "generator.blocks=1"]).network()
-Translator(build_generator(network).eval(), network, device="cpu").translate(sys.argv[1], size=0, tile=1024).save(sys.argv[2])
+Translator(build_generator(network).eval(), network, device="cpu").translate(sys.argv[1], size=0, tile=768).save(sys.argv[2])
 """
     _, peak = limited(code, photograph, tmp_path / "out.jpg")
     assert peak < 4
