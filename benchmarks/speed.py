@@ -128,7 +128,7 @@ def training(row: Row, side: str) -> Callable[[], Tensor]:
     recipe = load_recipe(row.model)
     options = Options(Path(tempfile.gettempdir()), steps=1000, device=row.device, bf16=row.dtype == "bf16")
     engine = Engine(recipe, None, options)  # type: ignore[arg-type]  # its batches are given to it
-    torch.manual_seed(0)
+    stirred(engine.networks)
     noise = torch.Generator().manual_seed(0)
     x, y = (torch.rand(1, 3, row.size, row.size, generator=noise) * 2 - 1 for _ in range(2))
     names = ("identity", "adversarial", "cycle", "critic")
@@ -145,7 +145,12 @@ def training(row: Row, side: str) -> Callable[[], Tensor]:
     plainly.networks.load_state_dict(engine.networks.state_dict())
     plainly.networks.to(row.device)
     given = x.to(row.device), y.to(row.device)
-    return lambda: torch.tensor([plainly(*given)[name] for name in names])
+
+    def step_plainly() -> Tensor:
+        terms = plainly(*given)
+        return torch.tensor([terms[name] for name in names])
+
+    return step_plainly
 
 
 SIDES = {"inference": inference, "training": training}
