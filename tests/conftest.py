@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from zoo.cli import main
 from zoo.plugins import host
 from zoo.registry import registry
 
@@ -40,6 +41,14 @@ def alone(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFact
     forget()
     yield
     forget()
+
+
+def leave(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, str, str]:
+    """``zoo …`` in this process -> exit code, stdout, stderr."""
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as left:
+        main([str(word) for word in words])
+    return int(left.value.code or 0), *capsys.readouterr()
 
 
 def forget() -> None:

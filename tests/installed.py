@@ -30,6 +30,14 @@ RECIPE = {
 }
 
 
+def announce(site: Path, name: str, version: str = "1.0") -> None:
+    """What pip leaves beside ``zoo_<name>`` in ``site``: it is ``zoo-<name>``, and ``zoo_<name>.plugin`` has its hook."""
+    meta = site / f"zoo_{name}-{version}.dist-info"
+    meta.mkdir()
+    (meta / "METADATA").write_text(f"Metadata-Version: 2.1\nName: zoo-{name}\nVersion: {version}\n", encoding="utf-8")
+    (meta / "entry_points.txt").write_text(f"[zoo]\n{name} = zoo_{name}.plugin\n", encoding="utf-8")
+
+
 def install(site: Path, weights: Mapping[str, Any] | None = None, bundle: bytes | None = None) -> None:
     """``zoo-x`` with the model ``x`` and the recipe ``x``; ``bundle`` is what lies where its bundled weights should."""
     package = site / "zoo_x"
@@ -41,7 +49,4 @@ def install(site: Path, weights: Mapping[str, Any] | None = None, bundle: bytes 
     if bundle is not None:
         (package / "weights").mkdir()
         (package / "weights" / FILE["file"]).write_bytes(bundle)
-    meta = site / "zoo_x-1.5.dist-info"
-    meta.mkdir()
-    (meta / "METADATA").write_text("Metadata-Version: 2.1\nName: zoo-x\nVersion: 1.5\n", encoding="utf-8")
-    (meta / "entry_points.txt").write_text("[zoo]\nx = zoo_x.plugin\n", encoding="utf-8")
+    announce(site, "x", "1.5")

@@ -10,9 +10,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from conftest import leave
 from PIL import Image
-
-from zoo.cli import main
 
 Zoo = Callable[..., tuple[int, str, str]]
 HEAD = "page,rater,item,result,question,rating,seconds,time"
@@ -24,10 +23,7 @@ def zoo(capsys: pytest.CaptureFixture[str]) -> Zoo:
     """Runs ``zoo survey`` and gives exit code, stdout and stderr."""
 
     def run(*words: object) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as left:
-            main(["survey", *map(str, words)])
-        out, err = capsys.readouterr()
-        return int(left.value.code or 0), out, err
+        return leave(capsys, "survey", *words)
 
     return run
 

@@ -10,12 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from conftest import leave
 from PIL import Image
 from safetensors.torch import save_file
 from test_evaluate import CONVS, noise
 from tiny_plugin import TinyPlugin, tiny
-
-from zoo.cli import main
 
 __all__ = ["tiny"]
 Zoo = Callable[..., tuple[int, str, str]]
@@ -26,10 +25,7 @@ def zoo(capsys: pytest.CaptureFixture[str], tiny: TinyPlugin) -> Zoo:
     """Runs ``zoo eval`` and gives exit code, stdout and stderr."""
 
     def run(*words: object) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as left:
-            main(["eval", *map(str, words)])
-        out, err = capsys.readouterr()
-        return int(left.value.code or 0), out, err
+        return leave(capsys, "eval", *words)
 
     return run
 

@@ -9,10 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import leave
 from PIL import Image
 from tiny_plugin import TinyPlugin, tiny  # noqa: F401  (a fixture)
-
-from zoo.cli import main
 
 Zoo = Callable[..., tuple[int, str, str]]
 COLOURS = np.random.default_rng(0).integers(0, 256, (9, 7, 3), dtype=np.uint8)
@@ -24,10 +23,7 @@ def run(tiny: TinyPlugin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsy
     monkeypatch.chdir(tmp_path)
 
     def zoo(*words: object, model: str = "tiny") -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as left:
-            main(["translate", model, "--device", "cpu", *map(str, words)])
-        captured = capsys.readouterr()
-        return int(left.value.code or 0), captured.out, captured.err
+        return leave(capsys, "translate", model, "--device", "cpu", *words)
 
     return zoo
 

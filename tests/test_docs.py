@@ -19,6 +19,7 @@ import torch
 import typer
 import yaml
 from conftest import forget
+from installed import announce
 from PIL import Image
 from pydantic import BaseModel
 
@@ -88,10 +89,7 @@ def commands() -> list[tuple[str, str]]:
 def sketch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The plugin of docs/plugins.md, installed as pip would do it in an editable way."""
     site = make("sketch", tmp_path / "zoo-sketch") / "src"
-    meta = site / "zoo_sketch-0.1.0.dist-info"
-    meta.mkdir()
-    (meta / "METADATA").write_text("Metadata-Version: 2.1\nName: zoo-sketch\nVersion: 0.1.0\n")
-    (meta / "entry_points.txt").write_text("[zoo]\nsketch = zoo_sketch.plugin\n")
+    announce(site, "sketch")
     monkeypatch.syspath_prepend(str(site))
     forget()
     yield site

@@ -11,12 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import forget
+from conftest import forget, leave
 from faulty import IMPORTED, LETHAL, OUTSIDE, install
 from tiny_plugin import TinyPlugin, tiny  # noqa: F401  (a fixture)
 
 import zoo.doctor.page
-from zoo.cli import main
 from zoo.doctor import isolated
 from zoo.doctor.isolated import Lost
 from zoo.remote import answers
@@ -47,10 +46,7 @@ def hub() -> Iterator[LoopbackHub]:
 
 
 def doctor(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
-    with pytest.raises(SystemExit) as left:
-        main(["doctor", *words])
-    told = capsys.readouterr()
-    return int(left.value.code or 0), told.out, told.err
+    return leave(capsys, "doctor", *words)
 
 
 def facts(capsys: pytest.CaptureFixture[str], section: str, *words: str) -> dict[str, dict[str, Any]]:

@@ -15,12 +15,12 @@ import onnx
 import onnxruntime
 import pytest
 import torch
+from conftest import leave
 from PIL import Image
 from tiny_plugin import NETWORK, TinyPlugin, tiny  # noqa: F401  (a fixture)
 
 import zoo
 from zoo import SizeRule
-from zoo.cli import main
 from zoo.errors import PluginError, UsageError
 from zoo.export import Report, export
 from zoo.registry import registry
@@ -85,10 +85,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFi
     monkeypatch.chdir(tmp_path)
 
     def zoo(*words: object) -> tuple[int, str, str]:
-        capfd.readouterr()
-        with pytest.raises(SystemExit) as left:
-            main(["export", *map(str, words)])
-        return int(left.value.code or 0), *capfd.readouterr()
+        return leave(capfd, "export", *words)
 
     return zoo
 

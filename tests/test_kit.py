@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 from conftest import forget
+from installed import announce
 from mutants import MUTANTS, NETWORKS, RECIPE, Mutant
 
 from zoo.generator import build_generator
@@ -63,10 +64,7 @@ def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """``zoo new mutant``, with weights and a card, on the path as an editable install puts it."""
     project = make("mutant", tmp_path / "zoo-mutant")
     source = project / "src"
-    meta = source / "zoo_mutant-0.1.0.dist-info"
-    meta.mkdir()
-    (meta / "METADATA").write_text("Metadata-Version: 2.1\nName: zoo-mutant\nVersion: 0.1.0\n")
-    (meta / "entry_points.txt").write_text("[zoo]\nmutant = zoo_mutant.plugin\n")
+    announce(source, "mutant")
     monkeypatch.syspath_prepend(str(source))
     forget()
     bring_weights(project)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from conftest import forget
+from installed import announce
 
 from zoo.errors import NotFoundError, PluginError
 from zoo.generator import build_generator
@@ -59,17 +60,15 @@ def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Make]:
         manifest: str | None = "parts: {block: [one]}",
         recipes: dict[str, str] | None = None,
     ) -> Path:
-        package, facts = site / f"zoo_{name}", site / f"zoo_{name}-1.0.dist-info"
+        package = site / f"zoo_{name}"
         (package / "recipes").mkdir(parents=True)
-        facts.mkdir()
         (package / "__init__.py").write_text("")
         (package / "plugin.py").write_text(code)
         if manifest is not None:
             (package / "zoo.yaml").write_text(manifest)
         for recipe, text in (recipes or {}).items():
             (package / "recipes" / f"{recipe}.yaml").write_text(text)
-        (facts / "METADATA").write_text(f"Metadata-Version: 2.1\nName: zoo-{name}\nVersion: 1.0\n")
-        (facts / "entry_points.txt").write_text(f"[zoo]\n{name} = zoo_{name}.plugin\n")
+        announce(site, name)
         made.append(f"zoo_{name}")
         forget()
         return package

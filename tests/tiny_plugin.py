@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from installed import announce
 
 from zoo.plugins import host
 from zoo.registry import registry
@@ -86,8 +87,8 @@ class TinyPlugin:
 
 def install_tiny(site: Path) -> TinyPlugin:
     """The plugin as pip would install it."""
-    package, facts = site / "zoo_tiny", site / "zoo_tiny-1.0.dist-info"
-    for folder in (package / "recipes", package / "weights", facts):
+    package = site / "zoo_tiny"
+    for folder in (package / "recipes", package / "weights"):
         folder.mkdir(parents=True)
     plugin = TinyPlugin(package / "weights" / "tiny.safetensors")
     plugin.other(plugin.weights)
@@ -96,8 +97,7 @@ def install_tiny(site: Path) -> TinyPlugin:
     (package / "plugin.py").write_text(CODE)
     (package / "recipes" / "tiny.yaml").write_text(RECIPE)
     (package / "zoo.yaml").write_text(MANIFEST.format(sha256=hashlib.sha256(content).hexdigest(), bytes=len(content)))
-    (facts / "METADATA").write_text("Metadata-Version: 2.1\nName: zoo-tiny\nVersion: 1.0\n")
-    (facts / "entry_points.txt").write_text("[zoo]\ntiny = zoo_tiny.plugin\n")
+    announce(site, "tiny")
     return plugin
 
 
