@@ -6,6 +6,7 @@ checkpoint needs no generator states, and a run that was stopped goes on bit for
 
 from __future__ import annotations
 
+import atexit
 import copy
 import logging
 import math
@@ -61,6 +62,8 @@ class Engine:
     def __init__(self, recipe: Recipe, data: Portraits, options: Options) -> None:
         self.recipe, self.data, self.options = recipe, data, options
         self.accelerator = Accelerator(cpu=(options.device or "").startswith("cpu"))
+        if self.accelerator.num_processes > 1:  # a group that is still up at the exit aborts the process now and then
+            atexit.register(self.accelerator.end_training)
         self.device = self.accelerator.device
         torch.manual_seed(options.seed)
         self.trainer: Trainer = build_part("trainer", recipe.trainer, recipe=recipe)
