@@ -3,9 +3,9 @@
 usage: python benchmarks/speed.py [--quick] [--only WORD]
 
 Prints a table and, unless --quick or --only, writes it into benchmarks/RESULTS.md. Both sides have the same weights
-(CycleGAN's initialisation, attention at work) and the same picture, noise for a training step. They are timed in one process, by turns, after one
-warm-up each. Memory is measured in a process for each side: by how much its peak grows over the one with the networks
-built. On CUDA memory is what torch has allocated at most.
+(CycleGAN's initialisation, attention at work) and the same picture, noise for a training step. They are timed in one
+process, by turns, after one warm-up each. Memory is measured in a process for each side: by how much its peak grows
+over the one with the networks built. On CUDA memory is what torch has allocated at most.
 """
 
 from __future__ import annotations
