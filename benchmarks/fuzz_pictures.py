@@ -46,7 +46,7 @@ def work(talk: Connection, options: argparse.Namespace, folder: Path) -> None:
     """A worker: takes the number of a batch, tells each input that it begins with, and gives its verdict."""
     import torch
 
-    from zoo.translator import load
+    from zoo.loading import load
 
     torch.set_num_threads(1)
     translator = load("tiny", device="cpu")

@@ -55,6 +55,41 @@ def test_numbers_need_length_and_range(value):
         check(parse_controls([UNITS]), {"units": value})
 
 
+STEPS = {"type": "integer", "name": "steps", "minimum": 1, "maximum": 500}
+WORDS = {"type": "text", "name": "object", "default": "dog"}
+SHARES = {"type": "numbers", "name": "shares", "minimum": 0}
+STYLES = {"type": "image", "name": "style", "many": True}
+
+
+@pytest.mark.parametrize("value", [0, 501, 2.5, True, "3", float("nan")])
+def test_a_whole_number_is_whole_and_in_range(value):
+    with pytest.raises(ControlError, match=r"steps = .* is not a whole number from 1 to 500"):
+        check(parse_controls([STEPS]), {"steps": value})
+
+
+def test_whole_numbers_text_and_lists_of_any_length():
+    controls = parse_controls([STEPS, WORDS, SHARES, STYLES])
+    steps, words, shares, styles = controls
+    given = {"style": "a.png"}
+    assert check(controls, given) == {"steps": None, "object": "dog", "shares": None, "style": ["a.png"]}
+    more = {"steps": np.int64(3), "object": "cat, dog", "shares": (2, 1), "style": ("a.png", "b.png")}
+    assert check(controls, more) == {
+        "steps": 3, "object": "cat, dog", "shares": (2, 1), "style": ["a.png", "b.png"],
+    }  # fmt: skip
+    assert (steps.text("20"), words.text("cat"), shares.text("1,2,3")) == (20, "cat", (1, 2, 3))
+    assert torch.equal(steps.tensor(3, 2), torch.tensor([3, 3]))
+    assert words.tensor("dog", 2) == "dog"
+    assert torch.equal(shares.tensor((2, 1), 2), torch.tensor([[2.0, 1]] * 2))
+    pictures = styles.tensor([torch.zeros(3, 4, 5), torch.zeros(3, 6, 7)], 2)
+    assert [picture.shape for picture in pictures] == [(2, 3, 4, 5), (2, 3, 6, 7)]
+
+
+@pytest.mark.parametrize(("spec", "value"), [(WORDS, ""), (WORDS, 1), (WORDS, "a\nb"), (SHARES, []), (STYLES, [])])
+def test_nothing_is_not_a_value(spec, value):
+    with pytest.raises(ControlError):
+        check(parse_controls([spec]), {spec["name"]: value})
+
+
 def test_a_wrong_choice_names_the_near_one():
     with pytest.raises(ControlError, match="did you mean second-hand"):
         check(parse_controls([HAND]), {"hand": "second_hand"})

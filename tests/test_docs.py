@@ -268,7 +268,7 @@ def test_every_control_is_told() -> None:
 def test_every_option_of_a_part_is_told() -> None:
     told = section(RECIPES, "## Options of the parts")
     for part in host().parts():
-        if part.kind in ("metric", "recipe", "translator"):
+        if part.kind in ("command", "metric", "recipe", "translator"):
             continue
         row = next((r for r in told.splitlines() if r.startswith(f"| {part.kind} ") and f"`{part.name}`" in r), None)
         assert row, f"{part.kind} {part.name}"
@@ -287,16 +287,27 @@ def test_what_the_trainer_provides_is_told() -> None:
 # -- README -------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("page", ["README.md", "plugins/zoo-cycleda/README.md"])
-def test_python_runs(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("page", "made", "size"),
+    [
+        ("README.md", "drawing.png", (512, 512)),
+        ("plugins/zoo-cycleda/README.md", "drawing.png", (512, 512)),
+        pytest.param("plugins/zoo-partstyle/README.md", "painted.png", (40, 32), marks=pytest.mark.slow),
+    ],
+)
+def test_python_runs(
+    page: str, made: str, size: tuple[int, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     sample = ROOT / "docs/sample/eileen-collins.jpg"
     shutil.copy(sample, "me.jpg")
     Image.open(sample).resize((100, 120)).save("friend.png")
+    for name in ("dog.jpg", "painting.jpg", "other.jpg"):
+        Image.open(sample).resize((40, 32)).save(name)
     space: dict = {}
     for block in blocks(TEXT[page], "python"):
         exec(block, space)
-    assert Image.open("drawing.png").size == (512, 512)
+    assert Image.open(made).size == size
 
 
 @pytest.mark.parametrize("page", TEXT)

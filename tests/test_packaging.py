@@ -15,8 +15,13 @@ from zoo.registry import registry
 from zoo.testing import wheel
 
 ROOT = Path(__file__).parents[1]
-PROJECTS = {"zoo_core": ROOT, "zoo_cycleda": ROOT / "plugins/zoo-cycleda"}
+PROJECTS = {
+    "zoo_core": ROOT,
+    "zoo_cycleda": ROOT / "plugins/zoo-cycleda",
+    "zoo_partstyle": ROOT / "plugins/zoo-partstyle",
+}
 PACKAGES = {"zoo_core": ROOT / "zoo", "zoo_cycleda": ROOT / "plugins/zoo-cycleda/src/zoo_cycleda"}
+PACKAGES["zoo_partstyle"] = ROOT / "plugins/zoo-partstyle/src/zoo_partstyle"
 
 pytestmark = pytest.mark.slow
 

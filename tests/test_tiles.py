@@ -334,11 +334,11 @@ def test_the_bound_decides_and_can_be_set(monkeypatch):
     whole = translator.translate(picture)
     assert network.seen[-1] == (1, 3, 1040, 1100)
     network.seen.clear()
-    calls: list[tuple[int, int, int]] = []
+    calls: list[tuple[str, int, int]] = []
     monkeypatch.setenv("ZOO_MEMORY", "64M")
-    (tiled,) = translator.stream([picture], progress=lambda *step: calls.append(step))
+    (tiled,) = translator.stream([picture], progress=lambda *step: calls.append(step[:3]))
     assert max(max(shape[2:]) for shape in network.seen) <= 512
-    assert calls[0][:2] == (1, 1)
+    assert calls[0][:2] == ("tiles, drawing 1", 1)
     assert calls[-1][1] == calls[-1][2] > 1
     assert apart(tiled, whole)[1] <= MOST
     monkeypatch.setenv("ZOO_MEMORY", "lots")

@@ -27,6 +27,7 @@ from zoo.errors import (
 )
 from zoo.generator import Generator, SizeRule
 from zoo.plugins import host
+from zoo.progress import Stopped, tell
 from zoo.registry import registry
 from zoo.translator import Translator, pick_device
 
@@ -545,3 +546,83 @@ def test_a_plugin_may_bring_its_own_translator(tiny: TinyPlugin, tmp_path, monke
     part = host().part
     monkeypatch.setattr(host(), "part", lambda kind, name: Mine if kind == "translator" else part(kind, name))
     assert type(zoo.load(tiny.other(tmp_path / "a.safetensors", translator="mine"), device="cpu")) is Mine
+
+
+# -- pictures that take their time -----------------------------------------------------------------------------------------
+
+
+class Slow(Generator):
+    """Ten steps towards black; Ctrl-C at the step ``stop`` of the picture ``which``."""
+
+    size = SizeRule(whole=True)
+
+    def __init__(self, which: int = -1, stop: int = 5) -> None:
+        super().__init__()
+        self.which, self.stop, self.pictures = which, stop, 0
+
+    def parts(self, image: Tensor, **controls: Tensor) -> dict[str, Tensor]:
+        assert len(image) == 1
+        begun, self.pictures = self.pictures, self.pictures + 1
+        for step in range(1, 11):
+            image = image - 0.1
+            tell(f"darkness {step}", step, 10, image)
+            if begun == self.which and step == self.stop:
+                raise Stopped(image)
+        return {"image": image}
+
+
+def test_who_listens_is_told_how_far_a_picture_is() -> None:
+    heard: list[tuple[str, int, int, float]] = []
+
+    def listen(what: str, done: int, total: int, image: Tensor | None = None) -> None:
+        assert image is not None
+        heard.append((what, done, total, round(float(image.mean()), 3)))
+
+    translator = Translator(Slow(), device="cpu")
+    translator.translate(torch.full((3, 8, 8), 0.75), progress=listen)
+    assert heard == [(f"darkness {i}", i, 10, round(0.5 - i / 10, 3)) for i in range(1, 11)]
+    tell("nobody listens now", 1, 1)
+    assert len(heard) == 10
+
+
+def test_ctrl_c_gives_the_best_so_far_and_then_ends() -> None:
+    white = torch.ones(3, 8, 8)
+    stopped = Translator(Slow(which=0), device="cpu").translate(white)
+    torch.testing.assert_close(stopped, torch.full_like(white, 0.75))
+    results = Translator(Slow(which=1), device="cpu").stream([white, white, white], batch=3)
+    torch.testing.assert_close(next(results), torch.full_like(white, 0.5))
+    torch.testing.assert_close(next(results), torch.full_like(white, 0.75))
+    with pytest.raises(KeyboardInterrupt):
+        next(results)
+
+
+def test_a_network_that_sees_pictures_whole_gets_no_tiles() -> None:
+    with pytest.raises(UsageError, match="the network has to see a picture whole"):
+        Translator(Slow(), device="cpu").translate(torch.ones(3, 300, 300), tile=128)
+
+
+def test_controls_that_depend_on_each_other_are_checked_before_any_picture() -> None:
+    class Both(Translator):
+        def check(self, controls):
+            if controls["a"] + controls["b"] > 1:
+                raise ControlError("a and b are more than 1", "give less")
+            return controls
+
+    declared = [{"name": name, "type": "number", "default": 0.0} for name in "ab"]
+    translator = Both(Identity(), {"controls": declared}, device="cpu")
+    with pytest.raises(ControlError, match="more than 1"):
+        translator.stream(["no such picture.png"], a=0.5, b=0.75)
+
+
+def test_several_pictures_in_one_control() -> None:
+    class Mean(Generator):
+        def parts(self, image: Tensor, others: list[Tensor]) -> dict[str, Tensor]:
+            return {"image": sum(other.mean() for other in others) / len(others) + 0 * image}
+
+    declared = [{"name": "others", "type": "image", "many": True}]
+    translator = Translator(Mean(), {"controls": declared}, device="cpu")
+    light, dark = torch.full((3, 5, 9), 0.75), np.full((4, 6, 3), 64, np.uint8)
+    made = translator.translate(torch.zeros(3, 8, 8), others=[light, dark])
+    torch.testing.assert_close(made, torch.full((3, 8, 8), (0.75 + 64 / 255) / 2), atol=1e-6, rtol=0)
+    with pytest.raises(ControlError, match="others is missing"):
+        translator.translate(torch.zeros(3, 8, 8))

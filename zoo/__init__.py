@@ -25,10 +25,11 @@ if TYPE_CHECKING:  # what typing's own constant is for, without typing
     from zoo.generator import Generator, SizeRule
     from zoo.hookspecs import hookimpl
     from zoo.hub import download
+    from zoo.loading import load
     from zoo.loss import Loss
     from zoo.registry import info, list_models
     from zoo.trainer import Trainer
-    from zoo.translator import Translator, load
+    from zoo.translator import Translator
 
     __version__: str
 
@@ -44,7 +45,7 @@ _HOME = {
     "hookimpl": "hookspecs",
     "info": "registry",
     "list_models": "registry",
-    "load": "translator",
+    "load": "loading",
     "parse_controls": "control",
 }
 

@@ -85,7 +85,7 @@ class Card(_Strict):
     summary: Line
     plugin: Name
     task: Name
-    recipe: Name
+    recipe: Name | None = None  # none for a network that others use, and that draws nothing itself
     paper: Paper
     licence: Licence
     weights: dict[Name, Weights] = Field(default_factory=dict)

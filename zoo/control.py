@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 # Names that `Translator.translate` and `zoo translate` use themselves.
 RESERVED = frozenset({
     "batch", "bf16", "compile", "debug", "device", "dtype", "format", "help", "image", "images", "inputs", "json",
-    "model", "name", "on_exists", "out", "output", "progress", "self", "size", "tile", "weights",
+    "model", "name", "on_exists", "out", "output", "previews", "progress", "self", "size", "tile", "weights",
 })  # fmt: skip
 
 
@@ -59,8 +59,8 @@ class _Control(BaseModel):
         """The checked value of a command-line string."""
         raise NotImplementedError
 
-    def tensor(self, value: Any, n: int) -> Tensor:
-        """A checked value as the generator takes it, for ``n`` pictures: shape (n, …)."""
+    def tensor(self, value: Any, n: int) -> Any:
+        """A checked value as the generator takes it, for ``n`` pictures: mostly a tensor of shape (n, …)."""
         raise NotImplementedError
 
     def _refuse(self, value: Any, hint: str = "") -> ControlError:
@@ -97,40 +97,79 @@ class Number(_Control):
         return torch.full((n,), value)
 
 
+class Integer(_Control):
+    """A whole number from ``minimum`` to ``maximum``; tensor (n,) int64."""
+
+    type: Literal["integer"] = "integer"
+    default: int | None = None  # what the model says
+    minimum: int = -(2**53)
+    maximum: int = 2**53
+
+    @property
+    def takes(self) -> str:
+        limits = (limit if abs(limit) < 2**53 else math.inf * limit for limit in (self.minimum, self.maximum))
+        return f"a whole number{_range(*limits)}"
+
+    def default_value(self) -> int | None:
+        return self.accept(self.default)
+
+    def accept(self, value: Any) -> int | None:
+        if value is None:
+            return None
+        number = _number(value)
+        if number is None or not self.minimum <= number <= self.maximum or number != int(number):
+            raise self._refuse(value)
+        return int(number)
+
+    def text(self, value: str) -> int | None:
+        return self.accept(_parse(value))
+
+    def tensor(self, value: int, n: int) -> Tensor:
+        import torch
+
+        return torch.full((n,), value, dtype=torch.int64)
+
+
 class Numbers(_Control):
-    """``length`` numbers, each from ``minimum`` to ``maximum``; tensor (n, length) float32. Text: ``0.1,0,0.5``."""
+    """``length`` numbers, each from ``minimum`` to ``maximum``; tensor (n, length) float32. Text: ``0.1,0,0.5``.
+
+    Without ``length`` as many as the user gives, or None."""
 
     type: Literal["numbers"] = "numbers"
-    length: int = Field(gt=0)
+    length: int | None = Field(None, gt=0)
     default: tuple[float, ...] | None = None  # zeros
     minimum: float = -math.inf
     maximum: float = math.inf
 
     @property
     def takes(self) -> str:
-        return f"{self.length} numbers{_range(self.minimum, self.maximum)}"
+        return f"{self.length or 'some'} numbers{_range(self.minimum, self.maximum)}"
 
-    def default_value(self) -> tuple[float, ...]:
-        return self.accept((0.0,) * self.length if self.default is None else self.default)
+    def default_value(self) -> tuple[float, ...] | None:
+        return self.accept((0.0,) * self.length if self.default is None and self.length else self.default)
 
-    def accept(self, value: Any) -> tuple[float, ...]:
+    def accept(self, value: Any) -> tuple[float, ...] | None:
+        if value is None and not self.length:
+            return None
         try:
             numbers = [_number(item) for item in value]
         except TypeError:
             raise self._refuse(value) from None
-        if len(numbers) != self.length or any(
-            number is None or not self.minimum <= number <= self.maximum for number in numbers
+        if (
+            len(numbers) != (self.length or len(numbers))
+            or not numbers
+            or any(number is None or not self.minimum <= number <= self.maximum for number in numbers)
         ):
             raise self._refuse(value)
         return tuple(number for number in numbers if number is not None)
 
-    def text(self, value: str) -> tuple[float, ...]:
+    def text(self, value: str) -> tuple[float, ...] | None:
         return self.accept([_parse(item) for item in value.split(",")])
 
     def tensor(self, value: Sequence[float], n: int) -> Tensor:
         import torch
 
-        return torch.tensor([list(value)] * n, dtype=torch.float32).reshape(n, self.length)
+        return torch.tensor([list(value)] * n, dtype=torch.float32)
 
 
 class Choice(_Control):
@@ -189,15 +228,43 @@ class Flag(_Control):
         return torch.full((n,), value)
 
 
-class Image(_Control):
-    """A second picture, as `Translator.translate` takes it; tensor (n, 3, H, W) float32 in [-1, 1]."""
+class Text(_Control):
+    """Words that the model understands, such as names or a path: it says itself what is wrong with them."""
 
-    type: Literal["image"] = "image"
-    required: bool = True
+    type: Literal["text"] = "text"
+    default: str | None = None
 
     @property
     def takes(self) -> str:
-        return "a picture"
+        return "text"
+
+    def default_value(self) -> str | None:
+        return self.accept(self.default)
+
+    def accept(self, value: Any) -> str | None:
+        if value is not None and (not isinstance(value, str) or not value.strip() or not value.isprintable()):
+            raise self._refuse(value)
+        return value
+
+    def text(self, value: str) -> str | None:
+        return self.accept(value)
+
+    def tensor(self, value: str, n: int) -> Any:
+        return value
+
+
+class Image(_Control):
+    """Another picture, as `Translator.translate` takes it; tensor (n, 3, H, W) float32 in [-1, 1].
+
+    ``many``: one or several of them, as a list, and on the command line by the option again and again; tensors."""
+
+    type: Literal["image"] = "image"
+    required: bool = True
+    many: bool = False
+
+    @property
+    def takes(self) -> str:
+        return "a picture, or several" if self.many else "a picture"
 
     def default_value(self) -> None:
         return None
@@ -205,16 +272,22 @@ class Image(_Control):
     def accept(self, value: Any) -> Any:
         if value is None and self.required:
             raise ControlError(f"{self.name} is missing: it takes {self.takes}", self.help)
-        return value  # read and checked by zoo.image
+        if not self.many or value is None:
+            return value  # read and checked by zoo.image
+        if isinstance(value, list | tuple) and not value:
+            raise ControlError(f"{self.name} is an empty list: it takes {self.takes}", self.help)
+        return list(value) if isinstance(value, list | tuple) else [value]
 
     def text(self, value: str) -> str:
         return value
 
-    def tensor(self, value: Tensor, n: int) -> Tensor:
+    def tensor(self, value: Any, n: int) -> Any:
+        if self.many:
+            return [picture.expand(n, *picture.shape) for picture in value]
         return value.expand(n, *value.shape)
 
 
-Control = Annotated[Number | Numbers | Choice | Flag | Image, Field(discriminator="type")]
+Control = Annotated[Number | Integer | Numbers | Choice | Flag | Text | Image, Field(discriminator="type")]
 _CONTROLS: TypeAdapter[list[Control]] = TypeAdapter(list[Control])
 
 

@@ -7,6 +7,7 @@ import inspect
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 from zoo.errors import ConfigError, close_match, describe
 from zoo.manifest import KINDS
 from zoo.plugins import host
+from zoo.weights import load_weights
 
 
 @dataclass(frozen=True)
@@ -22,11 +24,13 @@ class SizeRule:
     """Which picture sizes a network takes.
 
     Height and width must be multiples of ``multiple_of`` and at least ``minimum``; ``fixed`` (H, W) allows one only.
+    ``whole``: the network is made to see one picture, all of it: it gets no parts of pictures, and no batches.
     """
 
     multiple_of: int = 1
     minimum: int = 1
     fixed: tuple[int, int] | None = None
+    whole: bool = False
 
     def above(self, length: float) -> int:
         """The smallest side that is allowed and at least ``length``, where none is fixed."""
@@ -47,8 +51,12 @@ class Generator(nn.Module):
         """Everything a loss may look at: ``image`` always, and what the paper names ("attention", "latent" …)."""
         raise NotImplementedError
 
-    def forward(self, image: Tensor, **controls: Tensor) -> Tensor:
+    def forward(self, image: Tensor, **controls: Any) -> Tensor:
         return self.parts(image, **controls)["image"]
+
+    def load(self, path: Path) -> None:
+        """Take the weights of a safetensors file; to be replaced where the weights of others are taken, too."""
+        load_weights(path, self)
 
 
 def build_part(kind: str, spec: str | Mapping[str, Any], **context: Any) -> Any:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 from torch import Tensor, nn
+
+T = TypeVar("T")
 
 
 class Loss(nn.Module):
@@ -18,3 +21,30 @@ class Loss(nn.Module):
 
     def forward(self, step: Mapping[str, Tensor]) -> Tensor:
         raise NotImplementedError
+
+
+class Views(dict[str, Tensor]):
+    """A step's tensors by name, and what losses computed of them: features that several look at are computed once.
+
+    ``others`` hold tensors that are seen elsewhere, too, such as those that stay from step to step."""
+
+    def __init__(self, tensors: Mapping[str, Tensor], *others: Views) -> None:
+        super().__init__()
+        for other in others:
+            self.update(other)
+        self.update(tensors)
+        self._others = {name: other for other in others for name in other if name not in tensors}
+        self._made: dict[tuple[str, Callable[[Tensor], Any]], Any] = {}
+
+    def view(self, name: str, make: Callable[[Tensor], T]) -> T:
+        """``make`` of the tensor ``name``."""
+        if name in self._others:
+            return self._others[name].view(name, make)
+        if (name, make) not in self._made:
+            self._made[name, make] = make(self[name])
+        return self._made[name, make]
+
+
+def view(step: Mapping[str, Tensor], name: str, make: Callable[[Tensor], T]) -> T:
+    """``make`` of the step's tensor ``name``; made once for all losses that ask, where the step remembers."""
+    return step.view(name, make) if isinstance(step, Views) else make(step[name])

@@ -18,7 +18,7 @@ from zoo.reading import read_yaml
 
 GROUP = "zoo"
 CORE = "zoo-core"
-KINDS = ("block", "loss", "generator", "discriminator", "trainer", "translator", "metric")
+KINDS = ("block", "loss", "generator", "discriminator", "trainer", "translator", "metric", "command")
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=64)]
 

@@ -8,7 +8,7 @@ from zoo.evaluate.pairs import LpipsMetric, SsimMetric, VggMetric
 from zoo.evaluate.sets import FidMetric, KidMetric
 from zoo.hookspecs import hookimpl
 from zoo.losses.adversarial import AdversarialLoss, CriticLoss
-from zoo.losses.perceptual import PerceptualLoss, StyleLoss
+from zoo.losses.perceptual import ContentLoss, PerceptualLoss, StyleLoss, TotalVariationLoss
 from zoo.losses.pixelwise import CycleLoss, IdentityLoss, PixelLoss
 from zoo.plugins import Registrar
 
@@ -18,12 +18,14 @@ def zoo_register(register: Registrar) -> None:
     register.block("residual", ResidualBlock)
     register.discriminator("patchgan", PatchGAN)
     register.loss("adversarial", AdversarialLoss)
+    register.loss("content", ContentLoss)
     register.loss("critic", CriticLoss)
     register.loss("cycle", CycleLoss)
     register.loss("identity", IdentityLoss)
     register.loss("perceptual", PerceptualLoss)
     register.loss("pixel", PixelLoss)
     register.loss("style", StyleLoss)
+    register.loss("total-variation", TotalVariationLoss)
     register.metric("fid", FidMetric)
     register.metric("kid", KidMetric)
     register.metric("lpips", LpipsMetric)

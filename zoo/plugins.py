@@ -37,6 +37,7 @@ class Registrar:
     trainer: Callable[[str, Any], None]
     translator: Callable[[str, Any], None]
     metric: Callable[[str, Any], None]
+    command: Callable[[str, Any], None]
 
     def __init__(self) -> None:
         self.staged: dict[tuple[str, str], Any] = {}

@@ -10,7 +10,8 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from zoo.errors import ConfigError, NotFoundError, close_match, describe
+from zoo.card import Card
+from zoo.errors import ConfigError, NotFoundError, UsageError, close_match, describe
 from zoo.plugins import host
 from zoo.reading import read_yaml
 
@@ -68,8 +69,8 @@ class Recipe(_Strict):
     summary: str = ""
     generator: dict[str, Any]
     discriminator: dict[str, Any] = Field(default_factory=dict)
-    trainer: dict[str, Any]
-    losses: dict[str, dict[str, dict[str, Any]]]
+    trainer: dict[str, Any] = Field(default_factory=dict, description="none for a model that is not trained")
+    losses: dict[str, dict[str, dict[str, Any]]] = Field(default_factory=dict)
     optimiser: Optimiser = Field(default_factory=Optimiser)
     schedule: Schedule = Field(default_factory=Schedule)
     data: Data = Field(default_factory=Data)
@@ -97,6 +98,13 @@ class Recipe(_Strict):
             "controls": self.controls,
             "working": self.data.working or round(max(self.data.size) * self.data.augment.scale),
         }
+
+
+def network_of(card: Card) -> dict[str, Any]:
+    """The network that the card's recipe describes. UsageError for a card without one."""
+    if card.recipe is None:
+        raise UsageError(f"{card.name} draws nothing itself: {card.summary}", "zoo list shows what draws")
+    return load_recipe(card.recipe).network()
 
 
 _FILE = (".yaml", ".yml")

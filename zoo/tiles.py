@@ -29,6 +29,7 @@ from torch.nn import functional as F
 
 from zoo.blocks.whole import Look, Summary
 from zoo.generator import Generator, SizeRule
+from zoo.progress import tell
 
 log = logging.getLogger(__name__)
 
@@ -48,9 +49,6 @@ Far below what can be seen, since elsewhere in the picture the same distance may
 the rounding of fp32."""
 
 PROBE = 512  # pixels along the side, to measure the reach
-
-Progress = Callable[[int, int, int], None]
-"""Called with the number of the round, how many of its tiles are done, and how many there are."""
 
 
 class NotLocalError(Exception):
@@ -102,7 +100,6 @@ class Tiler:
     controls: Mapping[str, Tensor]
     device: torch.device
     place: Callable[[Tensor], Tensor]
-    progress: Progress | None = None
     tile: int = TILE
 
     @torch.no_grad()
@@ -148,8 +145,7 @@ class Tiler:
             drawn = self._run(self.place(level[..., row.seen, column.seen]), look, (row.inner, column.inner))
             if level.shape == result.shape:
                 result[..., row.core, column.core] = drawn[..., row.inner, column.inner]
-            if self.progress:
-                self.progress(number, done, len(rows) * len(columns))
+            tell(f"tiles, drawing {number}", done, len(rows) * len(columns))
         return look.seen
 
     def _run(self, part: Tensor, look: Look, core: tuple[slice, slice] | None = None) -> Tensor:

@@ -1,4 +1,4 @@
-"""Picture in, picture out: `zoo.load` and the Translator it returns."""
+"""Picture in, picture out: the Translator that `zoo.load` returns."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, SupportsIndex
 
@@ -21,16 +21,11 @@ from zoo.control import Image as ImageControl
 from zoo.control import check, parse_controls
 from zoo.errors import ImageError, IntegrityError, NotFoundError, PluginError, UsageError, ZooError, close_match
 from zoo.fit import fit, resize
-from zoo.generator import Generator, build_generator
-from zoo.hub import locate
+from zoo.generator import Generator
 from zoo.image import Picture, Source
-from zoo.manifest import CORE
 from zoo.memory import is_shortage
-from zoo.plugins import host
-from zoo.recipe import load_recipe
-from zoo.registry import registry
-from zoo.tiles import Progress, Tiler
-from zoo.weights import load_weights, read_header
+from zoo.progress import Progress, Stopped, listening
+from zoo.tiles import Tiler
 
 BATCH_PIXELS = 2**20
 """Pictures of one size go through the network together up to this many pixels: sixteen of 256×256."""
@@ -38,108 +33,7 @@ BATCH_PIXELS = 2**20
 WAITING_PIXELS = 2**24
 """For that, pictures wait for others of their size up to this many pixels, counted as they came in."""
 
-_PICKLES = (".pth", ".pt", ".ckpt", ".bin", ".pkl")
-_DTYPES = {None: None, "fp32": None, torch.float32: None, "bf16": torch.bfloat16, torch.bfloat16: torch.bfloat16}
-
-
-def load(
-    name: str | os.PathLike[str],
-    *,
-    weights: str | os.PathLike[str] | None = "default",
-    device: str | torch.device | None = None,
-    dtype: str | torch.dtype | None = None,
-    compile: bool = False,
-) -> Translator:
-    """The translator of a model, or of a weights file (``.safetensors``) that the zoo wrote.
-
-    ``weights``: "default" for the model's own, a path for others of the same recipe, or None for the untrained
-    network, whose name may then be any recipe's. ``device``: the best there is unless given. ``dtype``: "bf16" for
-    faster, slightly less exact arithmetic. ``compile``, for CUDA, trades minutes at the first picture for speed at the next.
-
-    NotFoundError: no such model, file, plugin or weights. IntegrityError: a file that is damaged or does not fit.
-    """
-    _check_types(name, weights, dtype, compile)
-    settings: dict[str, Any] = {"device": pick_device(device), "dtype": dtype, "compile": compile}
-    if weights is None:
-        card = registry().card(str(name))[0] if str(name).partition(".")[0] in registry().cards else None
-        if card:
-            need_plugin(card.plugin, card.name)
-        return _build(load_recipe(card.recipe if card else str(name)).network(), None, card, settings)
-    if path := weights_file(name):
-        if weights != "default":
-            raise UsageError(f"{name} is a weights file already", "leave out weights=, or give the model's name")
-        return _build(None, path, None, settings)
-    card, tag = registry().card(str(name))
-    need_plugin(card.plugin, card.name)
-    if weights == "default":
-        return _build(None, locate(card, tag), card, settings)
-    return _build(load_recipe(card.recipe).network(), Path(weights), card, settings)
-
-
-def _check_types(name: object, weights: object, dtype: object, compile: object) -> None:
-    """UsageError for what a type checker would refuse, which not everybody runs."""
-    if not isinstance(name, str | os.PathLike):
-        raise UsageError(f"{name!r} is neither a model's name nor a path", "zoo.list_models() gives the names")
-    if not isinstance(weights, str | os.PathLike | None):
-        raise UsageError(f"weights = {weights!r} is not a path", 'give a path, "default" or None')
-    if not isinstance(dtype, str | torch.dtype | None) or dtype not in _DTYPES:
-        raise UsageError(f"dtype {dtype!r} is not known", close_match(str(dtype), ("fp32", "bf16")))
-    if not isinstance(compile, bool):
-        raise UsageError(f"compile = {compile!r} is neither True nor False", "give one of them")
-
-
-def _whole(value: object, least: int) -> bool:
-    """Is it a whole number from ``least`` on, or None?"""
-    return value is None or (isinstance(value, SupportsIndex) and operator.index(value) >= least)
-
-
-def weights_file(name: str | os.PathLike[str]) -> Path | None:
-    """The path that ``name`` is, None if it is a model's name. NotFoundError for a path that no weights can have."""
-    if Path(name).suffix == ".safetensors" or isinstance(name, os.PathLike):
-        return Path(name)
-    if os.sep in name or Path(name).suffix in _PICKLES:
-        raise NotFoundError(
-            f"{name} is not a weights file",
-            "give a model's name (zoo list) or a .safetensors file, which zoo pack makes of a run; pickles are not read",
-        )
-    return None
-
-
-def _build(
-    network: Mapping[str, Any] | None, path: Path | None, card: Card | None, settings: Mapping[str, Any]
-) -> Translator:
-    """``network`` is what the weights have to be of; None takes them at their header's word."""
-    if path is not None:
-        found = read_header(path).network
-        if not found:
-            raise NotFoundError(
-                f"{path} does not say which network it is of",
-                "give a file that `zoo pack` wrote",
-            )
-        if network and found["recipe"] != network["recipe"]:
-            raise UsageError(f"{path} holds {found['recipe']}, not {network['recipe']}", f"zoo.load({str(path)!r})")
-        network = found
-    assert network is not None
-    need_plugin(network.get("plugin") or CORE, str(network["recipe"]))
-    if path is None:
-        generator = build_generator(network)  # draws from the caller's random numbers: their seed decides
-    else:
-        with torch.random.fork_rng(devices=[]):
-            generator = build_generator(network)
-        load_weights(path, generator)
-    part = network.get("translator")
-    make = host().part("translator", part) if part else Translator
-    return make(generator.eval(), network, card=card, **settings)
-
-
-def need_plugin(plugin: str, model: str) -> None:
-    """NotFoundError that says how to install ``plugin`` if it is not there, PluginError if it cannot be used."""
-    if plugin in host().plugins:
-        return host().load(plugin)  # before its weights are downloaded
-    hint = f"pip install {plugin} (in a checkout of the zoo: pip install ./plugins/{plugin})"
-    if "ZOO_PLUGINS" in os.environ:
-        hint = f"if it is, ZOO_PLUGINS={os.environ['ZOO_PLUGINS']} leaves it out; else {hint}"
-    raise NotFoundError(f"{model} needs the plugin {plugin}, which is not installed", hint)
+DTYPES = {None: None, "fp32": None, torch.float32: None, "bf16": torch.bfloat16, torch.bfloat16: torch.bfloat16}
 
 
 def pick_device(device: str | torch.device | None = None) -> torch.device:
@@ -161,6 +55,11 @@ def pick_device(device: str | torch.device | None = None) -> torch.device:
     return wanted
 
 
+def _whole(value: object, least: int) -> bool:
+    """Is it a whole number from ``least`` on, or None?"""
+    return value is None or (isinstance(value, SupportsIndex) and operator.index(value) >= least)
+
+
 @dataclass(frozen=True)
 class _Job:
     form: Picture  # without its pixels
@@ -176,13 +75,13 @@ class _Run:
     values: Mapping[str, Any]  # of the controls
     tile: int | None
     progress: Progress | None
+    stopped: threading.Event = field(default_factory=threading.Event)  # by Ctrl-C
 
 
 class Translator:
     """Draws pictures with a generator.
 
-    A plugin may subclass it: ``draw`` is the one method to replace, for instance by an optimisation of the picture
-    (within ``torch.inference_mode(False), torch.enable_grad()``).
+    A plugin may subclass it, for verbs of its own or to replace ``draw``.
     """
 
     def __init__(
@@ -201,7 +100,7 @@ class Translator:
         self.working = int(self.network.get("working") or 0)
         self.generator = generator
         self.device = pick_device(device)
-        self.dtype: torch.dtype = _DTYPES[dtype] or torch.float32
+        self.dtype: torch.dtype = DTYPES[dtype] or torch.float32
         self._call = torch.compile(generator) if compile else generator
         self._lock = threading.RLock()  # one picture at a time: a network's mode and place are shared
         self.to(self.device)
@@ -226,6 +125,7 @@ class Translator:
         size: int | None = None,
         batch: int | None = None,
         tile: int | None = None,
+        progress: Progress | None = None,
         **controls: Any,
     ) -> Any:
         """Translate a picture, a list of them, or the pictures of a folder and of those below it.
@@ -240,22 +140,29 @@ class Translator:
         size go through the network together; by itself as many as make a megapixel. ``tile``: the network sees at most
         this many pixels along a side at once, and larger pictures are drawn in tiles that show no seams, see
         docs/large-pictures.md; by itself where a picture would take more than half of the free memory, or more than
-        ``ZOO_MEMORY``. ``controls``: those of `Translator.controls`.
+        ``ZOO_MEMORY``. ``progress`` is called while a picture takes its time: `zoo.progress.Progress`. ``controls``:
+        those of `Translator.controls`.
+
+        Ctrl-C during an optimisation gives the best picture so far, where one is translated, not several.
 
         ControlError: a control that does not exist or a value out of range. ImageError: a picture that cannot be used.
         """
         if isinstance(image, Tensor) and image.ndim == 4:
             if not len(image):
                 raise ImageError("a tensor of 0 pictures", "give at least one")
-            return torch.stack(self.translate(list(image), size=size, batch=batch, tile=tile, **controls))
+            rest: dict[str, Any] = {"size": size, "batch": batch, "tile": tile, "progress": progress, **controls}
+            return torch.stack(self.translate(list(image), **rest))
         if isinstance(image, str | os.PathLike) and Path(image).is_dir():
             sources = pictures.find_pictures([Path(image)])
             if not sources:
                 raise NotFoundError(f"{image} holds no pictures", "give a folder with PNG, JPEG or WebP files")
-            return self.translate(sources, size=size, batch=batch, tile=tile, **controls)
+            rest = {"size": size, "batch": batch, "tile": tile, "progress": progress, **controls}
+            return self.translate(sources, **rest)
         many = isinstance(image, list | tuple)
         results = []
-        for result in self.stream(image if many else [image], size=size, batch=batch, tile=tile, **controls):
+        for result in self.stream(
+            image if many else [image], size=size, batch=batch, tile=tile, progress=progress, **controls
+        ):
             if isinstance(result, ZooError):
                 raise result
             results.append(result)
@@ -273,20 +180,29 @@ class Translator:
     ) -> Iterator[Any]:
         """Results one after the other, as pictures are read; a ZooError in the place of a picture that failed.
 
-        ``progress`` is called while a picture is drawn in tiles, see `zoo.tiles.Progress`."""
+        After Ctrl-C during an optimisation the best picture so far comes still, and KeyboardInterrupt in the place of
+        the next."""
         if not _whole(size, 0):
             raise UsageError(f"size = {size!r} is not a size", "give the long side in pixels, or 0 for no scaling")
         if not _whole(batch, 1):
             raise UsageError(f"batch = {batch!r} is not a number of pictures", "give 1 or more")
         if not _whole(tile, 1):
             raise UsageError(f"tile = {tile!r} is not a size", "give the side of a tile in pixels")
-        values = {name: value for name, value in check(self.controls, controls).items() if value is not None}
+        values = self.check(check(self.controls, controls))
+        values = {name: value for name, value in values.items() if value is not None}
         for control in self.controls:
-            if isinstance(control, ImageControl) and control.name in values:
-                values[control.name] = self._job(pictures.read(values[control.name]), size).input
+            if isinstance(control, ImageControl) and (value := values.get(control.name)) is not None:
+                read = [self._job(pictures.read(one), size).input for one in (value if control.many else [value])]
+                values[control.name] = read if control.many else read[0]
         return self._stream(images, size, batch, _Run(values, tile, progress))
 
-    def draw(self, image: Tensor, **controls: Tensor) -> Tensor:
+    def check(self, controls: dict[str, Any]) -> dict[str, Any]:
+        """The values of all controls, before any picture is read; to be replaced where they depend on each other.
+
+        ControlError for what does not go together."""
+        return controls
+
+    def draw(self, image: Tensor, **controls: Any) -> Tensor:
         """image (N, 3, H, W) in [-1, 1] as the size rule wants it -> (N, 3, H, W) in [-1, 1]."""
         return self._call(image, **controls)
 
@@ -304,7 +220,7 @@ class Translator:
                 yield from self._run(jobs, run)
                 jobs = []
             jobs.append(job)
-            room = batch or max(1, BATCH_PIXELS // job.input[0].numel())
+            room = 1 if self.generator.size.whole else batch or max(1, BATCH_PIXELS // job.input[0].numel())
             if len(jobs) >= room or sum(job.size.numel() for job in jobs) > WAITING_PIXELS:
                 yield from self._run(jobs, run)
                 jobs = []
@@ -318,6 +234,8 @@ class Translator:
     def _run(self, jobs: list[_Job], run: _Run) -> Iterator[Any]:
         if not jobs:
             return
+        if run.stopped.is_set():
+            raise KeyboardInterrupt
         shape = torch.Size((len(jobs), *jobs[0].input.shape))
         try:
             drawn = self._drawn(jobs, run)
@@ -352,29 +270,40 @@ class Translator:
         return job.form.like(resize(rgb[:, *job.box], job.size))
 
     def _drawn(self, jobs: Sequence[_Job], run: _Run) -> Tensor:
-        with self._no_trace():
+        with self._no_trace(), listening(run.progress):
             image = torch.stack([job.input for job in jobs]) if len(jobs) > 1 else jobs[0].input[None]
             controls = {
-                control.name: control.tensor(run.values[control.name], len(jobs)).to(self.device)
+                control.name: self._on_device(control.tensor(run.values[control.name], len(jobs)))
                 for control in self.controls
                 if control.name in run.values
             }
-            tiler = Tiler(self.generator, controls, self.device, self._place, run.progress)
-            return large.draw(
-                lambda image: self.draw(self._place(image), **controls),
-                image,
-                tiler,
-                run.tile,
-                self._why_whole(controls),
-            )
+            tiler = Tiler(self.generator, controls, self.device, self._place)
+            try:
+                return large.draw(
+                    lambda image: self.draw(self._place(image), **controls),
+                    image,
+                    tiler,
+                    run.tile,
+                    self._why_whole(controls),
+                )
+            except Stopped as stop:
+                run.stopped.set()
+                return stop.image
 
     def _place(self, image: Tensor) -> Tensor:
         return image.to(self.device, memory_format=self._layout())
 
-    def _why_whole(self, controls: Mapping[str, Tensor]) -> str:
+    def _on_device(self, value: Any) -> Any:
+        if isinstance(value, list):
+            return [self._on_device(one) for one in value]
+        return value.to(self.device) if isinstance(value, Tensor) else value
+
+    def _why_whole(self, controls: Mapping[str, Any]) -> str:
         """Why pictures are never drawn in tiles; empty if they may be."""
         if self.generator.size.fixed:
             return "the network takes pictures of one size"
+        if self.generator.size.whole:
+            return "the network has to see a picture whole"
         if type(self).draw is not Translator.draw:
             return f"{type(self).__name__} has its own way of drawing"
         if seconds := [c.name for c in self.controls if isinstance(c, ImageControl) and c.name in controls]:

@@ -123,17 +123,21 @@ def _read_tensors(content: dict[str, Any], data_bytes: int) -> dict[str, tuple[s
     return tensors
 
 
-def load_weights(path: Path | str, module: nn.Module) -> Header:
+def load_weights(
+    path: Path | str, module: nn.Module, *, names: Mapping[str, str] | None = None, more: bool = False
+) -> Header:
     """Copy a file's tensors into ``module``, cast to its dtypes and devices, and return the file's header.
 
     Names and shapes are compared before any tensor is copied: with a wrong file the module stays as it was
-    and IntegrityError lists what differs."""
+    and IntegrityError lists what differs. ``names``: what the file calls the module's tensors, where it does not call
+    them as the module does. ``more``: it may hold others, too, which are not read."""
     header = read_header(path)
     have = {name: shape for name, (_, shape) in header.tensors.items()}
-    want = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
+    ours = {name: (names or {}).get(name, name) for name in module.state_dict()}
+    want = {ours[name]: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
     differences = {
         "missing": sorted(want.keys() - have.keys()),
-        "unexpected": sorted(have.keys() - want.keys()),
+        "unexpected": [] if more else sorted(have.keys() - want.keys()),
         "of another shape": [
             f"{name} {list(have[name])} for {list(want[name])}"
             for name in sorted(want.keys() & have.keys())
@@ -144,11 +148,11 @@ def load_weights(path: Path | str, module: nn.Module) -> Header:
         told = "; ".join(f"{kind}: {_first(names)}" for kind, names in differences.items() if names)
         raise IntegrityError(f"{path} does not fit this network: {told}", "give the weights of this recipe")
 
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
+    from safetensors import SafetensorError, safe_open
 
     try:
-        tensors = load_file(path)
+        with safe_open(path, "pt") as file:
+            tensors = {name: file.get_tensor(theirs) for name, theirs in ours.items()}
     except (SafetensorError, OSError) as error:
         raise IntegrityError(f"{path} cannot be read: {error}", "download or copy it again") from error
     module.load_state_dict(tensors)

@@ -1,59 +1,135 @@
-"""VGG-19's features, which perceptual losses and content distances compare.
+"""VGG-19's features, which perceptual losses, style transfer and content distances compare.
 
-Simonyan and Zisserman, *Very Deep Convolutional Networks for Large-Scale Image Recognition*, 2015; Gatys, Ecker,
-Bethge, *Image Style Transfer Using Convolutional Neural Networks*, CVPR 2016. The weights are one safetensors
-file, ``conv1_1.weight`` … ``conv5_4.bias``, of the normalised network of Gatys et al.: BGR pictures in 0 … 255
-minus ImageNet's mean, maximum pooling, and filters whose mean activation is about 1.
+Simonyan and Zisserman, *Very Deep Convolutional Networks for Large-Scale Image Recognition*, 2015. Two flavours of
+weights are read, each with its own form of pictures, and told apart by their names:
+
+- ``conv1_1.weight`` …: the normalised network of Gatys, Ecker and Bethge (*Image Style Transfer Using Convolutional
+  Neural Networks*, CVPR 2016). BGR pictures in 0 … 255 minus ImageNet's mean; the mean activation of a filter is 1.
+- ``features.0.weight`` …: ImageNet's network as torchvision and timm have it. RGB pictures in 0 … 1 minus the mean,
+  over the standard deviation. Its layers differ in scale, so their features are divided by a typical mean activation.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from zoo.weights import load_weights
+from zoo.blocks.conv import Conv2d
+from zoo.weights import load_weights, read_header
 
 _WIDTHS = {1: (64, 64), 2: (128, 128), 3: (256,) * 4, 4: (512,) * 4, 5: (512,) * 4}
-_MEAN = (103.939, 116.779, 123.68)  # blue, green, red
 LAYERS = tuple(f"conv{block}_{i}" for block, widths in _WIDTHS.items() for i in range(1, len(widths) + 1))
+_PLACES = (0, 2, 5, 7, 10, 12, 14, 16, 19, 21, 23, 25, 28, 30, 32, 34)  # torchvision counts ReLU and pooling, too
 
 
 class VGG19(nn.Module):
     """Pictures (N, 3, H, W) in [-1, 1] -> the rectified features of layers, frozen, by the paper's layer names.
 
-    Pictures must be at least ``minimum`` pixels on each side. NotFoundError or IntegrityError if the file of
-    ``weights`` is not there or does not fit.
+    ``last`` is the deepest layer that there is; pictures must be at least ``minimum`` pixels on each side. Without
+    ``weights`` the network is untrained. NotFoundError or IntegrityError if their file is not there or does not fit.
     """
 
     minimum = 16
-    mean: Tensor
+    order: Tensor
+    gain: Tensor
+    shift: Tensor
+    scale: Tensor
 
-    def __init__(self, weights: str | Path) -> None:
+    def __init__(self, weights: str | Path | None = None, last: str = "conv5_1") -> None:
         super().__init__()
+        if last not in LAYERS:
+            raise ValueError(f"VGG-19 has no layer {last}")
+        self.layers = LAYERS[: LAYERS.index(last) + 1]
         inner = 3
-        for block, widths in _WIDTHS.items():
-            for index, outer in enumerate(widths, start=1):
-                self.add_module(f"conv{block}_{index}", nn.Conv2d(inner, outer, 3, padding=1))
-                inner = outer
-        self.register_buffer("mean", torch.tensor(_MEAN).view(1, 3, 1, 1), persistent=False)
-        load_weights(weights, self)
+        for name in self.layers:
+            outer = self.width(name)
+            self.add_module(name, Conv2d(inner, outer, 3, padding=1))
+            inner = outer
+        self._form(order=(2, 1, 0), gain=(127.5,) * 3, shift=[127.5 - mean for mean in (103.939, 116.779, 123.68)])
+        self.register_buffer("scale", torch.ones(len(self.layers)), persistent=False)
         self.requires_grad_(False).eval()
+        if weights is not None:
+            self.load(weights)
+
+    def _form(self, order: Sequence[int], gain: Sequence[float], shift: Sequence[float]) -> None:
+        """How the weights want pictures: channel ``order[i]`` times ``gain[i]`` plus ``shift[i]``."""
+        self.register_buffer("order", torch.tensor(order), persistent=False)
+        self.register_buffer("gain", torch.tensor(gain).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("shift", torch.tensor(shift).view(1, 3, 1, 1), persistent=False)
+
+    @staticmethod
+    def width(layer: str) -> int:
+        """How many filters a layer has."""
+        block, _, index = layer.removeprefix("conv").partition("_")
+        return _WIDTHS[int(block)][int(index) - 1]
+
+    def load(self, path: str | Path) -> None:
+        """Take the weights of a file of either flavour; it may hold deeper layers, and those of the classifier."""
+        if "features.0.weight" not in read_header(path).tensors:
+            load_weights(path, self, more=True)
+            return
+        theirs = {
+            f"{name}.{kind}": f"features.{place}.{kind}"
+            for name, place in zip(self.layers, _PLACES)
+            for kind in ("weight", "bias")
+        }
+        load_weights(path, self, names=theirs, more=True)
+        mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+        self._form((0, 1, 2), [0.5 / s for s in std], [(0.5 - m) / s for m, s in zip(mean, std)])
+        self.scale = self._typical()
 
     def forward(self, image: Tensor, layers: Sequence[str] = ("conv4_2",)) -> list[Tensor]:
         """One (N, C, h, w) a layer, in the order of ``layers``; nothing behind the last of them is computed."""
-        if unknown := set(layers) - set(LAYERS):
-            raise ValueError(f"VGG-19 has no layer {', '.join(sorted(unknown))}")
-        x = (image.flip(1) + 1) * 127.5 - self.mean
-        found: dict[str, Tensor] = {}
-        for name in LAYERS:
-            if name.endswith("_1") and name != "conv1_1":
-                x = nn.functional.max_pool2d(x, 2)
-            x = torch.relu(self.get_submodule(name)(x))
-            if name in layers:
-                found[name] = x
-            if len(found) == len(set(layers)):
-                break
-        return [found[name] for name in layers]
+        seen = self.features(image)
+        deepest_last = sorted(layers, key=LAYERS.index) if set(layers) <= set(LAYERS) else layers
+        found = {layer: seen[layer] for layer in deepest_last}
+        return [found[layer] for layer in layers]
+
+    def features(self, image: Tensor) -> Features:
+        """All layers, each computed when it is first asked for."""
+        return Features(self, image)
+
+    def prepared(self, image: Tensor) -> Tensor:
+        """The picture in the form that the weights were trained on."""
+        return image[:, self.order] * self.gain + self.shift
+
+    @torch.no_grad()
+    def _typical(self) -> Tensor:
+        """The mean activation of each layer for a picture with the spectrum of photographs: 1/f noise, always the same."""
+        side = 128
+        noise = torch.randn(1, 3, side, side, generator=torch.Generator().manual_seed(0))
+        frequency = torch.hypot(torch.fft.fftfreq(side)[:, None], torch.fft.rfftfreq(side)[None])
+        frequency[0, 0] = 1 / side
+        picture = torch.fft.irfft2(torch.fft.rfft2(noise) / frequency)
+        seen = self.features((picture / picture.std() / 2).clamp(-1, 1).to(self.shift))
+        return torch.stack([seen[layer].mean() for layer in self.layers])
+
+
+class Features(Mapping[str, Tensor]):
+    """The rectified features of pictures by layer; nothing behind the deepest that was asked for is computed."""
+
+    def __init__(self, network: VGG19, image: Tensor) -> None:
+        self._network = network
+        self._last = network.prepared(image)
+        self._found: dict[str, Tensor] = {}
+
+    def __getitem__(self, layer: str) -> Tensor:
+        if layer not in self._network.layers:
+            raise KeyError(f"this VGG-19 has no layer {layer}: it ends at {self._network.layers[-1]}")
+        while layer not in self._found:
+            place = len(self._found)
+            name = self._network.layers[place]
+            if name.endswith("_1") and place:
+                self._last = nn.functional.max_pool2d(self._last, 2)
+            self._last = torch.relu(self._network.get_submodule(name)(self._last))
+            self._found[name] = self._last
+        return self._found[layer] / self._network.scale[self._network.layers.index(layer)]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._network.layers)
+
+    def __len__(self) -> int:
+        return len(self._network.layers)

@@ -34,16 +34,19 @@ COMMANDS = {
 
 
 class _Commands(TyperGroup):
-    """Knows every command by its line of help, and imports the one that is asked for."""
+    """Knows every command by its line of help, and imports the one that is asked for; plugins may bring more."""
 
     def list_commands(self, ctx: Any) -> list[str]:
-        return [*COMMANDS]
+        return [*COMMANDS, *of_plugins()]
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        if cmd_name not in COMMANDS:
-            raise UsageError(f"there is no command {cmd_name!r}", close_match(cmd_name, COMMANDS))
-        module, _, attribute = COMMANDS[cmd_name][0].partition(":")
-        function = getattr(importlib.import_module(module), attribute)
+        if cmd_name in COMMANDS:
+            module, _, attribute = COMMANDS[cmd_name][0].partition(":")
+            function = getattr(importlib.import_module(module), attribute)
+        elif cmd_name in of_plugins():
+            function = importlib.import_module("zoo.cli.of_plugin").command(cmd_name)
+        else:
+            raise UsageError(f"there is no command {cmd_name!r}", close_match(cmd_name, self.list_commands(ctx)))
         tidy_up()
         if isinstance(function, typer.Typer):  # a command of commands
             return typer.main.get_command(function)
@@ -54,6 +57,16 @@ class _Commands(TyperGroup):
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         with formatter.section("Commands"):
             formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+        if brought := of_plugins():
+            with formatter.section("Commands of plugins"):
+                formatter.write_dl([*brought.items()])
+
+
+def of_plugins() -> dict[str, str]:
+    """The commands that plugins declare, and whose they are."""
+    from zoo.plugins import host
+
+    return {part.name: part.owner for part in host().parts() if part.kind == "command" and part.name not in COMMANDS}
 
 
 app = typer.Typer(cls=_Commands, add_completion=False, rich_markup_mode=None)

@@ -39,6 +39,8 @@ def command(
 
 def _controls(card: Card) -> list[dict[str, Any]] | None:
     """What the recipe lets a user turn; None while the plugin is not here to tell."""
+    if card.recipe is None:
+        return []
     return load_recipe(card.recipe).controls if card.plugin in host().plugins else None
 
 
@@ -52,7 +54,10 @@ def _lines(card: Card) -> Iterator[tuple[str, str]]:
     if plugin := host().plugins.get(card.plugin):
         fault = host().faults.get(card.plugin)
         state = f"cannot be used: {fault}" if fault else "installed"
-        yield "plugin", f"{card.plugin} {plugin.version}, {state}; recipe {card.recipe}"
+        yield (
+            "plugin",
+            f"{card.plugin} {plugin.version}, {state}; {f'recipe {card.recipe}' if card.recipe else 'for others: it draws nothing itself'}",
+        )
     else:
         yield "plugin", f"{card.plugin}, not installed; to use the model: pip install {card.plugin}"
     yield from _weights(card)

@@ -12,15 +12,16 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from torch import Tensor
 
 from zoo.cli.list import JsonOption
 from zoo.cli.output import as_json, quiet_libraries
 from zoo.control import Control, Flag, parse_controls
 from zoo.errors import NotFoundError, PartialFailure, UsageError, ZooError, close_match, one_line
-from zoo.image import FORMATS, existing, find_pictures, writable, write
-from zoo.recipe import load_recipe
+from zoo.image import FORMATS, existing, find_pictures, to_pil, writable, write
+from zoo.loading import is_recipe, load, need_plugin, weights_file
+from zoo.recipe import load_recipe, network_of
 from zoo.registry import registry
-from zoo.translator import load, need_plugin, weights_file
 from zoo.weights import read_header
 
 OPTIONS = (
@@ -34,8 +35,12 @@ OPTIONS = (
     "--bf16",
     "--compile",
     "--weights",
+    "--previews",
     "--json",
 )
+
+PREVIEWS = 10
+"""How many pictures of the way --previews keeps."""
 
 
 class OnExists(StrEnum):
@@ -72,13 +77,19 @@ def command(
     compile: Annotated[
         bool, typer.Option("--compile", help="For CUDA: slow at the first picture, then faster.")
     ] = False,
-    weights: Annotated[Path | None, typer.Option(help="Other weights of the same recipe.")] = None,
+    weights: Annotated[
+        str | None, typer.Option(help="Other weights of the same recipe: a file, or the model whose they are.")
+    ] = None,
+    previews: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Keep ten pictures of the way, where one is optimised.")
+    ] = None,
     json: JsonOption = False,
 ) -> None:
     """Translate pictures, and folders of pictures with those below them, whose tree is kept.
 
     Controls of the model are options too: --hand second-hand, see zoo info MODEL. An input is never overwritten, and
-    results are whole or not there. Exit code 6: some pictures failed, the others are done.
+    results are whole or not there. Ctrl-C while a picture is optimised keeps the best so far. Exit code 6: some
+    pictures failed, the others are done.
     """
     if name.startswith("-"):
         raise UsageError(f"{name} stands where the model's name should be", "zoo translate MODEL IN… -o OUT")
@@ -96,8 +107,8 @@ def command(
         name, weights=weights or "default", device=device, dtype="bf16" if bf16 else None, compile=compile
     )
     sources = (job.source for job in todo)
-    with quiet_libraries(), Bars(len(todo)) as bars:
-        results = translator.stream(sources, size=size, batch=batch, tile=tile, progress=bars.tiles, **values)
+    with quiet_libraries(), Bars(todo, previews) as bars:
+        results = translator.stream(sources, size=size, batch=batch, tile=tile, progress=bars, **values)
         failed = _write(todo, results, bars)
 
     done = [job for job in todo if job not in failed]
@@ -121,15 +132,19 @@ command.settings = {"context_settings": {"ignore_unknown_options": True}}  # typ
 
 def controls_of(name: str) -> list[Control]:
     """The controls of a model or weights file, known before the model is loaded."""
+    if is_recipe(name):
+        return parse_controls(load_recipe(name).controls)
     if path := weights_file(name):
         return parse_controls(read_header(path).network.get("controls", ()))
     card = registry().card(name)[0]
     need_plugin(card.plugin, card.name)
-    return parse_controls(load_recipe(card.recipe).controls)
+    return parse_controls(network_of(card)["controls"])
 
 
 def split(words: Sequence[str], controls: Sequence[Control]) -> tuple[list[str], dict[str, Any]]:
-    """Inputs, and the values of controls: ``--mix 0.5``, ``--mix=0.5``, and for a flag ``--flag`` or ``--no-flag``."""
+    """Inputs, and the values of controls: ``--mix 0.5``, ``--mix=0.5``, and for a flag ``--flag`` or ``--no-flag``.
+
+    What takes several pictures is given several times."""
     known = {control.option: control for control in controls}
     inputs: list[str] = []
     values: dict[str, Any] = {}
@@ -148,7 +163,8 @@ def split(words: Sequence[str], controls: Sequence[Control]) -> tuple[list[str],
         value = text if equals else next(rest, None)
         if value is None:
             raise UsageError(f"{option} has no value", f"it takes {control.takes}")
-        values[control.name] = control.text(value)
+        taken = control.text(value)
+        values[control.name] = [*values.get(control.name, ()), taken] if getattr(control, "many", False) else taken
     if not inputs:
         raise UsageError("there is no picture to translate", "zoo translate MODEL IN… -o OUT")
     return inputs, values
@@ -211,23 +227,29 @@ def _identity(path: Path) -> object:
 
 
 class Bars(Progress):
-    """Progress on stderr, in a terminal only: pictures, and the tiles of a large one."""
+    """Progress on stderr, in a terminal only: pictures, and below them what the present one tells (`zoo.progress`).
 
-    def __init__(self, pictures: int) -> None:
+    Pictures of the way there go into the folder ``previews``."""
+
+    def __init__(self, jobs: Sequence[Job], previews: Path | None) -> None:
         console = Console(stderr=True)
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         super().__init__(*columns, console=console, disable=not console.is_terminal)
-        self._pictures = self.add_task("translating", total=pictures)
-        self._tiles = self.add_task("", visible=False)
+        self._jobs, self._previews, self._done = jobs, previews, 0
+        self._pictures = self.add_task("translating", total=len(jobs))
+        self._present = self.add_task("", visible=False)
 
-    def tiles(self, drawing: int, done: int, total: int) -> None:
-        """Of a picture that is drawn in tiles, again and again until they fit: `zoo.tiles.Progress`."""
-        self.update(self._tiles, description=f"tiles, drawing {drawing}", completed=done, total=total, visible=True)
+    def __call__(self, what: str, done: int, total: int, image: Tensor | None = None) -> None:
+        self.update(self._present, description=what, completed=done, total=total, visible=True)
+        if self._previews and image is not None and done and done * PREVIEWS // total > (done - 1) * PREVIEWS // total:
+            path = self._previews / f"{self._jobs[self._done].target.stem}-{done:0{len(str(total))}}.png"
+            write(to_pil(image[0]), path)
 
     def picture(self) -> None:
         """One more is done."""
-        self.update(self._tiles, visible=False)
+        self.update(self._present, visible=False)
         self.advance(self._pictures)
+        self._done += 1
 
 
 def _write(jobs: Sequence[Job], results: Iterable[Any], bars: Bars) -> dict[Job, ZooError]:

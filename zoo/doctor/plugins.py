@@ -87,10 +87,11 @@ def _card_faults(plugin: Plugin) -> Iterator[str]:
 
 
 def _faults_of(card: Card, folder: Path) -> Iterator[str]:
-    try:
-        host().owner("recipe", card.recipe)
-    except ZooError as exc:
-        yield f"card {card.name}: {exc.message}"
+    if card.recipe is not None:
+        try:
+            host().owner("recipe", card.recipe)
+        except ZooError as exc:
+            yield f"card {card.name}: {exc.message}"
     for weights in card.weights.values():
         if not weights.bundled:
             continue

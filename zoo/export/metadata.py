@@ -12,8 +12,9 @@ from typing import Any
 from zoo.control import Control, Image
 from zoo.generator import SizeRule
 from zoo.hub import locate
+from zoo.loading import weights_file
 from zoo.registry import registry
-from zoo.translator import Translator, weights_file
+from zoo.translator import Translator
 from zoo.weights import read_header
 
 

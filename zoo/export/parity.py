@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -15,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from zoo.control import Choice, Control, Flag, Image, Number, Numbers
+from zoo.control import Choice, Control, Flag, Image, Integer, Number, Numbers
 from zoo.errors import IntegrityError, describe
 from zoo.generator import SizeRule
 
@@ -107,11 +106,12 @@ def _values(control: Control) -> list[Any]:
         return [*control.choices]
     if isinstance(control, Flag):
         return [False, True]
-    assert isinstance(control, Number | Numbers)
-    low = control.minimum if math.isfinite(control.minimum) else min(0.0, control.maximum) - 1
-    high = control.maximum if math.isfinite(control.maximum) else max(0.0, control.minimum) + 1
-    ends = [low, high] if isinstance(control, Number) else [(end,) * control.length for end in (low, high)]
-    return [control.default_value(), *ends]
+    assert isinstance(control, Number | Integer | Numbers)
+    low = control.minimum if abs(control.minimum) < 2**53 else min(0, control.maximum) - 1
+    high = control.maximum if abs(control.maximum) < 2**53 else max(0, control.minimum) + 1
+    if isinstance(control, Numbers):
+        return [control.default_value(), *((end,) * (control.length or 1) for end in (low, high))]
+    return [control.default_value(), low, high]
 
 
 def _timed(call: Callable[[], Any]) -> tuple[Any, float]:

@@ -1,4 +1,4 @@
-"""Losses over VGG-19's features (Gatys et al. 2016; Johnson et al. 2016)."""
+"""Losses over VGG-19's features (Gatys et al. 2016; Johnson et al. 2016), and the total variation beside them."""
 
 from __future__ import annotations
 
@@ -9,31 +9,39 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from zoo.blocks.vgg import VGG19
+from zoo.blocks.vgg import LAYERS, VGG19
 from zoo.evaluate.files import find
-from zoo.loss import Loss
+from zoo.loss import Loss, view
 
 
-class _Features(Loss):
-    """``layers`` by the paper's names. ``vgg`` is the weights file, else the one of the cache or a mirror."""
+class FeatureLoss(Loss):
+    """A loss over the features of ``layers``, by the paper's names.
 
-    def __init__(self, layers: Sequence[str], vgg: str | None) -> None:
+    ``vgg`` is the network or its weights file, else the card vgg19's."""
+
+    def __init__(self, layers: Sequence[str], vgg: VGG19 | str | None = None) -> None:
         super().__init__()
+        if not layers or (unknown := [layer for layer in layers if layer not in LAYERS]):
+            raise ValueError(f"VGG-19 has no layer {unknown[0]}" if layers else "it needs a layer")
         self.layers = tuple(layers)
-        self.vgg = VGG19(find("vgg", Path(vgg) if vgg else None, "the loss its option vgg:"))
+        if not isinstance(vgg, VGG19):
+            vgg = VGG19(find("vgg", Path(vgg) if vgg else None, "the loss its option vgg:"), max(layers))
+        self.vgg = vgg
 
-    def distance(self, made: Tensor, wanted: Tensor) -> Tensor:
-        raise NotImplementedError
+    def seen(self, step: Mapping[str, Tensor], name: str) -> list[Tensor]:
+        """The features of the step's picture ``name``, which change from step to step."""
+        features = view(step, name, self.vgg.features)
+        return [features[layer] for layer in self.layers]
 
-    def compare(self, output: Tensor, target: Tensor) -> Tensor:
-        """The mean of the layers' distances."""
-        with torch.no_grad():
-            wanted = self.vgg(target, self.layers)
-        distances = [self.distance(*pair) for pair in zip(self.vgg(output, self.layers), wanted)]
-        return torch.stack(distances).mean()
+    def features(self, image: Tensor) -> list[Tensor]:
+        """Those of a picture that stays: see `zoo.loss.view`."""
+        return self.vgg(image, self.layers)
+
+    def grams(self, image: Tensor) -> list[Tensor]:
+        return [gram(features) for features in self.features(image)]
 
 
-class PerceptualLoss(_Features):
+class PerceptualLoss(FeatureLoss):
     """The result's features against those of the artist's picture of the same sitter (Johnson et al. 2016, eq. 2).
 
     The mean absolute difference instead of the squared one: lines that are slightly off count less.
@@ -41,17 +49,30 @@ class PerceptualLoss(_Features):
 
     needs = frozenset({"output", "paired_target"})
 
-    def __init__(self, layers: Sequence[str] = ("conv1_2", "conv2_2", "conv3_2"), vgg: str | None = None) -> None:
+    def __init__(
+        self, layers: Sequence[str] = ("conv1_2", "conv2_2", "conv3_2"), vgg: VGG19 | str | None = None
+    ) -> None:
         super().__init__(layers, vgg)
 
     def forward(self, step: Mapping[str, Tensor]) -> Tensor:
-        return self.compare(step["output"], step["paired_target"])
-
-    def distance(self, made: Tensor, wanted: Tensor) -> Tensor:
-        return F.l1_loss(made.float(), wanted.float())
+        pairs = zip(self.seen(step, "output"), view(step, "paired_target", self.features))
+        return torch.stack([F.l1_loss(made.float(), wanted.float()) for made, wanted in pairs]).mean()
 
 
-class StyleLoss(_Features):
+class ContentLoss(FeatureLoss):
+    """The result's features against the photograph's: mean squared difference (Gatys et al. 2016, eq. 1)."""
+
+    needs = frozenset({"output", "source"})
+
+    def __init__(self, layers: Sequence[str] = ("conv4_2",), vgg: VGG19 | str | None = None) -> None:
+        super().__init__(layers, vgg)
+
+    def forward(self, step: Mapping[str, Tensor]) -> Tensor:
+        pairs = zip(self.seen(step, "output"), view(step, "source", self.features))
+        return torch.stack([F.mse_loss(made.float(), wanted.float()) for made, wanted in pairs]).mean()
+
+
+class StyleLoss(FeatureLoss):
     """The result's Gram matrices against those of a picture of the target domain (Gatys et al. 2016, eq. 3 to 5).
 
     The Gram matrix is divided by the number of positions; the layers count alike.
@@ -59,16 +80,33 @@ class StyleLoss(_Features):
 
     needs = frozenset({"output", "target"})
 
-    def __init__(self, layers: Sequence[str] = ("conv1_1", "conv2_1", "conv3_1"), vgg: str | None = None) -> None:
+    def __init__(
+        self, layers: Sequence[str] = ("conv1_1", "conv2_1", "conv3_1"), vgg: VGG19 | str | None = None
+    ) -> None:
         super().__init__(layers, vgg)
 
     def forward(self, step: Mapping[str, Tensor]) -> Tensor:
-        return self.compare(step["output"], step["target"])
-
-    def distance(self, made: Tensor, wanted: Tensor) -> Tensor:
-        return F.mse_loss(_gram(made), _gram(wanted))
+        pairs = zip(self.seen(step, "output"), view(step, "target", self.grams))
+        return torch.stack([F.mse_loss(gram(made), wanted) for made, wanted in pairs]).mean()
 
 
-def _gram(features: Tensor) -> Tensor:
-    flat = features.flatten(2).float()  # (N,C,P)
-    return flat @ flat.transpose(1, 2) / flat.shape[-1]  # (N,C,C)
+class TotalVariationLoss(Loss):
+    """The mean squared difference of neighbouring pixels, one below and one beside the other: less noise."""
+
+    needs = frozenset({"output"})
+
+    def forward(self, step: Mapping[str, Tensor]) -> Tensor:
+        image = step["output"].float()
+        return image.diff(dim=-1).square().mean() + image.diff(dim=-2).square().mean()
+
+
+def gram(features: Tensor, weight: Tensor | None = None) -> Tensor:
+    """features (N,C,h,w) -> how much any two of them occur together, (N,C,C): a mean over positions.
+
+    ``weight`` (N,1,h,w), at least 0, says how much each position counts (Gatys et al. 2017, eq. 8)."""
+    flat = features.flatten(2).float()
+    with torch.autocast(flat.device.type, enabled=False):
+        if weight is None:
+            return flat @ flat.transpose(1, 2) / flat.shape[-1]
+        shares = weight.flatten(2) / weight.flatten(2).sum(-1, keepdim=True).clamp(min=1e-8)
+        return flat * shares @ flat.transpose(1, 2)

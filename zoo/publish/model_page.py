@@ -44,7 +44,7 @@ def of_card(card: Card, weights: Weights, model: str) -> str:
     rows += [(f"{metric.name} (n = {metric.n})", f"{metric.value}. {metric.protocol}") for metric in weights.metrics]
     table = "\n".join(f"| {name} | {str(value).replace('|', '/')} |" for name, value in rows)
     paper = f"{card.paper.title}. {', '.join(card.paper.authors)}" + (f", {card.paper.year}" if card.paper.year else "")
-    return f"""{front_matter(card.licence.weights, card.recipe)}
+    return f"""{front_matter(card.licence.weights, card.recipe or card.name)}
 # {card.summary}
 
 ```

@@ -21,7 +21,7 @@ from zoo.plugins import host
 from zoo.publish import model_page
 from zoo.publish.card_file import card_file, with_entry, write
 from zoo.publish.upload import check, upload
-from zoo.recipe import load_recipe
+from zoo.recipe import network_of
 from zoo.registry import registry
 from zoo.weights import Header, read_header
 
@@ -196,7 +196,7 @@ def _of_this_recipe(header: Header, card: Card) -> None:
         }
         return network.get("plugin"), parts, [control["name"] for control in network.get("controls", [])]
 
-    if made_of(header.network) != made_of(load_recipe(card.recipe).network()):
+    if made_of(header.network) != made_of(network_of(card)):
         raise UsageError(
             f"these weights are of the recipe {header.network['recipe']}, whose network is not that of {card.name}",
             "give the model that they are of, or publish the folder without a card",

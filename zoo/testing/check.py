@@ -50,6 +50,7 @@ class Contract:
 
     plugin: ClassVar[str]
     waive: ClassVar[Mapping[str, str]] = {}
+    beside: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)

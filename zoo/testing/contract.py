@@ -18,5 +18,7 @@ class PluginContract(PackageChecks, NetworkChecks, DrawingChecks, PartChecks, Tr
     """Every check that applies to what ``plugin`` brings; what does not apply is skipped and says why.
 
     ``waive`` holds checks that the plugin fails for a good reason, by name (``"test_sizes"``, or one of its tests,
-    ``"test_sizes[gatys]"``): they must fail, and the reason is printed. A check cannot be overridden.
+    ``"test_sizes[gatys]"``): they must fail, and the reason is printed. A check cannot be overridden. ``beside`` gives
+    for a control values of others that it needs to have an effect: ``{"seed": {"noise": 0.5}}``; of those, each model
+    gets what it has.
     """

@@ -11,10 +11,10 @@ from torch import Tensor
 
 from zoo.errors import IntegrityError
 from zoo.generator import build_generator, build_part
+from zoo.loading import load
 from zoo.recipe import load_recipe
 from zoo.testing.check import Contract, check
 from zoo.testing.subject import Model, distance, photo, picture, stir, tensors_of
-from zoo.translator import load
 from zoo.weights import load_weights, save_weights
 
 

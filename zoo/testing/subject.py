@@ -14,12 +14,13 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.utils.data import default_collate
 
-from zoo.control import Choice, Control, Flag, Number, Numbers, parse_controls
+from zoo.control import Choice, Control, Flag, Integer, Number, Numbers, Text, parse_controls
 from zoo.control import Image as ImageControl
 from zoo.generator import Generator, SizeRule, build_generator, build_part
+from zoo.loading import load
 from zoo.recipe import Recipe, load_recipe
 from zoo.trainer import Trainer
-from zoo.translator import Translator, load
+from zoo.translator import Translator
 from zoo.weights import save_weights
 
 TINY = 2_000_000  # parameters, and
@@ -69,12 +70,17 @@ class Model:
         least = -(-rule.minimum // step) * step
         return [(least, least), (least, least + step), (least + 3 * step, least + step)]
 
-    def tensors(self, n: int, size: tuple[int, int]) -> dict[str, Tensor]:
+    def tensors(self, n: int, size: tuple[int, int]) -> dict[str, Any]:
         """The controls at their defaults, as the generator takes them."""
-        found: dict[str, Tensor] = {}
+        found: dict[str, Any] = {}
         for control in self.controls:
-            value: Any = picture(*size, seed=7) if isinstance(control, ImageControl) else control.default_value()
-            found[control.name] = control.tensor(value, n)
+            value: Any = None
+            if not isinstance(control, ImageControl):
+                value = control.default_value()
+            elif control.required:
+                value = [picture(*size, seed=7)] if control.many else picture(*size, seed=7)
+            if value is not None:
+                found[control.name] = control.tensor(value, n)
         return found
 
     def given(self) -> dict[str, Any]:
@@ -181,15 +187,20 @@ def write_pictures(folder: Path, count: int = 3) -> Path:
 
 
 def values(control: Control) -> list[Any]:
-    """Values of which each must make another picture than the first."""
+    """Values of which each must make another picture than the first; of text only the model knows any."""
+    if isinstance(control, Text):
+        return []
     if isinstance(control, Number):
         low, high = control.minimum, control.maximum
         return [low if low > -1e9 else control.default - 1, high if high < 1e9 else control.default + 1]
+    if isinstance(control, Integer):
+        low = control.minimum if control.minimum > -(2**53) else 0
+        return [low, low + 1]
     if isinstance(control, Numbers):
-        base = list(control.default_value())
+        base = list(control.default_value() or [1.0] * (control.length or 2))
         top = control.maximum if control.maximum < 1e9 else max(base) + 1
         other = [top if value != top else (control.minimum if control.minimum > -1e9 else top - 1) for value in base]
-        return [base, *([*base[:i], other[i], *base[i + 1 :]] for i in range(control.length))]
+        return [base, *([*base[:i], other[i], *base[i + 1 :]] for i in range(len(base)))]
     if isinstance(control, Choice):
         return list(control.choices)
     return [False, True] if isinstance(control, Flag) else [photo(40, 40, seed=8), photo(40, 40, seed=9)]
@@ -197,9 +208,12 @@ def values(control: Control) -> list[Any]:
 
 def refused(control: Control) -> list[Any]:
     """Values that the control does not take."""
-    if isinstance(control, Number | Numbers):
-        wrong = [float("nan"), "much"]
+    if isinstance(control, Number | Integer | Numbers):
+        wrong: list[Any] = [float("nan"), "much"]
         wrong += [control.maximum + 1] if control.maximum < 1e9 else []
         wrong += [control.minimum - 1] if control.minimum > -1e9 else []
-        return wrong if isinstance(control, Number) else [[value] * control.length for value in wrong] + [[]]
+        wrong += [0.5 + max(control.minimum, 0)] if isinstance(control, Integer) else []
+        return [[value] * (control.length or 2) for value in wrong] + [[]] if isinstance(control, Numbers) else wrong
+    if isinstance(control, Text):
+        return [1, "", "a\nb"]
     return [object()] if isinstance(control, ImageControl) else ["no-such-value", 0.5]

@@ -18,7 +18,7 @@ from zipfile import ZipFile
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-LARGEST = 25_000_000  # bytes of a wheel
+LARGEST = 60_000_000  # bytes of a wheel
 
 
 def run(python: Path | str, *words: str | Path, cwd: Path | None = None, **environment: str) -> str:

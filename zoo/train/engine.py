@@ -26,6 +26,7 @@ from torch.utils.data import DataLoader
 
 from zoo.errors import ConfigError, IntegrityError, UsageError, ZooError
 from zoo.generator import Generator, build_part
+from zoo.loss import Views
 from zoo.recipe import Recipe
 from zoo.train import checkpoint
 from zoo.train.data import Portraits, Share
@@ -178,7 +179,7 @@ class Engine:
             optimiser.zero_grad()
             for part in parts:
                 with torch.autocast(self.device.type, torch.bfloat16, enabled=self.options.bf16):
-                    made = {name: t.float() if t.is_floating_point() else t for name, t in next(part).items()}
+                    made = Views({name: t.float() if t.is_floating_point() else t for name, t in next(part).items()})
                     total, terms = self.losses[phase](made)
                 if not torch.isfinite(total):
                     raise ZooError(

@@ -1,0 +1,115 @@
+"""VGG-19's features: two flavours of weights, layers when they are asked for, losses that share them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+from torchvision.models.vgg import cfgs, make_layers
+
+from zoo.blocks.vgg import LAYERS, VGG19
+from zoo.errors import IntegrityError
+from zoo.generator import build_part
+from zoo.loss import Views
+from zoo.losses.perceptual import gram
+
+
+def picture(seed: int = 0, size: int = 32) -> Tensor:
+    return torch.rand(1, 3, size, size, generator=torch.Generator().manual_seed(seed)) * 2 - 1
+
+
+@pytest.fixture(scope="module")
+def layers() -> torch.nn.Sequential:
+    torch.manual_seed(0)
+    return make_layers(cfgs["E"])
+
+
+@pytest.fixture(scope="module")
+def imagenet(layers: torch.nn.Sequential, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The names of torchvision's and timm's files, with what they hold behind the features."""
+    path = tmp_path_factory.mktemp("vgg") / "model.safetensors"
+    state = {f"features.{name}": tensor for name, tensor in layers.state_dict().items()}
+    save_file({**state, "head.fc.bias": torch.zeros(1000)}, path)
+    return path
+
+
+def test_imagenets_flavour_is_torchvisions_but_for_a_scale(layers: torch.nn.Sequential, imagenet: Path) -> None:
+    vgg, image = VGG19(imagenet), picture()
+    mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
+    seen = ((image + 1) / 2 - mean.view(1, 3, 1, 1)) / std.view(1, 3, 1, 1)
+    with torch.inference_mode():
+        for name, depth in (("conv1_1", 2), ("conv3_2", 14), ("conv5_1", 30)):
+            ours, theirs = vgg(image, [name])[0], layers[:depth](seen)
+            factor = float(vgg.scale[LAYERS.index(name)])
+            torch.testing.assert_close(ours * factor, theirs, rtol=1e-3, atol=1e-4 * float(theirs.max()))
+
+
+def test_features_of_every_flavour_are_of_one_scale(imagenet: Path) -> None:
+    vgg = VGG19(imagenet)
+    for features in vgg(picture(size=64), ["conv1_1", "conv3_1", "conv5_1"]):
+        assert 0.2 < float(features.mean()) < 5
+
+
+def test_a_file_that_ends_too_early(tmp_path: Path) -> None:
+    short = VGG19(last="conv3_1")
+    save_file(short.state_dict(), tmp_path / "short.safetensors")
+    assert VGG19(tmp_path / "short.safetensors", "conv2_2")(picture(), ["conv2_2"])[0].shape == (1, 128, 16, 16)
+    with pytest.raises(IntegrityError, match=r"missing: conv3_2\.bias"):
+        VGG19(tmp_path / "short.safetensors", "conv3_2")
+
+
+def test_layers_are_computed_when_they_are_asked_for() -> None:
+    vgg, seen = VGG19(), []
+    for name in vgg.layers:
+        vgg.get_submodule(name).register_forward_hook(lambda *_, name=name: seen.append(name))
+    features = vgg.features(picture())
+    assert seen == []
+    assert features["conv2_1"].shape == (1, 128, 16, 16)
+    assert features["conv1_2"].shape == (1, 64, 32, 32)
+    assert seen == ["conv1_1", "conv1_2", "conv2_1"]
+    with pytest.raises(KeyError, match="no layer conv5_4: it ends at conv5_1"):
+        features["conv5_4"]
+
+
+def test_losses_share_what_they_see() -> None:
+    vgg, calls = VGG19(last="conv2_1"), []
+    vgg.conv1_1.register_forward_hook(lambda *_: calls.append(1))
+    terms = [
+        build_part("loss", {"name": "content", "layers": ["conv2_1"]}, vgg=vgg),
+        build_part("loss", {"name": "style", "layers": ["conv1_1", "conv2_1"]}, vgg=vgg),
+        build_part("loss", "total-variation"),
+    ]
+    still = Views({"source": picture(1), "target": picture(2, 48)})
+    apart = [[loss({**still, "output": picture(seed)}) for loss in terms] for seed in (3, 4)]
+    assert len(calls) == 8  # two pictures for each of two losses, twice
+    calls.clear()
+    for seed, wanted in zip((3, 4), apart):
+        step = Views({"output": picture(seed)}, still)
+        for loss, value in zip(terms, wanted):
+            torch.testing.assert_close(loss(step), value)
+    assert len(calls) == 4  # the two that stay, and what changes, once a step
+
+
+def test_losses_are_their_formulas() -> None:
+    vgg = VGG19(last="conv2_1")
+    one, other = picture(1), picture(2)
+    (a,), (b,) = vgg(one, ["conv2_1"]), vgg(other, ["conv2_1"])
+    step = {"output": one, "source": other, "target": other}
+    content = build_part("loss", {"name": "content", "layers": ["conv2_1"]}, vgg=vgg)
+    torch.testing.assert_close(content(step), (a - b).square().mean())
+    style = build_part("loss", {"name": "style", "layers": ["conv2_1"]}, vgg=vgg)
+    ga, gb = (torch.einsum("nihw,njhw->nij", f, f) / (16 * 16) for f in (a, b))
+    torch.testing.assert_close(style(step), (ga - gb).square().mean(), rtol=1e-4, atol=0)
+    steps = torch.arange(4.0).expand(1, 3, 2, 4)
+    variation = build_part("loss", "total-variation")
+    assert float(variation({"output": steps})) == 1.0  # 1 beside each other, 0 below
+
+
+def test_a_weighted_gram_is_that_of_the_part() -> None:
+    features, mask = torch.randn(2, 4, 6, 6), torch.zeros(2, 1, 6, 6)
+    mask[..., :3] = 0.5
+    torch.testing.assert_close(gram(features, mask), gram(features[..., :3]))
+    assert gram(features, torch.zeros_like(mask)).abs().max() == 0

@@ -1,0 +1,134 @@
+"""`zoo.load`: from a name or a file to a translator with its weights."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from zoo.card import Card
+from zoo.errors import NotFoundError, UsageError, close_match
+from zoo.generator import build_generator
+from zoo.hub import locate
+from zoo.manifest import CORE
+from zoo.plugins import host
+from zoo.recipe import load_recipe, network_of
+from zoo.registry import registry
+from zoo.translator import DTYPES, Translator, pick_device
+from zoo.weights import read_header
+
+_PICKLES = (".pth", ".pt", ".ckpt", ".bin", ".pkl")
+
+
+def load(
+    name: str | os.PathLike[str],
+    *,
+    weights: str | os.PathLike[str] | None = "default",
+    device: str | torch.device | None = None,
+    dtype: str | torch.dtype | None = None,
+    compile: bool = False,
+) -> Translator:
+    """The translator of a model, or of a weights file (``.safetensors``) that the zoo wrote.
+
+    ``weights``: "default" for the model's own, a path for others of the same recipe, or None for the untrained
+    network, whose name may then be any recipe's. With a path, or the name of the model whose weights they are,
+    ``name`` may also be a recipe file (``.yaml``): your own losses in a style transfer, say. ``device``: the best
+    there is unless given. ``dtype``: "bf16" for faster, slightly less exact arithmetic. ``compile``, for CUDA, trades
+    minutes at the first picture for speed at the next.
+
+    NotFoundError: no such model, file, plugin or weights. IntegrityError: a file that is damaged or does not fit.
+    """
+    _check_types(name, weights, dtype, compile)
+    settings: dict[str, Any] = {"device": pick_device(device), "dtype": dtype, "compile": compile}
+    if weights is None:
+        card = registry().card(str(name))[0] if str(name).partition(".")[0] in registry().cards else None
+        if card:
+            need_plugin(card.plugin, card.name)
+        return _build(network_of(card) if card else load_recipe(str(name)).network(), None, card, settings)
+    if path := weights_file(name):
+        if weights != "default":
+            raise UsageError(f"{name} is a weights file already", "leave out weights=, or give the model's name")
+        return _build(None, path, None, settings)
+    if is_recipe(name):
+        if weights == "default":
+            raise UsageError(
+                f"{name} is a recipe, which has no weights", "give weights=: a file or a model's name, or None"
+            )
+        return _build(load_recipe(str(name)).network(), _weights(weights), None, settings)
+    card, tag = registry().card(str(name))
+    need_plugin(card.plugin, card.name)
+    if weights == "default":
+        return _build(None, locate(card, tag), card, settings)
+    return _build(network_of(card), _weights(weights), card, settings)
+
+
+def _check_types(name: object, weights: object, dtype: object, compile: object) -> None:
+    """UsageError for what a type checker would refuse, which not everybody runs."""
+    if not isinstance(name, str | os.PathLike):
+        raise UsageError(f"{name!r} is neither a model's name nor a path", "zoo.list_models() gives the names")
+    if not isinstance(weights, str | os.PathLike | None):
+        raise UsageError(f"weights = {weights!r} is not a path", 'give a path, "default" or None')
+    if not isinstance(dtype, str | torch.dtype | None) or dtype not in DTYPES:
+        raise UsageError(f"dtype {dtype!r} is not known", close_match(str(dtype), ("fp32", "bf16")))
+    if not isinstance(compile, bool):
+        raise UsageError(f"compile = {compile!r} is neither True nor False", "give one of them")
+
+
+def is_recipe(name: str | os.PathLike[str]) -> bool:
+    """Is it the path of a recipe file?"""
+    return Path(name).suffix in (".yaml", ".yml")
+
+
+def _weights(name: str | os.PathLike[str]) -> Path:
+    return weights_file(name) or locate(*registry().card(str(name)))
+
+
+def weights_file(name: str | os.PathLike[str]) -> Path | None:
+    """The path that ``name`` is, None if it is a model's name or a recipe file.
+
+    NotFoundError for a path that no weights can have."""
+    if is_recipe(name):
+        return None
+    if Path(name).suffix == ".safetensors" or isinstance(name, os.PathLike):
+        return Path(name)
+    if os.sep in name or Path(name).suffix in _PICKLES:
+        raise NotFoundError(
+            f"{name} is not a weights file",
+            "give a model's name (zoo list) or a .safetensors file, which zoo pack makes of a run; pickles are not read",
+        )
+    return None
+
+
+def _build(
+    network: Mapping[str, Any] | None, path: Path | None, card: Card | None, settings: Mapping[str, Any]
+) -> Translator:
+    """``network`` is what the weights have to be of; None takes them at their header's word, or else at the card's."""
+    found = read_header(path).network if path is not None else {}
+    if found and network and found["recipe"] != network["recipe"]:
+        raise UsageError(f"{path} holds {found['recipe']}, not {network['recipe']}", f"zoo.load({str(path)!r})")
+    network = found or network or (network_of(card) if card else None)
+    if network is None:
+        raise NotFoundError(f"{path} does not say which network it is of", "give a file that `zoo pack` wrote")
+    need_plugin(network.get("plugin") or CORE, str(network["recipe"]))
+    if path is None:
+        generator = build_generator(network)  # draws from the caller's random numbers: their seed decides
+    else:
+        with torch.random.fork_rng(devices=[]):
+            generator = build_generator(network)
+        generator.load(path)
+    part = network.get("translator")
+    make = host().part("translator", part) if part else Translator
+    return make(generator.eval(), network, card=card, **settings)
+
+
+def need_plugin(plugin: str, model: str) -> None:
+    """NotFoundError that says how to install ``plugin`` if it is not there, PluginError if it cannot be used."""
+    if plugin in host().plugins:
+        return host().load(plugin)  # before its weights are downloaded
+    hint = f"pip install {plugin} (in a checkout of the zoo: pip install ./plugins/{plugin})"
+    if "ZOO_PLUGINS" in os.environ:
+        hint = f"if it is, ZOO_PLUGINS={os.environ['ZOO_PLUGINS']} leaves it out; else {hint}"
+    raise NotFoundError(f"{model} needs the plugin {plugin}, which is not installed", hint)
