@@ -229,7 +229,10 @@ def test_a_recipe_of_ones_own_and_weights_by_their_models_name(tmp_path: Path) -
     with pytest.raises(UsageError, match="is a recipe, which has no weights"):
         zoo.load(path)
     path.write_text("extends: gatys\ngenerator: {losses: {cycle: {weight: 1}}}\n")
-    with pytest.raises(ConfigError, match="loss CycleLoss needs reconstruction, which no picture has"):
+    with pytest.raises(ConfigError, match="loss 'cycle' needs reconstruction, which no picture has"):
+        zoo.load(path, weights="vgg19")
+    path.write_text("extends: gatys\ngenerator: {losses: {style: null, content: null, total-variation: {weight: 0}}}\n")
+    with pytest.raises(ConfigError, match="no loss looks at the picture"):
         zoo.load(path, weights="vgg19")
 
 

@@ -73,7 +73,7 @@ def choose(
     ``by`` says what has to reach ``threshold``, one number or one a layer: "purity"; "auc", how well a filter's mean
     activation tells the pictures with the object from the others, which a few pictures suffice for; "contrast", its
     mean activation inside the ``masks`` over that outside, a folder of masks named like the pictures. What is ``near``
-    is akin to the object: no counter-example, and a help to find the place if few pictures show the object.
+    is akin to the object and helps to learn its place where few pictures show it.
 
     ConfigError if no filter passes, with the best there is; if no picture, or every picture, shows the object.
     """

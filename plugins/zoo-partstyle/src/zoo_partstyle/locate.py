@@ -177,7 +177,8 @@ def _parted(values: Tensor, bins: int = 128) -> Tensor:
     centre = (torch.arange(bins) + 0.5) / bins
     below, mass = share.cumsum(0), (share * centre).cumsum(0)
     between = (mass[-1] * below - mass).square() / (below * (1 - below)).clamp_min(1e-6)
-    return torch.sigmoid(6 * (values - float(centre[between.argmax()])))
+    best = centre[between >= 0.999 * between.max()].mean()  # between two groups that are far apart any is as good
+    return torch.sigmoid(6 * (values - float(best)))
 
 
 def _filled(values: Tensor) -> Tensor:

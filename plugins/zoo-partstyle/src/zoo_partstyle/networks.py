@@ -23,6 +23,7 @@ from zoo.generator import Generator, SizeRule, build_part
 from zoo.loss import Loss, Views
 from zoo.plugins import host
 from zoo.weights import load_weights, read_header
+from zoo_partstyle.filters import fingerprint
 from zoo_partstyle.locate import SMALLEST, object_map
 from zoo_partstyle.objects import object_set
 from zoo_partstyle.optimise import Objective, Plan, optimise, scaled, size_of
@@ -53,12 +54,15 @@ class PictureOptimiser(Generator):
         self.vgg = VGG19(last=last)
         self.size = SizeRule(minimum=SMALLEST if compose else VGG19.minimum, whole=True)
         self.losses, self.compose = losses, compose
-        for loss in self._build(None).values():
-            if missing := loss[1].needs - PROVIDES:
+        terms = self._build(None)
+        for term, (_, loss) in terms.items():
+            if missing := loss.needs - PROVIDES:
                 raise ConfigError(
-                    f"loss {type(loss[1]).__name__} needs {', '.join(sorted(missing))}, which no picture has",
+                    f"loss {term!r} needs {', '.join(sorted(missing))}, which no picture has",
                     f"take one that needs only {', '.join(sorted(PROVIDES))}",
                 )
+        if not any("output" in loss.needs for _, loss in terms.values()):
+            raise ConfigError("no loss looks at the picture", "give generator.losses one with a weight above 0")
 
     def load(self, path: Path) -> None:
         """Take the weights of VGG-19 in either flavour, or of a file that the zoo wrote of this network."""
@@ -141,12 +145,13 @@ class _Task:
         self.photo, self.styles, self.strength = photo, styles, strength
         self.maps = maps(network.vgg, photo, objects, masks) if network.compose else []
         self.compose = network.compose
-        pairs = [(k, k) for k in range(len(styles))] if len(objects) == len(styles) > 1 else None
-        pairs = pairs or [(k, style) for k in range(max(1, len(objects))) for style in range(len(styles))]
-        total = sum(blend) if blend else len(styles)
-        share = [weight * len(styles) / total for weight in blend] if blend else [1.0] * len(styles)
-        named = {k: network._build(objects[k] if objects else None) for k in {k for k, _ in pairs}}
-        self.pairs = [(k, style, share[style] / len(pairs), named[k]) for k, style in pairs]
+        count, own = len(styles), len(objects) == len(styles) > 1  # does each object take a style of its own?
+        share = [weight / sum(blend) for weight in blend] if blend else [1 / count] * count
+        self.pairs = []
+        for k in range(max(1, len(objects))):
+            losses = network._build(objects[k] if objects and not masks else None)
+            for style in [k] if own else range(count):
+                self.pairs.append((k, style, share[style] * (count if own else 1), losses))
 
     def objective(self, size: tuple[int, int]) -> Objective:
         """What shall become small for pictures (1,3,H,W) of ``size``."""
@@ -191,7 +196,10 @@ def maps(vgg: VGG19, photo: Tensor, objects: Sequence[str], masks: Sequence[Tens
         return [scaled((mask.mean(1, keepdim=True) + 1) / 2, size_of(photo)).clamp(0, 1) for mask in masks]
     found = []
     for name in objects:
-        area, sure = object_map(vgg, photo, object_set(name))
+        chosen = object_set(name)
+        if chosen.made and chosen.made.network not in ("", fingerprint(vgg)):
+            log.warning("the filters of %s were chosen in another VGG-19 than this one, where they mean nothing", name)
+        area, sure = object_map(vgg, photo, chosen)
         if not sure:
             log.warning("no %s was found in the picture: it stays nearly as it is; a mask says where it is", name)
         found.append(area)
