@@ -45,8 +45,8 @@ class PictureOptimiser(Generator):
         self,
         losses: Mapping[str, Mapping[str, Any]],
         compose: bool = False,
-        iterations: int = 200,
-        levels: int = 2,
+        iterations: int = 150,
+        levels: int = 1,
         last: str = "conv5_1",
     ) -> None:
         super().__init__()
