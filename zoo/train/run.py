@@ -34,6 +34,8 @@ def train(
     the name of the signal that stopped the run; it is saved in both cases. Raises ``ZooError`` for bad input.
     """
     settings = with_hands(load_recipe(recipe, [*overrides, *(["data.pairs=true"] if pairs else [])]), drawings)
+    if not settings.trainer:
+        raise UsageError(f"recipe {settings.name!r} names no trainer: there is nothing to train", "zoo translate runs it")
     _check(options)
     data = Portraits(photos, drawings, settings.data, options.seed, console)
     engine = Engine(settings, data, options)

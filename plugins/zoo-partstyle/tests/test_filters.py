@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from zoo.errors import ConfigError, ControlError, NotFoundError, UsageError
 from zoo.image import read, to_pil, write
 from zoo_partstyle import filters
-from zoo_partstyle.filters import choose
+from zoo_partstyle.choose import choose
 from zoo_partstyle.objects import Labels, Layer, ObjectSet, has_class, names, object_set, read_labels, width
 from zoo_partstyle.sheet import Top
 

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from zoo.errors import ControlError, ImageError
 from zoo.image import to_pil, write
-from zoo_partstyle.filters import choose
+from zoo_partstyle.choose import choose
 from zoo_partstyle.locate import Found, object_map
 from zoo_partstyle.objects import ObjectSet
 

@@ -261,13 +261,23 @@ def test_vgg19_draws_nothing_itself() -> None:
 
 
 def test_a_style_transfer_is_not_exported_or_trained(tmp_path: Path) -> None:
-    for words in (
-        ["export", "gatys", "-o", str(tmp_path / "a.onnx")],
-        ["train", "gatys", "--photos", ".", "--drawings", "."],
-    ):
+    training = [
+        "train",
+        "gatys",
+        "--photos",
+        str(tmp_path),
+        "--drawings",
+        f"ink={tmp_path}",
+        "--out",
+        str(tmp_path / "run"),
+    ]
+    for told, words in {
+        "it optimises each picture": ["export", "gatys", "-o", str(tmp_path / "a.onnx")],
+        "there is nothing to train": training,
+    }.items():
         done = subprocess.run([sys.executable, "-m", "zoo", *words], capture_output=True, text=True)
         assert done.returncode == 2, done.stderr
-        assert len(done.stderr.splitlines()) == 2
+        assert told in done.stderr and len(done.stderr.splitlines()) == 2
 
 
 @pytest.mark.slow

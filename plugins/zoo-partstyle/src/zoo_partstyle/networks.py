@@ -23,7 +23,7 @@ from zoo.generator import Generator, SizeRule, build_part
 from zoo.loss import Loss, Views
 from zoo.plugins import host
 from zoo.weights import load_weights, read_header
-from zoo_partstyle.filters import fingerprint
+from zoo_partstyle.choose import fingerprint
 from zoo_partstyle.locate import SMALLEST, object_map
 from zoo_partstyle.objects import object_set
 from zoo_partstyle.optimise import Objective, Plan, optimise, scaled, size_of

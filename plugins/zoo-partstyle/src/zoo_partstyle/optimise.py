@@ -69,7 +69,7 @@ def optimise(start: Tensor, source: Tensor, at_size: Callable[[tuple[int, int]],
     return picture.clamp(-1, 1)
 
 
-FIRST = 0.02
+FIRST = 0.05
 """How far L-BFGS goes with its first step, mean over the colours in [-1, 1]. The others it finds itself."""
 
 
