@@ -59,9 +59,9 @@ def _recipe_faults(plugin: Plugin) -> Iterator[str]:
 def _parts(recipe: Recipe) -> Iterator[tuple[str, str]]:
     """Kind and name of every part that a recipe names."""
     yield from _named("generator", recipe.generator)
-    yield from _named("trainer", recipe.trainer)
-    if recipe.discriminator:
-        yield from _named("discriminator", recipe.discriminator)
+    for kind, spec in (("trainer", recipe.trainer), ("discriminator", recipe.discriminator)):
+        if spec:
+            yield from _named(kind, spec)
     if recipe.translator:
         yield "translator", recipe.translator
     for terms in recipe.losses.values():

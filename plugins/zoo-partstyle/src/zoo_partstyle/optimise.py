@@ -99,15 +99,19 @@ class _Run:
                 while True:
                     adam.step(self._evaluate)
             known = [self._scale(self._evaluate())]
-            lbfgs = torch.optim.LBFGS(
-                [self.variable],
-                max_iter=share,
-                history_size=20,
-                tolerance_grad=0,
-                tolerance_change=0,
-                line_search_fn="strong_wolfe",
-            )
-            lbfgs.step(lambda: known.pop() if known else self._evaluate())
+            before = math.inf
+            while self.least < before:  # its memory may lead it uphill, where it stops: then begin anew from the best
+                before = self.least
+                lbfgs = torch.optim.LBFGS(
+                    [self.variable],
+                    max_iter=share,
+                    history_size=20,
+                    tolerance_grad=0,
+                    tolerance_change=0,
+                    line_search_fn="strong_wolfe",
+                )
+                lbfgs.step(lambda: known.pop() if known else self._evaluate())
+                self.variable = (self.best / self.unit).requires_grad_()
 
     def _scale(self, value: float) -> float:
         """Choose ``unit`` and ``factor``; what was found at the beginning is still known."""
