@@ -35,7 +35,9 @@ def train(
     """
     settings = with_hands(load_recipe(recipe, [*overrides, *(["data.pairs=true"] if pairs else [])]), drawings)
     if not settings.trainer:
-        raise UsageError(f"recipe {settings.name!r} names no trainer: there is nothing to train", "zoo translate runs it")
+        raise UsageError(
+            f"recipe {settings.name!r} names no trainer: there is nothing to train", "zoo translate runs it"
+        )
     _check(options)
     data = Portraits(photos, drawings, settings.data, options.seed, console)
     engine = Engine(settings, data, options)
