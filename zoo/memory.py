@@ -60,14 +60,14 @@ class _Peak(TorchDispatchMode):
         return result
 
 
-def allowed(device: torch.device) -> int:
-    """Bytes that a picture may take on ``device``: ``ZOO_MEMORY`` (``3G``, ``500M``), else half of what is free."""
+def allowed(device: torch.device, share: float = 0.5) -> int:
+    """Bytes that a picture may take on ``device``: ``ZOO_MEMORY`` (``3G``, ``500M``), else a share of what is free."""
     if given := os.environ.get("ZOO_MEMORY"):
         found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)i?B?", given.strip(), re.IGNORECASE)
         if not found:
             raise UsageError(f"ZOO_MEMORY={given} is not an amount of memory", "write for example ZOO_MEMORY=3G")
         return int(float(found[1]) * 1024 ** " KMGT".index(found[2].upper() or " "))
-    return _free(device) // 2
+    return int(_free(device) * share)
 
 
 def _free(device: torch.device) -> int:

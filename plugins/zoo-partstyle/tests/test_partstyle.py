@@ -17,7 +17,7 @@ from torch import Tensor
 
 import zoo
 from zoo.blocks.vgg import VGG19
-from zoo.errors import ConfigError, ControlError, UsageError
+from zoo.errors import ConfigError, ControlError, ImageError, UsageError
 from zoo.generator import build_part
 from zoo.progress import Stopped, listening
 from zoo_partstyle.losses import GuidedContentLoss, GuidedStyleLoss, SelectedStyleLoss
@@ -253,6 +253,12 @@ def test_what_does_not_go_together(controls: dict[str, Any], told: str) -> None:
     model = zoo.load("partstyle", device="cpu")
     with pytest.raises(ControlError, match=told):
         model.translate("no such picture", **{"style": picture(9), **controls, **many})
+
+
+def test_a_picture_that_does_not_fit_the_memory(gatys: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ZOO_MEMORY", "10M")
+    with pytest.raises(ImageError, match=r"64×48 pixels do not fit the memory.*a smaller size"):
+        gatys.translate(picture(1), style=picture(2), iterations=1)
 
 
 def test_vgg19_draws_nothing_itself() -> None:
