@@ -6,6 +6,7 @@ import json
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,6 @@ from zoo.generator import build_part
 from zoo.progress import Stopped, listening
 from zoo_partstyle.losses import GuidedContentLoss, GuidedStyleLoss, SelectedStyleLoss
 from zoo_partstyle.optimise import Plan, optimise
-
-RNG = np.random.default_rng(0)
 
 
 def picture(seed: int = 0, height: int = 48, width: int = 64) -> Image.Image:
@@ -298,6 +297,7 @@ def test_ctrl_c_on_the_command_line_keeps_the_best_so_far(tmp_path: Path) -> Non
     )  # fmt: skip
     while not (previews.is_dir() and any(previews.glob("*.png"))):
         assert process.poll() is None, process.stderr and process.stderr.read()
+        time.sleep(0.1)
     process.send_signal(signal.SIGINT)
     _, told = process.communicate(timeout=60)
     assert process.returncode == 0, told
