@@ -121,12 +121,20 @@ def _at(x: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def _components(x: Tensor, count: int) -> Tensor:
-    """(1, C, h, w) -> (P, count): the first principal components, of mean square 1 together."""
+    """(1, C, h, w) -> (P, count): the first principal components, of mean square 1 together; 0 where all is alike."""
     rows = x[0].flatten(1).T
+    rounding = 1e-4 * _size(rows) + 1e-6
     rows = rows - rows.mean(0)
+    if _size(rows) < rounding:
+        return torch.zeros_like(rows[:, :count])
     vectors = torch.linalg.eigh(rows.T @ rows).eigenvectors[:, -count:]
     rows = rows @ vectors
-    return rows / rows.square().sum(1).mean().clamp_min(1e-12).sqrt()
+    return rows / _size(rows)
+
+
+def _size(rows: Tensor) -> Tensor:
+    """The root of the mean square of rows."""
+    return rows.square().sum(1).mean().sqrt()
 
 
 def _positions(h: int, w: int) -> Tensor:
@@ -164,6 +172,7 @@ def _likeness(
     apart = torch.cdist(columns, columns).square()
     strength = torch.exp(-apart / apart.mean().clamp_min(1e-12) / (2 * alike**2))
     strength *= torch.exp(-torch.cdist(positions, positions).square() / (2 * near**2))
+    strength.fill_diagonal_(1)  # which rounding makes less of where all positions look alike
     root = strength.sum(1).sqrt()
     system = torch.eye(len(strength)).to(strength) - 0.9 * strength / root[:, None] / root[None]
     factor = torch.linalg.cholesky(system)
