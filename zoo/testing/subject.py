@@ -195,7 +195,7 @@ def values(control: Control) -> list[Any]:
         return [low if low > -1e9 else control.default - 1, high if high < 1e9 else control.default + 1]
     if isinstance(control, Integer):
         low = control.minimum if control.minimum > -(2**53) else 0
-        return [low, low + 1]
+        return [low, min(low + 7, control.maximum)]  # the next may be too near: an iteration more is no better at once
     if isinstance(control, Numbers):
         base = list(control.default_value() or [1.0] * (control.length or 2))
         top = control.maximum if control.maximum < 1e9 else max(base) + 1

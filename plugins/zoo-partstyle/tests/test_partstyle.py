@@ -141,6 +141,13 @@ def test_the_objective_falls_and_is_evaluated_as_often_as_asked(plan: Plan) -> N
         assert float((made - aim).square().mean()) < 0.02 * float(aim.square().mean())
 
 
+@pytest.mark.parametrize("optimiser", ["lbfgs", "adam"])
+def test_where_nothing_can_change_nothing_does(optimiser: str) -> None:
+    start = tensor(1, 64)
+    made = optimise(start, start, lambda size: lambda image: (0 * image.sum(), {}), Plan(20, optimiser=optimiser))
+    assert torch.equal(made, start)
+
+
 def test_ctrl_c_gives_the_best_so_far_at_full_size() -> None:
     aim, start = 0.5 * tensor(1, 64), torch.zeros(1, 3, 64, 64)
 

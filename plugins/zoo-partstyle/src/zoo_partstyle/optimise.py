@@ -69,7 +69,7 @@ def optimise(start: Tensor, source: Tensor, at_size: Callable[[tuple[int, int]],
     return picture.clamp(-1, 1)
 
 
-FIRST = 0.05
+FIRST = 0.02
 """How far L-BFGS goes with its first step, mean over the colours in [-1, 1]. The others it finds itself."""
 
 
@@ -98,7 +98,10 @@ class _Run:
                 adam = torch.optim.Adam([self.variable], plan.rate)
                 while True:
                     adam.step(self._evaluate)
-            known = [self._scale(self._evaluate())]
+            value = self._evaluate()
+            if self.variable.grad is None or float(self.variable.grad.abs().sum()) < 1e-20:
+                return  # nothing to change: no object, say
+            known = [self._scale(value)]
             before = math.inf
             while self.least < before:  # its memory may lead it uphill, where it stops: then begin anew from the best
                 before = self.least
@@ -118,7 +121,7 @@ class _Run:
         gradient = self.variable.grad
         assert gradient is not None
         self.unit = FIRST * gradient.numel()
-        self.factor = 1e6 / max(self.unit * float(gradient.abs().sum()), 1e-30)
+        self.factor = 1e6 / (self.unit * float(gradient.abs().sum()))
         self.variable = (self.best / self.unit).requires_grad_()
         self.variable.grad = gradient * (self.unit * self.factor)
         return value * self.factor
