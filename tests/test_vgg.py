@@ -10,11 +10,13 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torchvision.models.vgg import cfgs, make_layers
 
-from zoo.blocks.vgg import LAYERS, VGG19
+from zoo.blocks.vgg import _OF_NOISE, _PLACES, LAYERS, VGG19
 from zoo.errors import IntegrityError
 from zoo.generator import build_part
+from zoo.hub import locate
 from zoo.loss import Views
 from zoo.losses.perceptual import gram
+from zoo.registry import registry
 
 
 def picture(seed: int = 0, size: int = 32) -> Tensor:
@@ -51,6 +53,27 @@ def test_features_of_every_flavour_are_of_one_scale(imagenet: Path) -> None:
     vgg = VGG19(imagenet)
     for features in vgg(picture(size=64), ["conv1_1", "conv3_1", "conv5_1"]):
         assert 0.2 < float(features.mean()) < 5
+
+
+def test_the_scale_is_found_by_a_network_whose_scale_is_known(tmp_path: Path) -> None:
+    """The normalised network's own weights, made ten times as active, under ImageNet's names."""
+    card = registry().cards["vgg19"]
+    ours = VGG19(locate(card))
+    assert ours._of_noise().tolist() == pytest.approx(_OF_NOISE[: len(ours.layers)], abs=0.01)
+    state = {}
+    for name, place in zip(ours.layers, _PLACES):
+        layer = ours.get_submodule(name)
+        first = name == "conv1_1"
+        state[f"features.{place}.weight"] = layer.weight * (10 if first else 1)
+        state[f"features.{place}.bias"] = layer.bias * 10
+    save_file({name: tensor.contiguous() for name, tensor in state.items()}, tmp_path / "model.safetensors")
+    theirs = VGG19(tmp_path / "model.safetensors")
+    theirs._form((2, 1, 0), (127.5,) * 3, ours.shift.flatten().tolist())  # the pictures of these weights
+    theirs.scale = torch.ones(len(theirs.layers))
+    theirs.scale = theirs._of_noise() / torch.tensor(_OF_NOISE[: len(ours.layers)])
+    image = picture(3, 64)
+    for layer in ("conv1_1", "conv3_1", "conv5_1"):
+        torch.testing.assert_close(theirs(image, [layer])[0], ours(image, [layer])[0], rtol=0.02, atol=0.02)
 
 
 def test_a_file_that_ends_too_early(tmp_path: Path) -> None:

@@ -22,6 +22,8 @@ from zoo.weights import load_weights, read_header
 
 _WIDTHS = {1: (64, 64), 2: (128, 128), 3: (256,) * 4, 4: (512,) * 4, 5: (512,) * 4}
 LAYERS = tuple(f"conv{block}_{i}" for block, widths in _WIDTHS.items() for i in range(1, len(widths) + 1))
+_OF_NOISE = (1.83, 1.55, 1.46, 2.39, 1.92, 2.02, 2.02, 1.87, 1.86, 1.66, 1.52, 0.77, 1.07, 0.92, 0.76, 0.43)
+"""What `VGG19._of_noise` gives for the normalised network, whose mean activation for photographs is 1 in each layer."""
 _PLACES = (0, 2, 5, 7, 10, 12, 14, 16, 19, 21, 23, 25, 28, 30, 32, 34)  # torchvision counts ReLU and pooling, too
 
 
@@ -79,7 +81,7 @@ class VGG19(nn.Module):
         load_weights(path, self, names=theirs, more=True)
         mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
         self._form((0, 1, 2), [0.5 / s for s in std], [(0.5 - m) / s for m, s in zip(mean, std)])
-        self.scale = self._typical()
+        self.scale = self._of_noise() / torch.tensor(_OF_NOISE[: len(self.layers)]).to(self.shift)
 
     def forward(self, image: Tensor, layers: Sequence[str] = ("conv4_2",)) -> list[Tensor]:
         """One (N, C, h, w) a layer, in the order of ``layers``; nothing behind the last of them is computed."""
@@ -97,7 +99,7 @@ class VGG19(nn.Module):
         return image[:, self.order] * self.gain + self.shift
 
     @torch.no_grad()
-    def _typical(self) -> Tensor:
+    def _of_noise(self) -> Tensor:
         """The mean activation of each layer for a picture with the spectrum of photographs: 1/f noise, always the same."""
         side = 128
         noise = torch.randn(1, 3, side, side, generator=torch.Generator().manual_seed(0))
