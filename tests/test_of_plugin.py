@@ -33,7 +33,10 @@ def count(
         tell(f"counting {folder}", done, len(folders))
         rows.append({"folder": folder.name, "pictures": len([*folder.iterdir()])})
     rows = [row for row in rows if row["pictures"] >= least]
-    return {"rows": rows, "lines": [f"{len(rows)} folders"], "total": sum(row["pictures"] for row in rows)}
+    empty = [row["folder"] for row in rows if not row["pictures"]]
+    failed = f"nothing in {', '.join(empty)}" if empty else ""
+    total = sum(row["pictures"] for row in rows)
+    return {"rows": rows, "lines": [f"{len(rows)} folders"], "total": total, "failed": failed}
 
 
 @pytest.fixture
@@ -60,6 +63,15 @@ def test_or_json(folders: tuple[str, str], capsys: pytest.CaptureFixture[str]) -
     code, out, _ = leave(capsys, "count", *folders, "--json")
     told = json.loads(out)
     assert (code, told["total"], told["lines"]) == (0, 4, ["2 folders"])
+
+
+def test_what_failed_of_a_batch_is_told_after_the_rest(
+    folders: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "none").mkdir()
+    code, out, err = leave(capsys, "count", *folders, tmp_path / "none")
+    assert (code, out.splitlines()[-1], err.splitlines()[0]) == (6, "3 folders", "zoo: nothing in none")
+    assert leave(capsys, "count", tmp_path / "none", "--json")[0] == 6
 
 
 def test_its_errors_are_the_cores(folders: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:

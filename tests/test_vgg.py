@@ -45,7 +45,7 @@ def test_imagenets_flavour_is_torchvisions_but_for_a_scale(layers: torch.nn.Sequ
     with torch.inference_mode():
         for name, depth in (("conv1_1", 2), ("conv3_2", 14), ("conv5_1", 30)):
             ours, theirs = vgg(image, [name])[0], layers[:depth](seen)
-            factor = float(vgg.scale[LAYERS.index(name)])
+            factor = vgg.scale[LAYERS.index(name)]
             torch.testing.assert_close(ours * factor, theirs, rtol=1e-3, atol=1e-4 * float(theirs.max()))
 
 
@@ -59,7 +59,7 @@ def test_the_scale_is_found_by_a_network_whose_scale_is_known(tmp_path: Path) ->
     """The normalised network's own weights, made ten times as active, under ImageNet's names."""
     card = registry().cards["vgg19"]
     ours = VGG19(locate(card))
-    assert ours._of_noise().tolist() == pytest.approx(_OF_NOISE[: len(ours.layers)], abs=0.01)
+    assert ours._of_noise() == pytest.approx(_OF_NOISE[: len(ours.layers)], abs=0.01)
     state = {}
     for name, place in zip(ours.layers, _PLACES):
         layer = ours.get_submodule(name)
@@ -69,8 +69,8 @@ def test_the_scale_is_found_by_a_network_whose_scale_is_known(tmp_path: Path) ->
     save_file({name: tensor.contiguous() for name, tensor in state.items()}, tmp_path / "model.safetensors")
     theirs = VGG19(tmp_path / "model.safetensors")
     theirs._form((2, 1, 0), (127.5,) * 3, ours.shift.flatten().tolist())  # the pictures of these weights
-    theirs.scale = torch.ones(len(theirs.layers))
-    theirs.scale = theirs._of_noise() / torch.tensor(_OF_NOISE[: len(ours.layers)])
+    theirs.scale = None
+    theirs.scale = [one / other for one, other in zip(theirs._of_noise(), _OF_NOISE)]
     image = picture(3, 64)
     for layer in ("conv1_1", "conv3_1", "conv5_1"):
         torch.testing.assert_close(theirs(image, [layer])[0], ours(image, [layer])[0], rtol=0.02, atol=0.02)

@@ -182,3 +182,19 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(path, monkeypatch):
         save_weights(path, network().state_dict(), NETWORK)
     assert path.read_bytes() == old
     assert list(path.parent.iterdir()) == [path]
+
+
+def test_whole_numbers_are_multiplied_by_their_scale(tmp_path):
+    network, path = nn.Linear(3, 2), tmp_path / "small.safetensors"
+    whole, scale = torch.tensor([[1, -2, 3], [127, 0, -127]], dtype=torch.int8), torch.tensor([[0.5], [0.25]])
+    state = {"weight": whole, "weight.scale": scale, "bias": torch.ones(2)}
+    save_file(state, path)
+    load_weights(path, network)
+    assert torch.equal(network.weight.detach(), whole * scale)
+    save_file({**state, "weight.scale": torch.ones(7)}, path)
+    with pytest.raises(IntegrityError, match="cannot be read"):
+        load_weights(path, network)
+    save_file({**state, "other.scale": scale.clone()}, path)
+    with pytest.raises(IntegrityError, match=r"unexpected: other\.scale"):
+        load_weights(path, network)
+    assert torch.equal(network.weight.detach(), whole * scale)

@@ -130,10 +130,12 @@ def load_weights(
 
     Names and shapes are compared before any tensor is copied: with a wrong file the module stays as it was
     and IntegrityError lists what differs. ``names``: what the file calls the module's tensors, where it does not call
-    them as the module does. ``more``: it may hold others, too, which are not read."""
+    them as the module does. ``more``: it may hold others, too, which are not read. A tensor may be stored as whole
+    numbers, with what they are multiplied by, which broadcasts over it, under its name and ``.scale``."""
     header = read_header(path)
-    have = {name: shape for name, (_, shape) in header.tensors.items()}
     ours = {name: (names or {}).get(name, name) for name in module.state_dict()}
+    scales = {f"{theirs}.scale" for theirs in ours.values()} & header.tensors.keys() - set(ours.values())
+    have = {name: shape for name, (_, shape) in header.tensors.items() if name not in scales}
     want = {ours[name]: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
     differences = {
         "missing": sorted(want.keys() - have.keys()),
@@ -153,7 +155,10 @@ def load_weights(
     try:
         with safe_open(path, "pt") as file:
             tensors = {name: file.get_tensor(theirs) for name, theirs in ours.items()}
-    except (SafetensorError, OSError) as error:
+            for name, theirs in ours.items():
+                if (scale := f"{theirs}.scale") in scales:
+                    tensors[name] = tensors[name].float().mul_(file.get_tensor(scale).float())
+    except (SafetensorError, OSError, RuntimeError) as error:
         raise IntegrityError(f"{path} cannot be read: {error}", "download or copy it again") from error
     module.load_state_dict(tensors)
     return header

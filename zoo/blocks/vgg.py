@@ -38,7 +38,7 @@ class VGG19(nn.Module):
     order: Tensor
     gain: Tensor
     shift: Tensor
-    scale: Tensor
+    scale: list[float] | None
 
     def __init__(self, weights: str | Path | None = None, last: str = "conv5_1") -> None:
         super().__init__()
@@ -51,7 +51,7 @@ class VGG19(nn.Module):
             self.add_module(name, Conv2d(inner, outer, 3, padding=1))
             inner = outer
         self._form(order=(2, 1, 0), gain=(127.5,) * 3, shift=[127.5 - mean for mean in (103.939, 116.779, 123.68)])
-        self.register_buffer("scale", torch.ones(len(self.layers)), persistent=False)
+        self.scale = None
         self.requires_grad_(False).eval()
         if weights is not None:
             self.load(weights)
@@ -81,14 +81,12 @@ class VGG19(nn.Module):
         load_weights(path, self, names=theirs, more=True)
         mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
         self._form((0, 1, 2), [0.5 / s for s in std], [(0.5 - m) / s for m, s in zip(mean, std)])
-        self.scale = self._of_noise() / torch.tensor(_OF_NOISE[: len(self.layers)]).to(self.shift)
+        self.scale = [ours / normal for ours, normal in zip(self._of_noise(), _OF_NOISE)]
 
     def forward(self, image: Tensor, layers: Sequence[str] = ("conv4_2",)) -> list[Tensor]:
         """One (N, C, h, w) a layer, in the order of ``layers``; nothing behind the last of them is computed."""
         seen = self.features(image)
-        deepest_last = sorted(layers, key=LAYERS.index) if set(layers) <= set(LAYERS) else layers
-        found = {layer: seen[layer] for layer in deepest_last}
-        return [found[layer] for layer in layers]
+        return [seen[layer] for layer in layers]
 
     def features(self, image: Tensor) -> Features:
         """All layers, each computed when it is first asked for."""
@@ -99,7 +97,7 @@ class VGG19(nn.Module):
         return image[:, self.order] * self.gain + self.shift
 
     @torch.no_grad()
-    def _of_noise(self) -> Tensor:
+    def _of_noise(self) -> list[float]:
         """The mean activation of each layer for a picture with the spectrum of photographs: 1/f noise, always the same."""
         side = 128
         noise = torch.randn(1, 3, side, side, generator=torch.Generator().manual_seed(0))
@@ -107,7 +105,7 @@ class VGG19(nn.Module):
         frequency[0, 0] = 1 / side
         picture = torch.fft.irfft2(torch.fft.rfft2(noise) / frequency)
         seen = self.features((picture / picture.std() / 2).clamp(-1, 1).to(self.shift))
-        return torch.stack([seen[layer].mean() for layer in self.layers])
+        return [float(seen[layer].mean()) for layer in self.layers]
 
 
 class Features(Mapping[str, Tensor]):
@@ -127,8 +125,9 @@ class Features(Mapping[str, Tensor]):
             if name.endswith("_1") and place:
                 self._last = nn.functional.max_pool2d(self._last, 2)
             self._last = torch.relu(self._network.get_submodule(name)(self._last))
-            self._found[name] = self._last
-        return self._found[layer] / self._network.scale[self._network.layers.index(layer)]
+            scale = self._network.scale
+            self._found[name] = self._last if scale is None else self._last / scale[place]
+        return self._found[layer]
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._network.layers)

@@ -54,10 +54,8 @@ def _lines(card: Card) -> Iterator[tuple[str, str]]:
     if plugin := host().plugins.get(card.plugin):
         fault = host().faults.get(card.plugin)
         state = f"cannot be used: {fault}" if fault else "installed"
-        yield (
-            "plugin",
-            f"{card.plugin} {plugin.version}, {state}; {f'recipe {card.recipe}' if card.recipe else 'for others: it draws nothing itself'}",
-        )
+        use = f"recipe {card.recipe}" if card.recipe else "for others: it draws nothing itself"
+        yield "plugin", f"{card.plugin} {plugin.version}, {state}; {use}"
     else:
         yield "plugin", f"{card.plugin}, not installed; to use the model: pip install {card.plugin}"
     yield from _weights(card)

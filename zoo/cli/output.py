@@ -82,13 +82,10 @@ def quiet_libraries() -> Iterator[None]:
 @contextmanager
 def progress(doing: str, total: int) -> Iterator[Callable[[], None]]:
     """A bar on stderr, in a terminal only; what it gives moves it by one."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from zoo.cli.bars import Bars
 
-    console = Console(stderr=True)
-    columns = (TextColumn(doing), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
-        yield partial(bar.advance, bar.add_task("", total=total))
+    with Bars() as bars:
+        yield partial(bars.advance, bars.add_task(doing, total=total))
 
 
 def _width(text: str) -> int:

@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
+from zoo.cli.bars import Bars
 from zoo.cli.list import JsonOption
 from zoo.cli.output import as_json, quiet_libraries
 from zoo.control import Control, Flag, parse_controls
@@ -101,13 +100,15 @@ def command(
             f"{len(there)} of {len(jobs)} results are there already, such as {there[0].target}",
             "give another --out, or --on-exists skip or overwrite",
         )
+    if previews and on_exists is not OnExists.overwrite and previews.is_dir() and any(previews.iterdir()):
+        raise UsageError(f"{previews} is not empty", "give --previews a new folder, or --on-exists overwrite")
     skipped = there if on_exists is OnExists.skip else []
     todo = [job for job in jobs if job not in skipped]
     translator = load(
         name, weights=weights or "default", device=device, dtype="bf16" if bf16 else None, compile=compile
     )
     sources = (job.source for job in todo)
-    with quiet_libraries(), Bars(todo, previews) as bars:
+    with quiet_libraries(), _Bars(todo, previews) as bars:
         results = translator.stream(sources, size=size, batch=batch, tile=tile, progress=bars, **values)
         failed = _write(todo, results, bars)
 
@@ -226,33 +227,29 @@ def _identity(path: Path) -> object:
     return facts.st_dev, facts.st_ino
 
 
-class Bars(Progress):
-    """Progress on stderr, in a terminal only: pictures, and below them what the present one tells (`zoo.progress`).
-
-    Pictures of the way there go into the folder ``previews``."""
+class _Bars(Bars):
+    """One for the pictures, and one for what the present one tells; pictures of its way go into ``previews``."""
 
     def __init__(self, jobs: Sequence[Job], previews: Path | None) -> None:
-        console = Console(stderr=True)
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        super().__init__(*columns, console=console, disable=not console.is_terminal)
+        super().__init__()
         self._jobs, self._previews, self._done = jobs, previews, 0
         self._pictures = self.add_task("translating", total=len(jobs))
-        self._present = self.add_task("", visible=False)
 
     def __call__(self, what: str, done: int, total: int, image: Tensor | None = None) -> None:
-        self.update(self._present, description=what, completed=done, total=total, visible=True)
+        super().__call__(what, done, total, image)
         if self._previews and image is not None and done and done * PREVIEWS // total > (done - 1) * PREVIEWS // total:
-            path = self._previews / f"{self._jobs[self._done].target.stem}-{done:0{len(str(total))}}.png"
-            write(to_pil(image[0]), path)
+            number = f"{self._done + 1}-" if len(self._jobs) > 1 else ""
+            name = f"{number}{self._jobs[self._done].target.stem}-{done:0{len(str(total))}}.png"
+            write(to_pil(image[0]), self._previews / name)
 
     def picture(self) -> None:
         """One more is done."""
-        self.update(self._present, visible=False)
+        self.silence()
         self.advance(self._pictures)
         self._done += 1
 
 
-def _write(jobs: Sequence[Job], results: Iterable[Any], bars: Bars) -> dict[Job, ZooError]:
+def _write(jobs: Sequence[Job], results: Iterable[Any], bars: _Bars) -> dict[Job, ZooError]:
     """Put results on disk as they come; the errors of those that failed."""
     failed: dict[Job, ZooError] = {}
     for job, result in zip(jobs, results):

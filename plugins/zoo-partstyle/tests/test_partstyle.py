@@ -292,6 +292,27 @@ def test_a_style_transfer_is_not_exported_or_trained(tmp_path: Path) -> None:
         assert told in done.stderr and len(done.stderr.splitlines()) == 2
 
 
+def test_previews_go_into_a_folder_of_their_own(tmp_path: Path) -> None:
+    for i in (1, 2):
+        (tmp_path / "in" / str(i)).mkdir(parents=True)
+        picture(i).save(tmp_path / "in" / str(i) / "photo.png")
+    picture(3).save(tmp_path / "style.png")
+
+    def run(source: str, out: str, previews: str) -> subprocess.CompletedProcess[str]:
+        words = ["translate", "gatys", source, "-o", out, "--style", "style.png", "--iterations", "10"]
+        command = [sys.executable, "-m", "zoo", *words, "--previews", previews]
+        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+
+    assert run("in/1/photo.png", "out.png", "way").returncode == 0
+    assert sorted(path.name for path in (tmp_path / "way").iterdir()) == [f"out-{i:02}.png" for i in range(1, 11)]
+    again = run("in/2/photo.png", "other.png", "way")
+    assert again.returncode == 2 and "way is not empty" in again.stderr
+    assert not (tmp_path / "other.png").exists()
+    assert run("in", "out", "both").returncode == 0
+    names = {path.name for path in (tmp_path / "both").iterdir()}
+    assert names == {f"{picture}-photo-{i:02}.png" for picture in (1, 2) for i in range(1, 11)}
+
+
 @pytest.mark.slow
 def test_ctrl_c_on_the_command_line_keeps_the_best_so_far(tmp_path: Path) -> None:
     picture(1, 96, 128).save(tmp_path / "photo.png")

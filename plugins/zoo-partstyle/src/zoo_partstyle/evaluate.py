@@ -68,7 +68,7 @@ def style_eval(
     for side in sides.values():  # before any work
         side.translator.check(check(side.translator.controls, {**side.controls, "style": [*style[:1]]}))
     pairs = match(photos, masks)
-    scenes, left_out = _scenes(pairs, size)
+    scenes, left_out, alone = _scenes(pairs, size)
     album = Album(save, list(sides), list(paintings), scenes) if save else None
     vgg = VGG19(locate(registry().card("vgg19")[0])).to(next(iter(sides.values())).translator.device)
     work = Work(len(scenes) * len(paintings) * len(sides))
@@ -94,10 +94,12 @@ def style_eval(
         f"{len(scenes)} photographs, {len(style)} styles, {_fingerprint(pairs, style)}; size {size}, seed {seed},"
         f" iterations: {iterations or 'those of each model'}, object: {object}"
     )
-    lines = [*left_out, *PROTOCOL, conditions]
+    lines = [*left_out, *alone, *PROTOCOL, conditions]
     if album:
         album.finish({"lines": lines, "models": models, "results": results})
-    return {"rows": [row(model) for model in models], "lines": lines, "models": models, "results": results}
+    failed = f"{len(left_out)} pictures were left out" if left_out else ""
+    rows = [row(model) for model in models]
+    return {"rows": rows, "lines": lines, "models": models, "results": results, "failed": failed}
 
 
 # -- what is compared -------------------------------------------------------------------------------------------------
@@ -139,9 +141,11 @@ def _named(given: Sequence[str | Path], what: str) -> dict[str, Any]:
     return named
 
 
-def _scenes(pairs: Sequence[Sitter], size: int) -> tuple[list[Scene], list[str]]:
-    """The photographs that can be used, and a line on what cannot. UsageError if there is none."""
-    scenes, left_out = [], []
+def _scenes(pairs: Sequence[Sitter], size: int) -> tuple[list[Scene], list[str], list[str]]:
+    """The photographs that can be used, a line on each that cannot, and lines on what has no partner.
+
+    UsageError if none can be used."""
+    scenes, left_out, lonely = [], [], []
     for pair in pairs:
         if pair.photo and pair.drawing:
             try:
@@ -154,12 +158,12 @@ def _scenes(pairs: Sequence[Sitter], size: int) -> tuple[list[Scene], list[str]]
     }
     for what, names in alone.items():
         if names:
-            left_out.append(
-                one_line(f"left out: {len(names)} {what}: {', '.join(names[:5])}{', …' * (len(names) > 5)}")
-            )
+            lonely.append(one_line(f"left out: {len(names)} {what}: {', '.join(names[:5])}{', …' * (len(names) > 5)}"))
     if not scenes:
-        raise UsageError("no photograph has a mask that can be used", left_out[0].removeprefix("left out: "))
-    return scenes, left_out
+        raise UsageError(
+            "no photograph has a mask that can be used", [*left_out, *lonely][0].removeprefix("left out: ")
+        )
+    return scenes, left_out, lonely
 
 
 def _fingerprint(pairs: Sequence[Sitter], styles: Sequence[Path]) -> str:

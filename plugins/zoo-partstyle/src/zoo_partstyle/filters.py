@@ -91,6 +91,7 @@ def command(
         "showing": facts.showing,
         "filters": [{"layer": row[0], "filter": row[1], "purity": row[2], "score": row[3]} for row in rows],
         "left_out": made.left_out,
+        "failed": f"{len(made.left_out)} pictures were left out" if made.left_out else "",
         "lines": [
             title,
             *(f"{layer} {number}: {told}" for (layer, number, _, _), told in zip(rows, measure)),

@@ -26,7 +26,7 @@ from zoo.plugins import host
 from zoo.weights import load_weights, read_header
 from zoo_partstyle.choose import fingerprint
 from zoo_partstyle.locate import SMALLEST, object_map
-from zoo_partstyle.objects import object_set
+from zoo_partstyle.objects import named, object_set
 from zoo_partstyle.optimise import Objective, Plan, optimise, scaled, size_of
 
 log = logging.getLogger(__name__)
@@ -96,7 +96,7 @@ class PictureOptimiser(Generator):
         ``noise`` 0 … 1 is drowned in chance. ``optimiser``: 0 L-BFGS, 1 Adam."""
         if image[0, 0].numel() * NEED > memory.allowed(image.device, share=0.9):
             raise MemoryError  # a system that promises more than it has would kill the process
-        objects = [name.strip() for name in object.split(",")] if object else []
+        objects = named(object)
         plan = Plan(
             int(_first(iterations, self.iterations)),
             int(_first(levels, self.levels)),

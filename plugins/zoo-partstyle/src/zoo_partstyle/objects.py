@@ -118,6 +118,11 @@ class ObjectSet(_Strict):
             part.write_text(re.sub(r"(?<=\d)\n\s+\]", "]", text) + "\n", encoding="utf-8")
 
 
+def named(text: str | None) -> list[str]:
+    """The objects of a control's text: names and paths, separated by commas."""
+    return [name.strip() for name in (text or "").split(",") if name.strip()]
+
+
 def names() -> list[str]:
     """The objects that come with the plugin."""
     return sorted(path.stem for path in _SETS.glob("*.json"))

@@ -6,7 +6,7 @@ from typing import Any
 
 from zoo.errors import ControlError
 from zoo.translator import Translator
-from zoo_partstyle.objects import object_set
+from zoo_partstyle.objects import named, object_set
 
 
 class StyleTranslator(Translator):
@@ -14,7 +14,7 @@ class StyleTranslator(Translator):
 
     def check(self, controls: dict[str, Any]) -> dict[str, Any]:
         styles = len(controls["style"])
-        objects = [name.strip() for name in (controls.get("object") or "").split(",") if name.strip()]
+        objects = named(controls.get("object"))
         masks = len(controls.get("mask") or ())
         blend = controls.get("blend")
         for name in objects if not masks else ():
