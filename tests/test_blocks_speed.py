@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from zoo.blocks import attention
+from zoo.blocks import attention, conv
 from zoo.blocks.attention import attend
 from zoo.blocks.conv import Conv2d
 from zoo.blocks.norm import InstanceNorm2d
@@ -62,7 +62,10 @@ def test_a_convolution_may_be_frozen_and_differentiated_twice() -> None:
     assert torch.allclose(*found, rtol=1e-3, atol=1e-3)
 
 
-def test_under_autocast_a_convolution_stays_exact_and_its_weights_gradient_is_fp32() -> None:
+def test_under_autocast_a_convolution_stays_exact_and_its_weights_gradient_is_fp32(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(conv, "_AMX", False)
     layer, x = Conv2d(16, 16, 3), noise(1, 16, 12, 12).requires_grad_()
     with torch.autocast("cpu", torch.bfloat16):
         made = layer(x.bfloat16())
@@ -71,6 +74,23 @@ def test_under_autocast_a_convolution_stays_exact_and_its_weights_gradient_is_fp
     assert layer.weight.grad is not None and layer.weight.grad.dtype == torch.float32
     wanted = torch.autograd.grad(like(layer)(x).square().sum(), x)[0]
     assert torch.allclose(x.grad, wanted, atol=0.02 * float(wanted.abs().max()))
+
+
+def test_under_autocast_on_amx_a_convolution_is_torchs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(conv, "_AMX", True)
+    layer, x = Conv2d(16, 16, 3, 1), noise(2, 16, 12, 11).requires_grad_()
+    plain = like(layer)
+    with torch.autocast("cpu", torch.bfloat16):
+        made, wanted = layer(x), plain(x)
+    assert made.dtype == torch.bfloat16 and torch.equal(made, wanted)
+    assert torch.allclose(made.float(), plain(x), atol=0.03)
+    for one, other in zip(
+        gradients(made.float(), x, *layer.parameters()), gradients(wanted.float(), x, *plain.parameters()), strict=True
+    ):
+        assert one.dtype == torch.float32 and torch.allclose(
+            one, other, rtol=0.02, atol=0.02 * float(other.abs().max())
+        )
+    assert torch.allclose(layer(x), plain(x), atol=2e-5)  # without autocast it is as exact as ever
 
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])

@@ -49,6 +49,21 @@ def test_a_number_without_a_range_is_finite_still(value):
         check(parse_controls([{"type": "number", "name": "mix"}]), {"mix": value})
 
 
+UNSAID = {"type": "number", "name": "unit", "default": None, "minimum": 0, "maximum": 3}
+
+
+def test_a_number_may_be_what_the_model_says() -> None:
+    (unit,) = parse_controls([UNSAID])
+    assert check([unit], {}) == check([unit], {"unit": None}) == {"unit": None}
+    assert check([unit], {"unit": 0}) == {"unit": 0} and unit.text("1.5") == 1.5
+    assert unit.default_value() is None and unit.takes == "a number from 0 to 3"
+    for wrong in (3.5, -1, "1", True, float("nan")):
+        with pytest.raises(ControlError, match=r"unit = .* is not a number from 0 to 3"):
+            check([unit], {"unit": wrong})
+    with pytest.raises(ControlError, match="unit = 'None' is not a number from 0 to 3"):
+        unit.text("None")
+
+
 @pytest.mark.parametrize("value", [[1, 2], [1, 2, 3, 4], [1, 2, 6], [1, 2, float("nan")], 3, "1,2,3"])
 def test_numbers_need_length_and_range(value):
     with pytest.raises(ControlError, match="3 numbers from 0 to 5"):

@@ -12,7 +12,7 @@ import pytest
 import yaml
 from conftest import forget
 from installed import announce
-from mutants import MUTANTS, NETWORKS, RECIPE, Mutant
+from mutants import MUTANTS, NETWORKS, RECIPE, TRAINER, Mutant, translator
 
 from zoo.generator import build_generator
 from zoo.recipe import load_recipe
@@ -189,6 +189,60 @@ def test_a_waived_check_has_to_fail(plugin: Path) -> None:
     (plugin / "tests/test_contract.py").write_text(WAIVED)
     found = run_kit(plugin, "sizes or previews or my_own").by_check
     assert found == {"test_sizes": {"xfailed"}, "test_previews": {"failed"}, "test_of_my_own": {"passed"}}
+
+
+CONTRACT = """
+from zoo.testing import PluginContract
+
+class TestMutant(PluginContract):
+    plugin = "zoo-mutant"
+"""
+ALWAYS = """    always = {"strength": 0.5, "another": 3}
+"""
+PICKY = "if options.get('strength') != 0.5:\n    raise ControlError('no face found')\nreturn super().translate(image, **options)"
+
+
+def test_what_every_picture_needs(plugin: Path) -> None:
+    change(plugin, Mutant(translator(PICKY), frozenset()))
+    contract, checked = plugin / "tests/test_contract.py", "any_picture or batch_is_singles"
+    contract.write_text(CONTRACT)
+    outcomes = run_kit(plugin, checked)
+    assert outcomes.failed() == {"test_any_picture", "test_batch_is_singles"}
+    assert "no face found" in outcomes.told
+    contract.write_text(CONTRACT + ALWAYS)  # of which the model has the first
+    unload()
+    outcomes = run_kit(plugin, checked)
+    assert outcomes.by_check == {"test_any_picture": {"passed"}, "test_batch_is_singles": {"passed"}}, outcomes.told
+
+
+LABELLED = """    domains = 1
+
+    @classmethod
+    def pictures(cls, photos, drawings, data, seed, console=None):
+        assert not drawings
+        for folder in photos:
+            (folder / "labels.txt").read_text()
+        return super().pictures(photos, [("photos", photos[0])], data, seed, console)
+
+    def __init__("""
+LABEL = """
+    @staticmethod
+    def label(folder):
+        assert any(folder.glob("*.png"))
+        (folder / "labels.txt").write_text("smiles")
+"""
+
+
+def test_what_trainers_read_beside_the_pictures(plugin: Path) -> None:
+    change(plugin, Mutant(((TRAINER, "    def __init__(", LABELLED),), frozenset()))
+    contract, checked = plugin / "tests/test_contract.py", "step_keeps_its_promise or previews"
+    contract.write_text(CONTRACT)
+    outcomes = run_kit(plugin, checked)
+    assert outcomes.failed() == {"test_step_keeps_its_promise", "test_previews"} and "labels.txt" in outcomes.told
+    contract.write_text(CONTRACT + LABEL)
+    unload()
+    outcomes = run_kit(plugin, checked)
+    assert outcomes.by_check == {"test_step_keeps_its_promise": {"passed"}, "test_previews": {"passed"}}, outcomes.told
 
 
 def test_a_failure_is_a_sentence_and_what_it_means(plugin: Path) -> None:

@@ -19,8 +19,10 @@ PROJECTS = {
     "zoo_core": ROOT,
     "zoo_cycleda": ROOT / "plugins/zoo-cycleda",
     "zoo_partstyle": ROOT / "plugins/zoo-partstyle",
+    "zoo_expression": ROOT / "plugins/zoo-expression",
 }
 PACKAGES = {"zoo_core": ROOT / "zoo", "zoo_cycleda": ROOT / "plugins/zoo-cycleda/src/zoo_cycleda"}
+PACKAGES["zoo_expression"] = ROOT / "plugins/zoo-expression/src/zoo_expression"
 PACKAGES["zoo_partstyle"] = ROOT / "plugins/zoo-partstyle/src/zoo_partstyle"
 
 pytestmark = pytest.mark.slow

@@ -283,6 +283,27 @@ def test_the_losses_are_their_formulas() -> None:
     assert math.isclose(float(build_part("loss", "critic")({k: v / 1e4 for k, v in sure.items()})), 0.5)
 
 
+def test_losses_of_a_critic_are_their_formulas() -> None:
+    def value(spec: str | dict[str, object], **tensors: Tensor) -> float:
+        return float(build_part("loss", spec)(tensors))
+
+    real, fake = torch.tensor([3.0, 1.0, -1.0, 5.0]), torch.tensor([4.0, 0.0, 0.5, -0.5])  # means 2 and 1
+    wasserstein: dict[str, object] = {"name": "adversarial", "objective": "wasserstein"}
+    assert value(wasserstein, logits=fake) == -1
+    assert value(wasserstein, logits=fake, reverse_logits=real) == -3
+    critic = wasserstein | {"name": "critic"}
+    assert value(critic, real_logits=real, fake_logits=fake) == 0.5 * (1 - 2)
+    assert value(critic, real_logits=fake, fake_logits=real) == 0.5 * (2 - 1)
+    assert value("gradient-penalty", gradient_norm=torch.tensor([1.0, 0.0, 3.0])) == pytest.approx(5 / 3)
+    norm = torch.tensor([1.0, 0.0, 3.0], dtype=torch.bfloat16).requires_grad_()
+    loss = build_part("loss", "gradient-penalty")({"gradient_norm": norm})
+    assert loss.dtype == torch.float32
+    (slope,) = torch.autograd.grad(loss, norm)
+    assert torch.allclose(slope.float(), torch.tensor([0.0, -2, 4]) / 3, rtol=0.01)
+    with pytest.raises(ConfigError, match="'wassersteen' is not one of least-squares, logistic, wasserstein"):
+        build_part("loss", wasserstein | {"objective": "wassersteen"})
+
+
 def test_a_generator_is_what_its_parts_say() -> None:
     class Twice(Generator):
         def parts(self, image: Tensor) -> dict[str, Tensor]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import threading
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -612,6 +613,40 @@ def test_controls_that_depend_on_each_other_are_checked_before_any_picture() -> 
     translator = Both(Identity(), {"controls": declared}, device="cpu")
     with pytest.raises(ControlError, match="more than 1"):
         translator.stream(["no such picture.png"], a=0.5, b=0.75)
+
+
+def test_a_number_that_the_model_says_is_not_passed_on() -> None:
+    class Shift(Generator):
+        def parts(self, image: Tensor, shift: Tensor | None = None) -> dict[str, Tensor]:
+            return {"image": image * 0 + (0.5 if shift is None else shift.view(-1, 1, 1, 1))}
+
+    declared = [{"name": "shift", "type": "number", "default": None, "minimum": -1, "maximum": 1}]
+    translator = Translator(Shift(), {"controls": declared}, device="cpu")
+    picture = torch.zeros(3, 4, 4)
+    for controls, wanted in (({}, 0.75), ({"shift": None}, 0.75), ({"shift": 0}, 0.5), ({"shift": -1}, 0.0)):
+        assert torch.equal(translator.translate(picture, **controls), torch.full((3, 4, 4), wanted))
+
+
+def test_a_batch_goes_on_without_the_picture_that_cannot_be_drawn() -> None:
+    class Picky(Translator):
+        seen: ClassVar[list[int]] = []
+
+        def draw(self, image: Tensor, **controls: Tensor) -> Tensor:
+            self.seen.append(len(image))
+            if (image.mean((1, 2, 3)) < 0).any():
+                raise ImageError("too dark", "give a lighter one")
+            return -image
+
+    light, dark = np.full((8, 8, 3), 200, np.uint8), np.full((8, 8, 3), 50, np.uint8)
+    translator = Picky(Identity(), device="cpu")
+    first, second, third = translator.stream([light, dark, light])
+    assert translator.seen == [3, 1, 1, 1]
+    assert isinstance(second, ImageError) and second.message == "too dark"
+    assert np.array_equal(first, 255 - light) and np.array_equal(third, 255 - light)
+    with pytest.raises(ImageError, match="too dark"):
+        translator.translate([light, dark])
+    made = list(translator.stream([dark]))
+    assert len(made) == 1 and isinstance(made[0], ImageError)
 
 
 def test_several_pictures_in_one_control() -> None:

@@ -71,7 +71,7 @@ class Number(_Control):
     """A real number from ``minimum`` to ``maximum``; tensor (n,) float32."""
 
     type: Literal["number"] = "number"
-    default: float = 0.0
+    default: float | None = 0.0  # None: what the model says
     minimum: float = -math.inf
     maximum: float = math.inf
 
@@ -79,16 +79,18 @@ class Number(_Control):
     def takes(self) -> str:
         return f"a number{_range(self.minimum, self.maximum)}"
 
-    def default_value(self) -> float:
+    def default_value(self) -> float | None:
         return self.accept(self.default)
 
-    def accept(self, value: Any) -> float:
+    def accept(self, value: Any) -> float | None:
+        if value is None and self.default is None:
+            return None
         number = _number(value)
         if number is None or not self.minimum <= number <= self.maximum:
             raise self._refuse(value)
         return number
 
-    def text(self, value: str) -> float:
+    def text(self, value: str) -> float | None:
         return self.accept(_parse(value))
 
     def tensor(self, value: float, n: int) -> Tensor:

@@ -7,7 +7,7 @@ from zoo.blocks.residual import ResidualBlock
 from zoo.evaluate.pairs import LpipsMetric, SsimMetric, VggMetric
 from zoo.evaluate.sets import FidMetric, KidMetric
 from zoo.hookspecs import hookimpl
-from zoo.losses.adversarial import AdversarialLoss, CriticLoss
+from zoo.losses.adversarial import AdversarialLoss, CriticLoss, GradientPenalty
 from zoo.losses.perceptual import ContentLoss, PerceptualLoss, StyleLoss, TotalVariationLoss
 from zoo.losses.pixelwise import CycleLoss, IdentityLoss, PixelLoss
 from zoo.plugins import Registrar
@@ -21,6 +21,7 @@ def zoo_register(register: Registrar) -> None:
     register.loss("content", ContentLoss)
     register.loss("critic", CriticLoss)
     register.loss("cycle", CycleLoss)
+    register.loss("gradient-penalty", GradientPenalty)
     register.loss("identity", IdentityLoss)
     register.loss("perceptual", PerceptualLoss)
     register.loss("pixel", PixelLoss)

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import ClassVar, cast
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, cast
 
 from torch import Tensor, nn
 
 from zoo.generator import Generator
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from zoo.recipe import Data
+    from zoo.train.data import Pictures
 
 Batch = Mapping[str, Tensor]
 Step = Mapping[str, Tensor]
@@ -30,6 +37,8 @@ class Trainer:
             yield {"output": output, "logits": self.d(output)}          # trains g; d is frozen here
             yield {"real_logits": …, "fake_logits": self.d(output.detach())}   # trains d
 
+    A step that yields nothing, ``{}``, leaves its phase out: nothing is updated in it.
+
     ``provides`` stands on the class, for the catalogue: all names that a phase can yield, those of paired data
     (``paired_…``) included. What else a generator makes is passed on without being known here: ``passes_on`` names for
     each phase the generators whose parts it yields, by what is put in front of their names, and `parts_of` writes
@@ -43,7 +52,8 @@ class Trainer:
     ``wanted`` holds the names that the configured losses need: a step may leave out what
     nobody wants. Randomness comes from ``batch["seed"]`` alone (one integer a sample), which makes resume exact and
     independent of how a batch is spread over processes. ``memory`` is state beside the networks (image pools) that a
-    checkpoint must hold. ``exported`` is the network that ``zoo pack`` writes.
+    checkpoint must hold. ``exported`` is the network that ``zoo pack`` writes. ``domains`` is 1 where photographs are all
+    that it learns from: ``zoo train`` then takes no drawings, and `pictures` says what a sample holds.
     """
 
     networks: nn.ModuleDict
@@ -52,6 +62,7 @@ class Trainer:
     provides: ClassVar[Mapping[str, frozenset[str]]]
     passes_on: ClassVar[Mapping[str, Mapping[str, str]]] = {}
     exported: str
+    domains: ClassVar[int] = 2
     wanted: frozenset[str] = frozenset()
     rank: int = 0
 
@@ -60,6 +71,20 @@ class Trainer:
         passed = self.passes_on.get(phase, {}).items()
         made = {before + name for before, network in passed for name in cast(Generator, self.networks[network]).makes}
         return self.provides[phase] | made
+
+    @classmethod
+    def pictures(
+        cls,
+        photos: Sequence[Path],
+        drawings: Sequence[tuple[str, Path]],
+        data: Data,
+        seed: int,
+        console: Console | None = None,
+    ) -> Pictures:
+        """The samples that steps are made of: photographs and drawings, until a trainer says otherwise."""
+        from zoo.train.data import Portraits
+
+        return Portraits(photos, drawings, data, seed, console)
 
     def gather(self, tensor: Tensor) -> Tensor:
         """The tensors (N,…) of all processes as one; the engine replaces this when there are several."""

@@ -99,6 +99,7 @@ class Translator:
         self.controls = parse_controls(self.network.get("controls", ()))
         self.working = int(self.network.get("working") or 0)
         self.generator = generator
+        self.size = generator.size  # of the pictures that `draw` gets
         self.device = pick_device(device)
         self.dtype: torch.dtype = DTYPES[dtype] or torch.float32
         self._call = torch.compile(generator) if compile else generator
@@ -220,7 +221,7 @@ class Translator:
                 yield from self._run(jobs, run)
                 jobs = []
             jobs.append(job)
-            room = 1 if self.generator.size.whole else batch or max(1, BATCH_PIXELS // job.input[0].numel())
+            room = 1 if self.size.whole else batch or max(1, BATCH_PIXELS // job.input[0].numel())
             if len(jobs) >= room or sum(job.size.numel() for job in jobs) > WAITING_PIXELS:
                 yield from self._run(jobs, run)
                 jobs = []
@@ -228,7 +229,7 @@ class Translator:
         yield from self._run(jobs, run)
 
     def _job(self, picture: Picture, size: int | None) -> _Job:
-        fitted = fit(picture.rgb, self.generator.size, self.working, size)
+        fitted = fit(picture.rgb, self.size, self.working, size)
         return _Job(replace(picture, rgb=torch.empty(3, 0, 0)), picture.rgb.shape[-2:], *fitted)
 
     def _run(self, jobs: list[_Job], run: _Run) -> Iterator[Any]:
@@ -240,8 +241,10 @@ class Translator:
         try:
             drawn = self._drawn(jobs, run)
         except UsageError as error:
-            yield from [error] * len(jobs)
-            return
+            if len(jobs) == 1:
+                yield error
+                return
+            drawn = None  # perhaps one of them is at fault
         except (RuntimeError, MemoryError) as error:
             if len(jobs) == 1:
                 yield _too_large(error, f"{shape[-1]}×{shape[-2]} pixels")
@@ -249,7 +252,7 @@ class Translator:
             drawn = None
             if not is_shortage(error):
                 raise
-        if drawn is None:  # together they are too large
+        if drawn is None:  # together they are too large, or one cannot be drawn
             for job in jobs:
                 yield from self._run([job], run)
             return
@@ -300,9 +303,9 @@ class Translator:
 
     def _why_whole(self, controls: Mapping[str, Any]) -> str:
         """Why pictures are never drawn in tiles; empty if they may be."""
-        if self.generator.size.fixed:
+        if self.size.fixed:
             return "the network takes pictures of one size"
-        if self.generator.size.whole:
+        if self.size.whole:
             return "the network has to see a picture whole"
         if type(self).draw is not Translator.draw:
             return f"{type(self).__name__} has its own way of drawing"

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.backends import nnpack
 
 # Asking also initialises it. The call is torch's own business: one that has it no longer convolves the ordinary way.
+_AMX = getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)()
 _HAVE = nnpack.is_available() and hasattr(torch, "_nnpack_spatial_convolution")
 
 
@@ -18,12 +19,15 @@ class Conv2d(nn.Conv2d):
     On the CPU in fp32 it goes through NNPACK, which torch carries and which convolves in Winograd's form for 3×3
     kernels (Lavin and Gray 2016, F(6×6, 3×3): a fifth of the multiplications) and by FFT for larger ones. Rounding
     errors are about eight times those of the ordinary convolution. The way back to the input is again a convolution.
+    Under autocast on processors with AMX the ordinary convolution is the faster one.
     """
 
     def __init__(self, inner: int, outer: int, kernel: int, padding: int = 0, bias: bool = True) -> None:
         super().__init__(inner, outer, kernel, padding=padding, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:
+        if _AMX and torch.is_autocast_enabled("cpu"):
+            return super().forward(x)
         if not _HAVE or x.device.type != "cpu" or torch.compiler.is_compiling() or torch.onnx.is_in_onnx_export():
             return super().forward(x)
         assert isinstance(self.padding, tuple)

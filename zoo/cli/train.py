@@ -16,7 +16,9 @@ from zoo.errors import UsageError
 def command(
     recipe: Annotated[str, typer.Argument(help="A recipe's name (zoo parts recipe) or a YAML file.")],
     photos: Annotated[list[Path], typer.Option(help="Folder of photographs; again for more, which take turns.")],
-    drawings: Annotated[list[str], typer.Option(help="Folder of drawings, or NAME=DIR for each of several hands.")],
+    drawings: Annotated[
+        list[str] | None, typer.Option(help="Folder of drawings, or NAME=DIR for each of several hands.")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the run; default runs/RECIPE.")] = None,
     pairs: Annotated[
         bool, typer.Option(help="Pictures of one sitter have the same file name in both folders.")
@@ -62,7 +64,13 @@ def command(
         start_from=None if start_from is None else _weights(start_from),
     )  # fmt: skip
     stopped = train(
-        recipe, photos, [_hand(text) for text in drawings], options, overrides=set_ or (), pairs=pairs, console=console
+        recipe,
+        photos,
+        [_hand(text) for text in drawings or ()],
+        options,
+        overrides=set_ or (),
+        pairs=pairs,
+        console=console,
     )
     if stopped:
         console.print(f"stopped by {stopped}; {folder} is saved, the same command goes on", **_AS_IT_IS)

@@ -260,6 +260,7 @@ def _write(jobs: Sequence[Job], results: Iterable[Any], bars: _Bars) -> dict[Job
         except ZooError as error:
             failed[job] = error
             if len(jobs) > 1:
-                bars.console.print(f"zoo: {one_line(str(error))}", markup=False, highlight=False, soft_wrap=True)
+                told = str(error) if str(job.source) in str(error) else f"{job.source}: {error}"
+                bars.console.print(f"zoo: {one_line(told)}", markup=False, highlight=False, soft_wrap=True)
         bars.picture()
     return failed

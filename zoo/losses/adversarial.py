@@ -18,12 +18,17 @@ def _least_squares(logits: Tensor, real: bool) -> Tensor:
     return ((logits - float(real)) ** 2).mean()
 
 
-OBJECTIVES = {"least-squares": _least_squares, "logistic": _logistic}
+def _wasserstein(logits: Tensor, real: bool) -> Tensor:
+    return -logits.mean() if real else logits.mean()
+
+
+OBJECTIVES = {"least-squares": _least_squares, "logistic": _logistic, "wasserstein": _wasserstein}
 
 
 class _Adversarial(Loss):
     def __init__(self, objective: str = "least-squares") -> None:
-        """``objective``: ``least-squares`` (Mao et al. 2017) or ``logistic`` (Goodfellow et al. 2014)."""
+        """``objective``: ``least-squares`` (Mao et al. 2017), ``logistic`` (Goodfellow et al. 2014) or ``wasserstein``
+        (Arjovsky et al. 2017; its critic needs the gradient penalty)."""
         super().__init__()
         if objective not in OBJECTIVES:
             raise ValueError(f"objective {objective!r} is not one of {', '.join(OBJECTIVES)}")
@@ -51,6 +56,15 @@ class CriticLoss(_Adversarial):
                 total = total + 0.5 * self.score(step[way + "real_logits"], True)
                 total = total + 0.5 * self.score(step[way + "fake_logits"], False)
         return total
+
+
+class GradientPenalty(Loss):
+    """The critic's slope is held near 1: the mean squared distance of its length to 1 (Gulrajani et al. 2017, eq. 3)."""
+
+    needs = frozenset({"gradient_norm"})
+
+    def forward(self, step: Mapping[str, Tensor]) -> Tensor:
+        return (step["gradient_norm"].float() - 1).square().mean()
 
 
 def _zero(step: Mapping[str, Tensor]) -> Tensor:

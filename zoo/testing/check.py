@@ -6,6 +6,7 @@ import functools
 import inspect
 import socket
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -51,6 +52,11 @@ class Contract:
     plugin: ClassVar[str]
     waive: ClassVar[Mapping[str, str]] = {}
     beside: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    always: ClassVar[Mapping[str, Any]] = {}
+
+    @staticmethod
+    def label(folder: Path) -> None:
+        """Write beside the pictures of ``folder`` what the plugin's trainers read of it."""
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -70,13 +76,21 @@ class Contract:
         """One test for each recipe, part, control … that a check takes; one that says what there is none of."""
         for subject, find in SUBJECTS.items():
             if subject in metafunc.fixturenames:
-                found = find(self.plugin)
+                found = {name: self._with_always(one) for name, one in find(self.plugin).items()}
                 none = pytest.param(None, marks=pytest.mark.skip(f"{self.plugin} has no {subject}"), id="none")
                 metafunc.parametrize(subject, list(found.values()) or [none], ids=list(found) or None)
 
+    def _with_always(self, subject: Any) -> Any:
+        if isinstance(subject, tuple):
+            return tuple(map(self._with_always, subject))
+        return replace(subject, always=self.always) if isinstance(subject, Model) else subject
+
     @pytest.fixture
     def pictures(self, tmp_path_factory: pytest.TempPathFactory) -> Path:
-        return write_pictures(tmp_path_factory.mktemp("pictures"))
+        folder = write_pictures(tmp_path_factory.mktemp("pictures"))
+        for below in folder.iterdir():
+            self.label(below)
+        return folder
 
     @pytest.fixture(autouse=True)
     def waived(self, request: pytest.FixtureRequest) -> None:

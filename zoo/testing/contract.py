@@ -20,5 +20,6 @@ class PluginContract(PackageChecks, NetworkChecks, DrawingChecks, PartChecks, Tr
     ``waive`` holds checks that the plugin fails for a good reason, by name (``"test_sizes"``, or one of its tests,
     ``"test_sizes[gatys]"``): they must fail, and the reason is printed. A check cannot be overridden. ``beside`` gives
     for a control values of others that it needs to have an effect: ``{"seed": {"noise": 0.5}}``; of those, each model
-    gets what it has.
+    gets what it has. ``always`` are such values for every picture, where a control says what pictures there may be:
+    those of the kit show nothing. ``label(folder)`` writes labels beside pictures, for trainers that read some.
     """

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from zoo.control import Choice, Control, Flag, Integer, Number, Numbers, Text, p
 from zoo.control import Image as ImageControl
 from zoo.generator import Generator, SizeRule, build_generator, build_part
 from zoo.loading import load
+from zoo.plugins import host
 from zoo.recipe import Recipe, load_recipe
 from zoo.trainer import Trainer
 from zoo.translator import Translator
@@ -29,9 +31,10 @@ LONGEST = 128  # pixels that a recipe may have to be trained here
 
 @dataclass(frozen=True)
 class Model:
-    """A recipe of a plugin, with what its key ``tiny`` says."""
+    """A recipe of a plugin, with what its key ``tiny`` says. ``always`` are controls that all its pictures get."""
 
     name: str
+    always: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
     def __str__(self) -> str:
         return self.name
@@ -84,8 +87,10 @@ class Model:
         return found
 
     def given(self) -> dict[str, Any]:
-        """What a user has to give besides the picture."""
-        return {c.name: photo(40, 40, seed=7) for c in self.controls if isinstance(c, ImageControl) and c.required}
+        """What a user has to give besides the picture, and what the kit always gives."""
+        always = {c.name: self.always[c.name] for c in self.controls if c.name in self.always}
+        needed = [c.name for c in self.controls if isinstance(c, ImageControl) and c.required]
+        return {name: photo(40, 40, seed=7) for name in needed} | always
 
     # -- training -----------------------------------------------------------------------------------------------------
 
@@ -110,7 +115,6 @@ class Model:
 
     def engine(self, pictures: Path, out: Path, *overrides: str, **options: Any) -> Any:
         """The real engine on generated pictures; its networks and data are the recipe's, but for ``overrides``."""
-        from zoo.train.data import Portraits
         from zoo.train.engine import Engine, Options
 
         recipe = two_hands(load_recipe(self.name, overrides, tiny=True))
@@ -118,7 +122,9 @@ class Model:
         photos = [pictures / f"photos-{i}" for i in range(hands)]
         drawings = [(f"hand-{i}", pictures / f"drawings-{i}") for i in range(hands)]
         settings: dict[str, Any] = {"device": "cpu", "steps": 6, **options}
-        return Engine(recipe, Portraits(photos, drawings, recipe.data, 0), Options(out=out, **settings))
+        kind: type[Trainer] = host().part("trainer", str(recipe.trainer.get("name")))
+        data = kind.pictures(photos, drawings if kind.domains > 1 else [], recipe.data, 0)
+        return Engine(recipe, data, Options(out=out, **settings))
 
 
 def two_hands(recipe: Recipe) -> Recipe:
@@ -191,8 +197,8 @@ def values(control: Control) -> list[Any]:
     if isinstance(control, Text):
         return []
     if isinstance(control, Number):
-        low, high = control.minimum, control.maximum
-        return [low if low > -1e9 else control.default - 1, high if high < 1e9 else control.default + 1]
+        low, high, default = control.minimum, control.maximum, control.default or 0.0
+        return [low if low > -1e9 else default - 1, high if high < 1e9 else default + 1]
     if isinstance(control, Integer):
         low = control.minimum if control.minimum > -(2**53) else 0
         return [low, min(low + 7, control.maximum)]  # the next may be too near: an iteration more is no better at once

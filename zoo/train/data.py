@@ -1,7 +1,8 @@
-"""Training pictures: two domains, photographs and drawings, unpaired or paired by file name."""
+"""Training pictures: a stream of samples out of folders. Two domains of them, unpaired or paired by file name."""
 
 from __future__ import annotations
 
+import copy
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -36,35 +37,24 @@ class Folder:
         return len(self.paths)
 
 
-class Portraits(Dataset[dict[str, Tensor]]):
-    """Sample ``index`` of an endless stream: ``source`` and ``target`` (3,H,W) in [-1,1], ``hand`` and ``seed``.
-
-    A pure function of seed and index, so that a run can go on anywhere and be spread over any processes. Several
-    folders take turns, whatever their sizes: one of 50 and one of 5 000 photographs give half of the steps each.
-    Each passes through all its pictures in random order before it begins again. With several folders of drawings
-    ``hand`` is the number of the folder. With ``pairs`` the i-th folders belong together and equal file names make
-    the pairs.
+class Pictures(Dataset[dict[str, Tensor]]):
+    """An endless stream of samples out of folders: a pure function of seed and index, so that a run can go on anywhere
+    and be spread over any processes. What a sample holds, and what an ``epoch`` is, a subclass says; it sets ``photos``.
     """
 
-    def __init__(
-        self,
-        photos: Sequence[Path],
-        drawings: Sequence[tuple[str, Path]],
-        data: Data,
-        seed: int,
-        console: Console | None = None,
-    ) -> None:
+    photos: list[Folder]
+
+    def __init__(self, data: Data, seed: int, console: Console | None = None) -> None:
         self.data, self.seed, self.console, self.room = data, seed, console, ROOM
-        self.photos = [self._read(path.name, path) for path in photos]
-        self.drawings = [self._read(name, path) for name, path in drawings]
-        if data.pairs:
-            self._pair()
-        self.masks: list[list[Tensor | None]] = [[None] * len(folder) for folder in self.photos]
 
     @property
     def epoch(self) -> int:
-        """Samples in which every photograph or every drawing, whichever are more, has been seen once."""
-        return max(len(side) * max(map(len, side)) for side in (self.photos, self.drawings))
+        """Samples in which every picture has been seen once."""
+        raise NotImplementedError
+
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        """Sample ``index``; among others ``seed``, the one source of all chance in a step."""
+        raise NotImplementedError
 
     def _read(self, name: str, path: Path) -> Folder:
         if not path.is_dir():
@@ -104,6 +94,52 @@ class Portraits(Dataset[dict[str, Tensor]]):
         scaled = F.interpolate(picture[None], size, mode="bicubic", antialias=True, align_corners=False)[0]
         return ((scaled.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
 
+    def _choose(self, folders: list[Folder], index: int, salt: int) -> tuple[int, int]:
+        turn, which = divmod(index, len(folders))
+        epoch, place = divmod(turn, len(folders[which]))
+        rng = torch.Generator().manual_seed(mixed(self.seed, epoch, which, salt))
+        return which, int(torch.randperm(len(folders[which]), generator=rng)[place])
+
+    def preview(self, count: int) -> dict[str, Tensor]:
+        """A batch of ``count`` samples, the same ones at every call, with no augmentation but the crop."""
+        plain = copy.copy(self)
+        plain.data = self.data.model_copy(update={"augment": self.data.augment.model_copy(update=_PLAIN)})
+        samples = [plain[i] for i in range(count)]
+        return {name: torch.stack([s[name] for s in samples]) for name in samples[0]}
+
+
+_PLAIN = {"flip": False, "rotate": 0.0, "colour": 0.0, "background": 0.0}
+
+
+class Portraits(Pictures):
+    """Sample ``index``: ``source`` and ``target`` (3,H,W) in [-1,1], ``hand`` and ``seed``.
+
+    Several folders take turns, whatever their sizes: one of 50 and one of 5 000 photographs give half of the steps each.
+    Each passes through all its pictures in random order before it begins again. With several folders of drawings
+    ``hand`` is the number of the folder. With ``pairs`` the i-th folders belong together and equal file names make
+    the pairs.
+    """
+
+    def __init__(
+        self,
+        photos: Sequence[Path],
+        drawings: Sequence[tuple[str, Path]],
+        data: Data,
+        seed: int,
+        console: Console | None = None,
+    ) -> None:
+        super().__init__(data, seed, console)
+        self.photos = [self._read(path.name, path) for path in photos]
+        self.drawings = [self._read(name, path) for name, path in drawings]
+        if data.pairs:
+            self._pair()
+        self.masks: list[list[Tensor | None]] = [[None] * len(folder) for folder in self.photos]
+
+    @property
+    def epoch(self) -> int:
+        """Samples in which every photograph or every drawing, whichever are more, has been seen once."""
+        return max(len(side) * max(map(len, side)) for side in (self.photos, self.drawings))
+
     def _pair(self) -> None:
         if len(self.photos) != len(self.drawings):
             raise UsageError(
@@ -125,7 +161,7 @@ class Portraits(Dataset[dict[str, Tensor]]):
             photos.paths = [photos.paths[i] for i in keep]
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
-        rng = torch.Generator().manual_seed(_mix(self.seed, index))
+        rng = torch.Generator().manual_seed(mixed(self.seed, index))
         augment, size = self.data.augment, self.data.size
         which, i = self._choose(self.photos, index, salt=1)
         hand, j = (which, i) if self.data.pairs else self._choose(self.drawings, index, salt=2)
@@ -140,25 +176,8 @@ class Portraits(Dataset[dict[str, Tensor]]):
             (photo,), (drawing,) = frame([photo], size, augment, rng), frame([drawing], size, augment, rng)
         if augment.colour:
             photo = recolour(photo, augment.colour, rng)
-        seed = torch.tensor(_mix(self.seed + 1, index))
+        seed = torch.tensor(mixed(self.seed + 1, index))
         return {"source": photo, "target": drawing, "hand": torch.tensor(hand), "seed": seed}
-
-    def _choose(self, folders: list[Folder], index: int, salt: int) -> tuple[int, int]:
-        turn, which = divmod(index, len(folders))
-        epoch, place = divmod(turn, len(folders[which]))
-        rng = torch.Generator().manual_seed(_mix(self.seed, epoch, which, salt))
-        return which, int(torch.randperm(len(folders[which]), generator=rng)[place])
-
-    def preview(self, count: int) -> dict[str, Tensor]:
-        """A batch of ``count`` samples, the same ones at every call, with no augmentation but the crop."""
-        plain = Portraits.__new__(Portraits)
-        plain.__dict__.update(self.__dict__)
-        plain.data = self.data.model_copy(update={"augment": self.data.augment.model_copy(update=_PLAIN)})
-        samples = [plain[i] for i in range(count)]
-        return {name: torch.stack([s[name] for s in samples]) for name in samples[0]}
-
-
-_PLAIN = {"flip": False, "rotate": 0.0, "colour": 0.0, "background": 0.0}
 
 
 class Share:
@@ -177,7 +196,7 @@ class Share:
         return len(self.range)
 
 
-def _mix(*numbers: int) -> int:
+def mixed(*numbers: int) -> int:
     """One 63-bit seed of several numbers (splitmix64 over them), so that neighbours have nothing in common."""
     state = 0
     for number in numbers:

@@ -29,7 +29,7 @@ from zoo.generator import Generator, build_part
 from zoo.loss import Views
 from zoo.recipe import Recipe
 from zoo.train import checkpoint
-from zoo.train.data import Portraits, Share
+from zoo.train.data import Pictures, Share
 from zoo.train.objective import build_losses, phases
 from zoo.train.report import Report
 from zoo.trainer import Trainer
@@ -60,7 +60,7 @@ class Options:
 class Engine:
     """One run of a recipe on a set of pictures."""
 
-    def __init__(self, recipe: Recipe, data: Portraits, options: Options) -> None:
+    def __init__(self, recipe: Recipe, data: Pictures, options: Options) -> None:
         self.recipe, self.data, self.options = recipe, data, options
         self.accelerator = Accelerator(cpu=(options.device or "").startswith("cpu"))
         if self.accelerator.num_processes > 1:  # a group that is still up at the exit aborts the process now and then
@@ -179,7 +179,9 @@ class Engine:
             optimiser.zero_grad()
             for part in parts:
                 with torch.autocast(self.device.type, torch.bfloat16, enabled=self.options.bf16):
-                    made = Views({name: t.float() if t.is_floating_point() else t for name, t in next(part).items()})
+                    if not (tensors := next(part)):
+                        continue
+                    made = Views({name: t.float() if t.is_floating_point() else t for name, t in tensors.items()})
                     total, terms = self.losses[phase](made)
                 if not torch.isfinite(total):
                     raise ZooError(
@@ -190,8 +192,9 @@ class Engine:
                 (total / len(parts)).backward()
                 for name, value in terms.items():
                     logged[f"{phase}.{name}"] = logged.get(f"{phase}.{name}", 0) + value / len(parts)
-            self._share_gradients(names)
-            optimiser.step()
+            if any(name.startswith(f"{phase}.") for name in logged):
+                self._share_gradients(names)
+                optimiser.step()
         for part in parts:
             next(part, None)  # to the end of the step
         self._update_average()

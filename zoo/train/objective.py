@@ -77,7 +77,7 @@ def phases(trainer: Trainer, losses: Mapping[str, Terms], batch: Batch) -> Itera
     for phase in trainer.phases:
         if (made := next(steps, None)) is None:
             raise broken(f"{expected}, but a step yields {count} of {len(trainer.phases)} times")
-        if missing := losses[phase].needs() - made.keys():
+        if made and (missing := losses[phase].needs() - made.keys()):
             raise broken(f"promises {', '.join(sorted(missing))} in its phase {phase}, and does not yield it")
         yield made
         count += 1

@@ -31,7 +31,7 @@ class Report:
     def __init__(self, out: Path, start: int, untold: Mapping[str, Any], every: int, console: Console | None) -> None:
         self.out, self.every = out, every
         self.sums = {name: torch.tensor(value) for name, value in untold.get("sums", {}).items()}
-        self.count: int = untold.get("count", 0)
+        self.counts: dict[str, int] = untold.get("counts", {})
         path = out / "log.jsonl"
         kept = [line for line in path.read_text().splitlines() if _step(line) <= start] if path.exists() else []
         with atomic(path) as part:
@@ -62,14 +62,14 @@ class Report:
             self.board.close()
 
     def step(self, step: int, total: int | None, seconds: float, rate: float, terms: dict[str, Tensor]) -> None:
-        self.count += 1
         for name, value in terms.items():
             self.sums[name] = self.sums.get(name, torch.zeros_like(value)).to(value) + value
+            self.counts[name] = self.counts.get(name, 0) + 1
         self.progress.update(self.task, completed=step, total=total)
         if step % self.every and step != total:
             return
-        means = {name: round(float(value) / self.count, 6) for name, value in self.sums.items()}
-        self.sums, self.count = {}, 0
+        means = {name: round(float(value) / self.counts[name], 6) for name, value in self.sums.items()}
+        self.sums, self.counts = {}, {}
         line = {"step": step, "of": total, "seconds": round(seconds, 2), "rate": rate, "losses": means}
         self.file.write(json.dumps(line) + "\n")
         self.file.flush()
@@ -83,7 +83,7 @@ class Report:
         os.fsync(self.file.fileno())
         if self.board is not None:
             self.board.flush()
-        return {"count": self.count, "sums": {name: float(value) for name, value in self.sums.items()}}
+        return {"counts": self.counts, "sums": {name: float(value) for name, value in self.sums.items()}}
 
     def previews(self, step: int, make: Callable[[], dict[str, Tensor]]) -> None:
         """One row a sample, one column a kind of picture."""

@@ -10,11 +10,12 @@ from pathlib import Path
 from rich.console import Console
 
 from zoo.errors import ConfigError, UsageError
+from zoo.plugins import host
 from zoo.recipe import Recipe, load_recipe
-from zoo.train.data import Portraits
 from zoo.train.engine import Engine, Options
 from zoo.train.folder import claimed
 from zoo.train.report import NoReport, Report
+from zoo.trainer import Trainer
 from zoo.translator import pick_device
 
 
@@ -30,7 +31,8 @@ def train(
 ) -> str:
     """Train ``recipe`` into the folder ``options.out``, or go on with the run that is there.
 
-    ``photos`` are folders, ``drawings`` (name, folder), one for each hand. Gives "" when the budget is used up, or
+    ``photos`` are folders, ``drawings`` (name, folder), one for each hand, or none for a
+    trainer that learns from photographs alone. Gives "" when the budget is used up, or
     the name of the signal that stopped the run; it is saved in both cases. Raises ``ZooError`` for bad input.
     """
     settings = with_hands(load_recipe(recipe, [*overrides, *(["data.pairs=true"] if pairs else [])]), drawings)
@@ -39,7 +41,7 @@ def train(
             f"recipe {settings.name!r} names no trainer: there is nothing to train", "zoo translate runs it"
         )
     _check(options)
-    data = Portraits(photos, drawings, settings.data, options.seed, console)
+    data = _learns_from(settings, drawings).pictures(photos, drawings, settings.data, options.seed, console)
     engine = Engine(settings, data, options)
     first = engine.accelerator.is_main_process
 
@@ -49,6 +51,16 @@ def train(
     with claimed(options.out, settings, _facts(photos, drawings, options, engine)) if first else nullcontext():
         engine.accelerator.wait_for_everyone()
         return engine.run(report)
+
+
+def _learns_from(recipe: Recipe, drawings: Sequence[tuple[str, Path]]) -> type[Trainer]:
+    """The recipe's trainer. UsageError if it learns from drawings and there are none, or the other way round."""
+    kind: type[Trainer] = host().part("trainer", str(recipe.trainer.get("name")))
+    if kind.domains > 1 and not drawings:
+        raise UsageError(f"recipe {recipe.name!r} learns from photographs and drawings", "give --drawings, too")
+    if kind.domains == 1 and drawings:
+        raise UsageError(f"recipe {recipe.name!r} learns from photographs alone", "leave out --drawings")
+    return kind
 
 
 def with_hands(recipe: Recipe, drawings: Sequence[tuple[str, Path]]) -> Recipe:

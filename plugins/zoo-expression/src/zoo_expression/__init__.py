@@ -1,0 +1,1 @@
+"""Facial expression by action units: StarGAN, GANimation, and GANimation with ConvNeXt blocks (Ni)."""

@@ -1,0 +1,59 @@
+"""What the thesis trains with beside the adversarial and the cycle loss, which are the core's (chapter 4)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from zoo.loss import Loss
+
+
+class ActionUnitLoss(Loss):
+    """Units read off a picture against those it shall show: mean squared difference in intensities over 5.
+
+    ``spread`` divides each unit's difference: its standard deviation over many faces makes the rare units count as
+    much as the common ones.
+    """
+
+    needs = frozenset({"units", "read"})
+    spread: Tensor
+
+    def __init__(self, spread: Sequence[float] | None = None) -> None:
+        super().__init__()
+        if spread is not None and (len(spread) != 17 or min(spread) <= 0):
+            raise ValueError("spread is 17 numbers above 0")
+        self.register_buffer("spread", torch.ones(17) if spread is None else torch.tensor(spread), persistent=False)
+
+    def forward(self, step: Mapping[str, Tensor]) -> Tensor:
+        return ((step["read"].float() - step["units"].float()) / self.spread).square().mean()
+
+
+class ExpressionClassLoss(Loss):
+    """StarGAN's domain classification: cross entropy of the scores read off a picture and its label (eq. 2 and 3)."""
+
+    needs = frozenset({"units", "read"})
+
+    def forward(self, step: Mapping[str, Tensor]) -> Tensor:
+        return F.cross_entropy(step["read"].float(), step["units"].float())
+
+
+class AttentionAreaLoss(Loss):
+    """The mean square of A: it must not saturate at 1, where a generator has nothing to do (Pumarola et al., eq. 4)."""
+
+    needs = frozenset({"attention"})
+
+    def forward(self, step: Mapping[str, Tensor]) -> Tensor:
+        return step["attention"].float().square().mean()
+
+
+class AttentionVariationLoss(Loss):
+    """The mean squared difference of neighbours in A: smooth, no speckles (Pumarola et al., eq. 4)."""
+
+    needs = frozenset({"attention"})
+
+    def forward(self, step: Mapping[str, Tensor]) -> Tensor:
+        attention = step["attention"].float()
+        return attention.diff(dim=-1).square().mean() + attention.diff(dim=-2).square().mean()

@@ -1,0 +1,33 @@
+"""What this plugin brings to the zoo."""
+
+from __future__ import annotations
+
+from zoo.hookspecs import hookimpl
+from zoo.plugins import Registrar
+from zoo_expression import commands
+from zoo_expression.blocks import ConvNeXtBlock
+from zoo_expression.crops import face_crops
+from zoo_expression.evaluate import expression_eval
+from zoo_expression.judge import au_judge
+from zoo_expression.losses import ActionUnitLoss, AttentionAreaLoss, AttentionVariationLoss, ExpressionClassLoss
+from zoo_expression.networks import Discriminator, StarGANGenerator
+from zoo_expression.trainer import ExpressionTrainer
+from zoo_expression.translator import ExpressionTranslator
+
+
+@hookimpl
+def zoo_register(register: Registrar) -> None:
+    register.block("convnext", ConvNeXtBlock)
+    register.command("morph", commands.morph)
+    register.command("expression-grid", commands.grid)
+    register.command("face-crops", face_crops)
+    register.command("au-judge", au_judge)
+    register.command("expression-eval", expression_eval)
+    register.generator("stargan", StarGANGenerator)
+    register.discriminator("stargan", Discriminator)
+    register.loss("action-units", ActionUnitLoss)
+    register.loss("expression-class", ExpressionClassLoss)
+    register.loss("attention-area", AttentionAreaLoss)
+    register.loss("attention-variation", AttentionVariationLoss)
+    register.trainer("expression", ExpressionTrainer)
+    register.translator("expression", ExpressionTranslator)

@@ -1,0 +1,199 @@
+"""Expressions in photographs: every face is found, cut out, edited and put back."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from zoo import faces
+from zoo import image as pictures
+from zoo.control import check
+from zoo.errors import ControlError, ImageError, UsageError
+from zoo.generator import SizeRule
+from zoo.image import Source
+from zoo.translator import Translator
+from zoo_expression.morph import Morph
+from zoo_expression.networks import StarGANGenerator
+from zoo_expression.units import COMPETING, EXPRESSIONS, LABELS, NAMES, UNITS
+
+SMALLEST = 32
+"""Pixels from brow to chin below which there is too little to edit."""
+
+PROFILE = 0.75
+"""``zoo.faces.Face.turned`` above which too little of a face is seen."""
+
+STRONG = 0.5
+"""The intensity from which units compete: below it nobody sees them."""
+
+log = logging.getLogger("zoo")
+
+
+@dataclass(frozen=True)
+class Found:
+    """A face in a picture: its crop (3,size,size), and how an edited one is put back."""
+
+    image: Tensor
+    crop: faces.Crop | None = None  # None: the picture is a crop itself
+
+    def paste(self, picture: Tensor, edited: Tensor) -> Tensor:
+        if self.crop is not None:
+            return faces.paste(picture, self.crop, edited)
+        change = enlarged((edited - self.image)[None], max(picture.shape[1:]))[0]
+        top, left = ((change.shape[-1] - side) // 2 for side in picture.shape[1:])
+        change = change[:, top : top + picture.shape[1], left : left + picture.shape[2]]
+        return (picture + change).clamp(-1, 1)
+
+
+def enlarged(change: Tensor, side: int) -> Tensor:
+    """What an edit changed (N,3,s,s), for a picture of another size: what is finer than the edit stays."""
+    return change if change.shape[-1] == side else F.interpolate(change, (side, side), mode="bicubic")
+
+
+class ExpressionTranslator(Translator):
+    """Edits the faces of a photograph; what is not face stays as it is.
+
+    ``translate`` as any translator; `measure` says what a face shows, `morph` goes there in steps.
+    """
+
+    generator: StarGANGenerator
+
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        super().__init__(*args, **settings)
+        self.side = self.generator.size.above(self.working)  # of a face crop, in pixels
+        self.working, self.size = 0, SizeRule()  # pictures stay as they are: only the faces in them are scaled
+
+    def check(self, controls: dict[str, Any]) -> dict[str, Any]:
+        shares = {name: controls[name] for name in EXPRESSIONS if controls.get(name)}
+        if sum(shares.values()) > 1 + 1e-6:
+            raise ControlError(
+                f"{' + '.join(f'{name} {share:g}' for name, share in shares.items())} is more than 1",
+                "expressions share one face: together at most 1",
+            )
+        if shares.get("disgust"):
+            log.warning("disgust is drawn without unit 16, lower lip depressor, which is not among the 17")
+        asked = {number for number in UNITS if (controls.get(f"AU{number}") or 0) >= STRONG}
+        for one, other in COMPETING:
+            if {one, other} <= asked:
+                log.warning(
+                    "AU%d (%s) and AU%d (%s) pull one place two ways: the face may break",
+                    one, UNITS[one], other, UNITS[other],
+                )  # fmt: skip
+        return controls
+
+    def draw(self, image: Tensor, face: Tensor | None = None, like: Tensor | None = None, **controls: Tensor) -> Tensor:
+        number = None if face is None else int(face[0])
+        found = [self._faces(picture.float().cpu(), number) for picture in image]
+        batch = self._batch([one for ones in found for one in ones])
+        given = {name: value[:1].expand(len(batch), *value.shape[1:]) for name, value in controls.items()}
+        if like is not None:
+            given["like"] = self._batch([self._shown(like[0].float().cpu(), number)]).expand_as(batch)
+        edited = iter(self._call(batch, **given).float().cpu())
+        drawn = [self._pasted(picture, ones, edited) for picture, ones in zip(image.float().cpu(), found)]
+        return torch.stack(drawn).to(image.device)
+
+    # -- verbs of its own ---------------------------------------------------------------------------------------------
+
+    def measure(self, image: Source, *, face: int = 1) -> dict[str, float]:
+        """What a face shows: intensities of ``AU1`` … ``AU45`` from 0 to 5, or StarGAN's labels with probabilities.
+
+        ``face`` is as the control: 1 for the largest, 0 for a picture that is a face crop already. ImageError if there
+        is no such face.
+        """
+        (found,) = self._faces(pictures.read(image).rgb, self._face(face))
+        with self._no_trace():
+            read = self.generator.meter(self._batch([found]))[0]
+            values = read.softmax(0) if self.generator.labels else read.mul(5).clamp(0, 5)
+        return dict(zip(LABELS if self.generator.labels else NAMES, values.tolist()))
+
+    def morph(self, image: Source, *, steps: int = 8, face: int = 1, **controls: Any) -> Morph:
+        """From the expression that a face has to the one that ``controls`` ask for, in ``steps`` pictures.
+
+        ControlError, ImageError. UsageError for fewer than two steps.
+        """
+        if not isinstance(steps, int) or steps < 2:
+            raise UsageError(f"steps = {steps!r} is not 2 or more", "give the number of pictures")
+        values = self.check(check(self.controls, {**controls, "face": self._face(face)}))
+        picture = pictures.read(image)
+        (found,) = self._faces(picture.rgb, face)
+        given = {
+            control.name: self._on_device(control.tensor(values[control.name], 1))
+            for control in self.controls
+            if values.get(control.name) is not None and control.name not in ("face", "like")
+        }
+        if values.get("like") is not None:
+            given["like"] = self._batch([self._shown(pictures.read(values["like"]).rgb, face)])
+        with self._no_trace():
+            crop = self._batch([found])
+            own, asked = self.generator.own(crop), self.generator.condition(crop, **given)
+            edited = [
+                self._call(crop, units=torch.lerp(own, asked, share))[0].float().cpu()
+                for share in torch.linspace(0, 1, steps).tolist()
+            ]
+        return Morph([picture.like(found.paste(picture.rgb, one)) for one in edited])
+
+    # -- faces --------------------------------------------------------------------------------------------------------
+
+    def _face(self, number: Any) -> int:
+        if isinstance(number, bool) or not isinstance(number, int) or number < 0:
+            raise ControlError(f"face = {number!r} is not a whole number of at least 0", "1 is the largest face")
+        return number
+
+    def _faces(self, picture: Tensor, number: int | None) -> list[Found]:
+        """All faces that can be edited, or the one with this number. ImageError if there is none."""
+        size = self.side
+        if number == 0:
+            height, width = picture.shape[1:]
+            side = max(height, width)
+            top, left = (side - height) // 2, (side - width) // 2
+            square = F.pad(picture[None], (left, side - width - left, top, side - height - top), "replicate")
+            return [Found(F.interpolate(square, (size, size), mode="bicubic", antialias=True)[0].clamp(-1, 1))]
+        found = faces.find(picture)
+        if not found:
+            raise ImageError(
+                "no face found",
+                "give a photograph of a face seen from the front; for a picture that is a face crop already: face 0",
+            )
+        if number is not None and number > len(found):
+            raise ImageError(f"there is no face {number}: {_count(len(found))} found", "1 is the largest")
+        if number is not None:
+            found = found[number - 1 : number]
+        usable = [face for face in found if not _fault(face)]
+        if not usable:
+            raise ImageError(_fault(found[0]), "give a larger or a more frontal photograph")
+        if len(usable) < len(found):
+            why = next(filter(None, map(_fault, found)))
+            log.warning("%d of %d faces left as they are: %s", len(found) - len(usable), len(found), why)
+        crops = [faces.crop(picture, face, size) for face in usable]
+        return [Found(crop.image, crop) for crop in crops]
+
+    def _shown(self, picture: Tensor, number: int | None) -> Found:
+        """The face of the control ``like``: the largest, or the whole picture where what is edited is a crop, too."""
+        try:
+            return self._faces(picture, 0 if number == 0 else 1)[0]
+        except ImageError as error:
+            raise ImageError(f"like: {error.message}", error.hint) from error
+
+    def _batch(self, found: list[Found]) -> Tensor:
+        return self._place(torch.stack([one.image for one in found]))
+
+    @staticmethod
+    def _pasted(picture: Tensor, found: list[Found], edited: Any) -> Tensor:
+        for one in found:
+            picture = one.paste(picture, next(edited))
+        return picture
+
+
+def _fault(face: faces.Face) -> str:
+    """Why a face cannot be edited; "" if it can."""
+    if face.height < SMALLEST:
+        return f"the face is {face.height:.0f} pixels high: too small to edit, which takes {SMALLEST}"
+    return "the face is turned too far to the side" if face.turned > PROFILE else ""
+
+
+def _count(number: int) -> str:
+    return "1 face was" if number == 1 else f"{number} faces were"
