@@ -18,6 +18,8 @@ from zoo.registry import Registry, registry
 
 NAMES = ["cyclegan", "cyclese", "cycleda", "cyclepix", "conditional-cyclepix"]
 NAMES += ["vgg19", "gatys", "partstyle-paper", "partstyle"]
+NAMES += ["stargan", "ganimation", "ganimation-convnext", "ganimation-convnext-x4", "ganimation-convnext-x6"]
+NAMES += ["ganimation-convnext-more", "au-judge"]
 
 
 def card(name: str, plugin: str = "zoo-x", **more: object) -> Card:

@@ -27,6 +27,7 @@ from zoo.image import read
 from zoo.loading import load
 from zoo.recipe import load_recipe
 from zoo.weights import save_weights
+from zoo_expression.commands import CLOSE
 from zoo_expression.morph import Morph
 from zoo_expression.translator import ExpressionTranslator
 from zoo_expression.units import EXPRESSIONS, LABELS, NAMES
@@ -650,8 +651,8 @@ def test_morph_of_another_model(cli: Cli, tmp_path: Path) -> None:
 def heads(path: Path, rows: int) -> int:
     """How many columns a grid has, by the width of its cells."""
     with Image.open(path) as grid:
-        assert grid.height > rows * SIDE
-        return grid.width // SIDE
+        assert grid.height > rows * CLOSE
+        return grid.width // CLOSE
 
 
 def test_a_grid_of_expressions(

@@ -28,7 +28,6 @@ from zoo.train.engine import Options
 from zoo.train.run import train
 from zoo_expression.blocks import ConvNeXtBlock
 from zoo_expression.data import Faces
-from zoo_expression.losses import ActionUnitLoss
 from zoo_expression.networks import Discriminator, StarGANGenerator
 from zoo_expression.table import COLUMNS, TABLE
 from zoo_expression.trainer import ExpressionTrainer, labels
@@ -211,22 +210,12 @@ def test_losses_by_hand() -> None:
     asked, read = torch.zeros(2, 17), torch.zeros(2, 17)
     asked[0, 3], read[1, 5] = 0.5, -0.25
     assert value("action-units", units=asked, read=read) == pytest.approx((0.25 + 0.0625) / 34)
-    spread = [1.0] * 17
-    spread[3] = 0.5
-    told = {"name": "action-units", "spread": spread}
-    assert value(told, units=asked, read=read) == pytest.approx((1 + 0.0625) / 34)
     happy, scores = torch.tensor([[0.0, 0, 1, 0, 0]]), torch.tensor([[0.0, 0, 2, 0, 0]])
     wanted = np.log(4 + np.exp(2)) - 2
     assert value("expression-class", units=happy, read=scores) == pytest.approx(wanted, rel=1e-5)
     attention = torch.tensor([[0.0, 1.0], [0.5, 1.0]])[None, None]
     assert value("attention-area", attention=attention) == pytest.approx((1 + 0.25 + 1) / 4)
     assert value("attention-variation", attention=attention) == pytest.approx((1 + 0.25) / 2 + 0.25 / 2)
-
-
-@pytest.mark.parametrize("spread", [[1.0] * 16, [0.0] * 17])
-def test_a_wrong_spread(spread: list[float]) -> None:
-    with pytest.raises(ValueError, match="spread is 17 numbers above 0"):
-        ActionUnitLoss(spread)
 
 
 # -- pictures -----------------------------------------------------------------------------------------------------------

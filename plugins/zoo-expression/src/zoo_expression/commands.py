@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from PIL import Image
 
+from zoo import faces
 from zoo.errors import ControlError, UsageError, ZooError, close_match, one_line
 from zoo.evaluate.album import strip
 from zoo.image import find_pictures, read, to_pil, writable, write
@@ -17,6 +19,9 @@ from zoo.progress import tell
 from zoo_expression.morph import MOVING, ffmpeg
 from zoo_expression.translator import ExpressionTranslator
 from zoo_expression.units import EXPRESSIONS, LABELS, NAMES
+
+CLOSE = 192
+"""Side in pixels of a face in a grid."""
 
 Name = Annotated[str, typer.Argument(metavar="MODEL", help="A model of expressions, or its file.")]
 Face = Annotated[int, typer.Option(min=0, help="Which face, 1 is the largest; 0: the picture is a face crop.")]
@@ -88,13 +93,21 @@ def grid(
         if fault := next((made for made in row if isinstance(made, ZooError)), None):
             failed.append(one_line(f"{path}: {fault}"))
         else:
-            rows.append([photograph, *row])
+            rows.append(_close([photograph, *row], face))
     if not rows:
         raise UsageError(failed[0], "give a photograph of a face seen from the front")
     write(strip(("photograph", *columns), rows), out)
     told = f"{len(failed)} of {len(paths)} pictures left out" if failed else ""
     lines = [*failed, f"{len(rows)} × {len(columns)} pictures: {out}"]
     return {"lines": lines, "out": str(out), "failed": told}
+
+
+def _close(row: Sequence[Image.Image], number: int) -> list[Image.Image]:
+    """The same face of pictures that show the same scene: nothing of a large photograph would be seen in a grid."""
+    if not number:
+        return list(row)
+    face = faces.find(read(row[0]).rgb)[number - 1]
+    return [to_pil(faces.crop(read(image).rgb, face, CLOSE, faces.PORTRAIT).image) for image in row]
 
 
 def _translator(name: str, device: str | None) -> ExpressionTranslator:

@@ -15,8 +15,10 @@ from zoo.errors import UsageError
 from zoo.evaluate.files import find as find_file
 from zoo.evaluate.metric import Metric, Tools, View
 from zoo.evaluate.sets import FidMetric, KidMetric
+from zoo.hub import locate
 from zoo.loading import load
 from zoo.progress import tell
+from zoo.registry import registry
 from zoo.translator import pick_device
 from zoo_expression.album import Album
 from zoo_expression.judge import load_judge, read_faces
@@ -55,7 +57,10 @@ COLUMNS = {
 def expression_eval(
     names: Annotated[list[str], typer.Argument(metavar="MODEL", help="Models of expression, or their files.")],
     faces: Annotated[Path, typer.Option(metavar="DIR", help="Face crops with their aus.csv; best of new people.")],
-    judge: Annotated[Path, typer.Option(metavar="FILE", help="Measures the edits: zoo au-judge makes one.")],
+    judge: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Measures the edits: one of zoo au-judge; else the one that comes along."),
+    ] = None,
     count: Annotated[int, typer.Option(min=1, help="So many of the faces, drawn by the seed.")] = 200,
     seed: Annotated[int, typer.Option(min=0, help="The same for all models.")] = 0,
     fid: Annotated[int, typer.Option(min=0, metavar="N", help="FID and KID of N edits against all faces.")] = 0,
@@ -69,9 +74,10 @@ def expression_eval(
     Numbers are comparable under one protocol, faces, seed and judge only, which are printed with them. Exit code 6:
     some pictures were left out.
 
-    Example: zoo expression-eval ganimation --faces crops/test --judge judge.safetensors --save report
+    Example: zoo expression-eval ganimation --faces crops/test --save report
     """
     place = pick_device(device)
+    judge = judge or locate(registry().card("au-judge")[0])
     reader = load_judge(judge).to(place)
     editors = [Editor(label, load(name, device=place)) for label, name in _labelled(names).items()]
     album = Album(save, {editor.label: editor.kinds for editor in editors}) if save else None

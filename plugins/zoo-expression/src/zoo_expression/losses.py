@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
-import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -12,23 +11,12 @@ from zoo.loss import Loss
 
 
 class ActionUnitLoss(Loss):
-    """Units read off a picture against those it shall show: mean squared difference in intensities over 5.
-
-    ``spread`` divides each unit's difference: its standard deviation over many faces makes the rare units count as
-    much as the common ones.
-    """
+    """Units read off a picture against those it shall show: mean squared error (Pumarola et al., eq. 5)."""
 
     needs = frozenset({"units", "read"})
-    spread: Tensor
-
-    def __init__(self, spread: Sequence[float] | None = None) -> None:
-        super().__init__()
-        if spread is not None and (len(spread) != 17 or min(spread) <= 0):
-            raise ValueError("spread is 17 numbers above 0")
-        self.register_buffer("spread", torch.ones(17) if spread is None else torch.tensor(spread), persistent=False)
 
     def forward(self, step: Mapping[str, Tensor]) -> Tensor:
-        return ((step["read"].float() - step["units"].float()) / self.spread).square().mean()
+        return F.mse_loss(step["read"].float(), step["units"].float())
 
 
 class ExpressionClassLoss(Loss):

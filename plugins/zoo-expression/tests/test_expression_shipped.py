@@ -1,0 +1,54 @@
+"""The weights that the plugin ships."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import zoo
+from zoo.hub import locate
+from zoo.registry import registry
+from zoo.weights import read_header
+
+MODELS = ["ganimation", "ganimation-convnext"]
+SAMPLE = Path(__file__).parents[3] / "docs" / "sample" / "eileen-collins.jpg"
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_cards_tell_the_truth(name: str) -> None:
+    card = registry().card(name)[0]
+    header = read_header(locate(card))
+    assert header.network["recipe"] == f"{name}-small"
+    assert all(dtype == "F16" for dtype, _ in header.tensors.values())
+    weights = card.get()
+    assert weights.bundled and weights.trained
+    told = {metric.name: metric for metric in weights.metrics}
+    assert told.keys() >= {"meter-correlation", "judged-correlation", "own-correlation", "identity-kept"}
+    assert "AU12 0.9" in told["meter-correlation"].protocol
+
+
+def test_the_wheel_stays_small() -> None:
+    sizes = [registry().card(name)[0].get().bytes for name in MODELS]
+    assert sum(sizes) < 25_000_000
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_smile_is_read_off_a_photograph(name: str) -> None:
+    read = zoo.load(name, device="cpu").measure(SAMPLE)
+    assert read["AU12"] > 1 and read["AU6"] > 0.5 and read["AU25"] > 1  # she laughs
+    assert read["AU4"] < 0.5 and read["AU15"] < 0.5
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_unit_that_is_asked_for_comes(name: str) -> None:
+    model = zoo.load(name, device="cpu")
+    shown = [model.measure(model.translate(SAMPLE, AU4=value))["AU4"] for value in (0, 1, 2)]
+    assert shown[0] < shown[1] < shown[2] and shown[2] > shown[0] + 0.3
+    before, after = (np.asarray(image, float) for image in (Image.open(SAMPLE), model.translate(SAMPLE, AU4=2)))
+    changed = np.abs(after - before).max(2) > 0
+    rows, columns = np.flatnonzero(changed.any(1)), np.flatnonzero(changed.any(0))
+    face = changed[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    assert face.size < 0.2 * changed.size  # the rest of the photograph is as it was
