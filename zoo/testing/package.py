@@ -166,7 +166,7 @@ class PackageChecks(Contract):
         translator = load(facts.tagged(tag), device="cpu")
         assert translator.network["plugin"] == self.plugin, f"{weights.file} is of {translator.network['plugin']}"
         image = photo(48, 40)
-        drawn = translator.translate(image, **Model(str(translator.network["recipe"])).given())
+        drawn = translator.translate(image, **Model(str(translator.network["recipe"]), self.always).given())
         assert drawn.shape == image.shape and drawn.isfinite().all(), f"{facts.name} draws {tuple(drawn.shape)}"
 
     @check

@@ -7,10 +7,9 @@ import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
-from rich.console import Console
-from rich.progress import track
 from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import Dataset
@@ -19,6 +18,9 @@ from zoo.errors import ImageError, NotFoundError, UsageError
 from zoo.image import find_pictures, read
 from zoo.recipe import Data
 from zoo.train.augment import backdrop, frame, new_backdrop, recolour
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 SMALLEST = 64  # pixels on the short side; below that there is no face to learn from
 ROOM = 2**31  # bytes of decoded pictures that are kept; what is beyond is decoded again each time
@@ -57,6 +59,8 @@ class Pictures(Dataset[dict[str, Tensor]]):
         raise NotImplementedError
 
     def _read(self, name: str, path: Path) -> Folder:
+        from rich.progress import track  # draws random numbers when it is imported
+
         if not path.is_dir():
             raise NotFoundError(f"there is no folder {path}", "give a folder of pictures")
         folder, found = Folder(name), find_pictures([path])

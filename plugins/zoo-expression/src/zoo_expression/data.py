@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
-from rich.console import Console
 from torch import Tensor
 
 from zoo.errors import UsageError
@@ -15,6 +15,9 @@ from zoo.recipe import Data
 from zoo.train.augment import frame, recolour
 from zoo.train.data import Folder, Pictures, mixed
 from zoo_expression.table import TABLE, read_table
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 log = logging.getLogger("zoo.train")
 

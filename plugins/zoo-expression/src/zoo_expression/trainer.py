@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar, cast
+from typing import TYPE_CHECKING, ClassVar, cast
 
 import torch
-from rich.console import Console
 from torch import Tensor, nn
 
 from zoo.blocks.diffaugment import diff_augment
@@ -17,6 +16,9 @@ from zoo.trainer import Batch, Step, Trainer, parts_of
 from zoo_expression.data import Faces
 from zoo_expression.networks import Discriminator, StarGANGenerator
 from zoo_expression.units import EXPRESSIONS, LABELLED, MOST, UNITS
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 
 class ExpressionTrainer(Trainer):
