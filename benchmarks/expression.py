@@ -3,7 +3,8 @@
 usage: python benchmarks/expression.py [--quick]
 
 The paper-size recipes, 128×128. Both sides have the same weights, CycleGAN's initialisation; inference is of a batch,
-a training step of one of the recipe's batches. They are timed in one process, by turns, after one warm-up each.
+a training step takes one batch; losses are not compared, since the published
+code trains the discriminator first. They are timed in one process, by turns, after one warm-up each.
 """
 
 from __future__ import annotations
@@ -88,8 +89,8 @@ def row(what: str, sides: dict[str, Callable[[], Tensor]], turns: int) -> str:
             seconds[side].append(time.perf_counter() - started)
     best = {side: min(times) for side, times in seconds.items()}
     times = [f"{best[side]:.3f} / {statistics.median(seconds[side]):.3f}" for side in sides]
-    off = float((first["ours"] - first["plain"]).abs().max())
-    return f"| {what} | {' | '.join(times)} | {best['plain'] / best['ours']:.2f}× | {off:.1e} |"
+    off = f"{float((first['ours'] - first['plain']).abs().max()):.1e}" if first["ours"].dim() > 1 else "–"
+    return f"| {what} | {' | '.join(times)} | {best['plain'] / best['ours']:.2f}× | {off} |"
 
 
 def say(text: str) -> None:
