@@ -233,7 +233,7 @@ def test_a_stranger_can_use_a_file_of_one_size(run: Zoo) -> None:
     assert axes("model.onnx")["image"] == [1, 3, 184, 160] and axes("model.onnx")["hand"] == [1]
     Image.open(SAMPLE).crop((150, 20, 301, 204)).save("head.png")
     translator = zoo.load("conditional-cyclepix", device="cpu")
-    translator.generator.size = SizeRule(fixed=(184, 160))
+    translator.size = SizeRule(fixed=(184, 160))
     assert difference(draw("model.onnx", "head.png", "drawing.png"), translator.translate("head.png")) <= 2
 
 
