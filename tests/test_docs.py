@@ -170,6 +170,8 @@ def test_its_contracts_work() -> None:
         exec(block, space)
     picture = Image.new("RGB", (20, 10))
     assert space["Mirrored"](space["ToneCurve"](), device="cpu").translate(picture).size == (20, 10)
+    share = {"controls": [{"type": "number", "name": "share", "default": 0.2}]}
+    assert space["Upper"](space["ToneCurve"](), share, device="cpu").translate(picture).size == (20, 2)
     trainer = space["PairTrainer"](load_recipe("cyclegan-small", ["generator.width=4"]))
     image = torch.zeros(1, 3, 32, 32)
     assert set(next(trainer.step({"source": image, "target": image}))) == trainer.provides["generator"]

@@ -15,15 +15,10 @@ from zoo.registry import registry
 from zoo.testing import wheel
 
 ROOT = Path(__file__).parents[1]
-PROJECTS = {
-    "zoo_core": ROOT,
-    "zoo_cycleda": ROOT / "plugins/zoo-cycleda",
-    "zoo_partstyle": ROOT / "plugins/zoo-partstyle",
-    "zoo_expression": ROOT / "plugins/zoo-expression",
-}
-PACKAGES = {"zoo_core": ROOT / "zoo", "zoo_cycleda": ROOT / "plugins/zoo-cycleda/src/zoo_cycleda"}
-PACKAGES["zoo_expression"] = ROOT / "plugins/zoo-expression/src/zoo_expression"
-PACKAGES["zoo_partstyle"] = ROOT / "plugins/zoo-partstyle/src/zoo_partstyle"
+PLUGINS = ("animeface", "cycleda", "expression", "facefusion", "partstyle")
+PROJECTS = {"zoo_core": ROOT, **{f"zoo_{name}": ROOT / f"plugins/zoo-{name}" for name in PLUGINS}}
+PACKAGES = {"zoo_core": ROOT / "zoo"}
+PACKAGES |= {f"zoo_{name}": ROOT / f"plugins/zoo-{name}/src/zoo_{name}" for name in PLUGINS}
 
 pytestmark = pytest.mark.slow
 

@@ -16,6 +16,7 @@ from installed import announce
 from torch import Tensor
 from training import arguments, pictures, same, state
 
+from zoo.errors import ConfigError
 from zoo.train.engine import Options
 from zoo.train.run import train
 
@@ -84,13 +85,21 @@ class Negligent(Pausing):
         yield {"output": output}
         yield {}
 
+class Watching(Pausing):
+    '''Has an eye on the light, and on the time.'''
+
+    def step(self, batch):
+        yield from super().step(batch)
+        self.watched = {"light": batch["source"].mean(), "time": self.memory["count"].steps}
+
 @hookimpl
 def zoo_register(register):
     register.generator("paint", Paint)
+    register.trainer("watching", Watching)
     register.trainer("pausing", Pausing)
     register.trainer("negligent", Negligent)
 """
-MANIFEST = "parts: {generator: [paint], trainer: [pausing, negligent]}\n"
+MANIFEST = "parts: {generator: [paint], trainer: [pausing, negligent, watching]}\n"
 RECIPE = """
 generator: {name: paint}
 trainer: {name: pausing}
@@ -187,6 +196,61 @@ def test_accumulated_batches_may_pause_too(tmp_path: Path, photos: Path) -> None
 def test_what_is_yielded_has_to_be_whole(tmp_path: Path, photos: Path) -> None:
     with pytest.raises(Exception, match=r"promises logits in its phase painter, and does not yield it"):
         run(tmp_path / "run", photos, "trainer.name=negligent", steps=1)
+
+
+# -- the rate of a phase ------------------------------------------------------------------------------------------------
+
+
+def test_a_phase_may_have_a_rate_of_its_own(tmp_path: Path, photos: Path) -> None:
+    full, half = tmp_path / "full", tmp_path / "half"
+    run(full, photos, steps=1)
+    run(half, photos, "optimiser.rates.painter=0.5", steps=1)
+    one, other = state(full), state(half)
+    assert alike(of(one, "networks/judge"), of(other, "networks/judge"))
+    for name, tensor in of(one, "networks/paint").items():  # Adam's first step is the rate, up or down
+        off = (tensor - other[name]).abs()
+        assert torch.allclose(off, torch.full_like(off, 0.005), rtol=1e-2)
+
+
+def test_going_on_keeps_the_rates(tmp_path: Path, photos: Path) -> None:
+    parts, whole, rates = tmp_path / "parts", tmp_path / "whole", "optimiser.rates={painter: 0.5, judge: 2}"
+    run(parts, photos, rates, steps=3)
+    run(parts, photos, rates, steps=6)
+    run(whole, photos, rates, steps=6)
+    assert same(parts, whole)
+
+
+@pytest.mark.parametrize(
+    ("rates", "told"),
+    [
+        ("{nobody: 2}", "optimiser.rates.nobody is not a phase of the trainer 'pausing'"),
+        ("{painter: 0}", "optimiser.rates.painter"),
+        ("{painter: .inf}", "optimiser.rates.painter"),
+    ],
+)
+def test_a_rate_that_cannot_be(tmp_path: Path, photos: Path, rates: str, told: str) -> None:
+    with pytest.raises(ConfigError, match=told):
+        run(tmp_path / "run", photos, f"optimiser.rates={rates}", steps=1)
+    assert not (tmp_path / "run").exists()
+
+
+# -- what is watched beside the losses ----------------------------------------------------------------------------------
+
+
+def test_what_is_watched_is_logged_and_changes_nothing(tmp_path: Path, photos: Path) -> None:
+    watched = run(tmp_path / "watched", photos, "trainer.name=watching", steps=4)
+    plain = run(tmp_path / "plain", photos, steps=4)
+    assert same(tmp_path / "watched", tmp_path / "plain")
+    assert [losses.pop("watch.time") for losses in watched] == [1, 2, 3, 4]
+    assert all(abs(losses.pop("watch.light")) < 1 for losses in watched)
+    assert watched == plain
+
+
+def test_what_is_watched_is_a_mean(tmp_path: Path, photos: Path) -> None:
+    parts = run(tmp_path / "parts", photos, "trainer.name=watching", steps=2, accumulate=2)
+    assert [losses["watch.time"] for losses in parts] == [1.5, 3.5]
+    lines = run(tmp_path / "lines", photos, "trainer.name=watching", steps=4, log_every=4)
+    assert [losses["watch.time"] for losses in lines] == [2.5]
 
 
 # -- one domain or two --------------------------------------------------------------------------------------------------

@@ -20,6 +20,15 @@ NAMES = ["cyclegan", "cyclese", "cycleda", "cyclepix", "conditional-cyclepix"]
 NAMES += ["vgg19", "gatys", "partstyle-paper", "partstyle"]
 NAMES += ["stargan", "ganimation", "ganimation-convnext", "ganimation-convnext-x4", "ganimation-convnext-x6"]
 NAMES += ["ganimation-convnext-more", "au-judge"]
+NAMES += [
+    "cartoongan",
+    "cartoongan-landmark",
+    "animegan",
+    "animegan-landmark",
+    "dan-anime",
+    "facefusion",
+    "facefusion-s3",
+]
 
 
 def card(name: str, plugin: str = "zoo-x", **more: object) -> Card:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import threading
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -27,6 +27,7 @@ from zoo.errors import (
     ZooError,
 )
 from zoo.generator import Generator, SizeRule
+from zoo.image import Picture
 from zoo.plugins import host
 from zoo.progress import Stopped, tell
 from zoo.registry import registry
@@ -661,3 +662,55 @@ def test_several_pictures_in_one_control() -> None:
     torch.testing.assert_close(made, torch.full((3, 8, 8), (0.75 + 64 / 255) / 2), atol=1e-6, rtol=0)
     with pytest.raises(ControlError, match="others is missing"):
         translator.translate(torch.zeros(3, 8, 8))
+
+
+# -- a part of the picture ---------------------------------------------------------------------------------------------
+
+
+class Half(Translator):
+    """Draws one half of a picture."""
+
+    framing = frozenset({"right"})
+
+    def framed(self, picture: Picture, right: bool = False, **_: Any) -> Picture:
+        middle = picture.rgb.shape[-1] // 2
+        if not middle:
+            raise ImageError("too narrow for two halves", "give a wider one")
+        return picture.cut(lambda planes: planes[..., middle:] if right else planes[..., :middle])
+
+
+HALF = {"controls": [{"type": "flag", "name": "right"}]}
+
+
+def test_a_part_comes_back_in_its_own_size() -> None:
+    translator = Half(Identity(), HALF, device="cpu")
+    array = photo(20, 30)
+    assert np.array_equal(translator.translate(array), array[:, :15])
+    assert np.array_equal(translator.translate(array, right=True), array[:, 15:])
+    both = translator.translate([Image.fromarray(array), torch.rand(3, 8, 6)])
+    assert both[0].size == (15, 20) and both[1].shape == (3, 8, 3)
+
+
+def test_the_alpha_of_a_part_is_attached_to_it() -> None:
+    array = RNG.integers(1, 256, (9, 12, 4), dtype=np.uint8)
+    result = Half(Identity(), HALF, device="cpu").translate(array, right=True, size=33)
+    assert np.array_equal(result[..., 3], array[:, 6:, 3])
+
+
+def test_a_picture_without_such_a_part_is_its_own_error() -> None:
+    translator = Half(Identity(), HALF, device="cpu")
+    results = list(translator.stream([photo(16, 16), photo(16, 1), photo(16, 16)]))
+    assert [type(result) for result in results] == [np.ndarray, ImageError, np.ndarray]
+    with pytest.raises(ImageError, match="too narrow"):
+        translator.translate(photo(4, 1))
+
+
+def test_parts_of_several_sizes_do_not_make_one_tensor() -> None:
+    class Bright(Translator):
+        def framed(self, picture: Picture, **_: Any) -> Picture:
+            return picture.cut(lambda planes: planes[..., : 4 if picture.rgb.mean() < 0 else 8])
+
+    translator, one = Bright(Identity(), device="cpu"), torch.rand(3, 8, 8)
+    assert translator.translate(torch.stack([one * 0.1] * 2)).shape == (2, 3, 8, 4)
+    with pytest.raises(ImageError, match="not of one size"):
+        translator.translate(torch.stack([one * 0.1, 1 - one * 0.1]))

@@ -132,17 +132,18 @@ def _exactly(function: Callable[P, R]) -> Callable[P, R]:
 
 
 @_exactly
-def find(image: Tensor) -> list[Face]:
+def find(image: Tensor, seen: int = SEEN) -> list[Face]:
     """The faces in a picture (3, H, W) in [-1, 1], the largest first; [] if there is none.
 
     Found are faces that look about towards the camera and are tilted by less than about 40°, from 40 pixels in
-    pictures of up to 640; in larger ones from a sixteenth of the longer side.
+    pictures of up to 640; in larger ones from a sixteenth of the longer side. ``seen`` are the pixels along that side
+    that the detector sees at most: where faces are larger, fewer are faster.
 
     UsageError if dlib or its models are not installed.
     """
     dlib = _dlib()
     height, width = image.shape[-2:]
-    scale = min(MAGNIFIED, SEEN / max(height, width))
+    scale = min(MAGNIFIED, seen / max(height, width))
     margin = MARGIN * max(height, width)
     size = (math.ceil((height + 2 * margin) * scale), math.ceil((width + 2 * margin) * scale))
     view = _array(_resampled(image, _matrix(0, 1 / scale, -margin, -margin), size))
@@ -150,9 +151,9 @@ def find(image: Tensor) -> list[Face]:
         found, scores, _ = _detector().run(view)
         doubtful = min(SURE, max(scores, default=0))  # a doubtful face counts only where there is no better one
         faces = []
-        for seen, score in zip(found, scores):
-            left, top = seen.left() / scale - margin, seen.top() / scale - margin
-            right, bottom = (seen.right() + 1) / scale - margin, (seen.bottom() + 1) / scale - margin
+        for one, score in zip(found, scores):
+            left, top = one.left() / scale - margin, one.top() / scale - margin
+            right, bottom = (one.right() + 1) / scale - margin, (one.bottom() + 1) / scale - margin
             if score >= doubtful:
                 box = left, top, right, bottom
                 faces.append(Face(box, _landmarks(dlib, image, box)))

@@ -10,8 +10,8 @@ import io
 import os
 import re
 import stat
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -52,6 +52,11 @@ class Picture:
     kind: Literal["pil", "array", "tensor"] = "pil"
     dtype: Any = None  # of the array or tensor that came in
     device: Any = None  # of the tensor that came in
+
+    def cut(self, part: Callable[[Tensor], Tensor]) -> Picture:
+        """A part of the picture: ``part`` cuts it out of planes (C, H, W), once the colours and once the alpha."""
+        alpha = None if self.alpha is None else part(self.alpha[None])[0].clamp(0, 1)
+        return replace(self, rgb=part(self.rgb).clamp(-1, 1), alpha=alpha)
 
     def like(self, rgb: Tensor) -> Image.Image | np.ndarray | Tensor:
         """``rgb`` (3, H, W) in [-1, 1] in the form that this picture came in, with its alpha attached."""

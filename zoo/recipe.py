@@ -21,10 +21,11 @@ class _Strict(BaseModel):
 
 
 class Optimiser(_Strict):
-    """Adam or AdamW, as torch.optim names their options."""
+    """Adam or AdamW, as torch.optim names their options; ``rates`` multiply the rate of single phases."""
 
     name: Literal["adam", "adamw"] = "adam"
     lr: float = Field(2e-4, gt=0)
+    rates: dict[str, Annotated[float, Field(gt=0, allow_inf_nan=False)]] = Field(default_factory=dict)
     betas: tuple[float, float] = (0.5, 0.999)
     weight_decay: float = Field(0.0, ge=0)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar, cast
 
 from torch import Tensor, nn
@@ -54,6 +55,9 @@ class Trainer:
     independent of how a batch is spread over processes. ``memory`` is state beside the networks (image pools) that a
     checkpoint must hold. ``exported`` is the network that ``zoo pack`` writes. ``domains`` is 1 where photographs are all
     that it learns from: ``zoo train`` then takes no drawings, and `pictures` says what a sample holds.
+
+    ``watched`` are numbers worth a look beside the losses: behind its last ``yield`` a step may set it, and the log shows
+    them as ``watch.NAME``. Nothing is trained on them.
     """
 
     networks: nn.ModuleDict
@@ -64,6 +68,7 @@ class Trainer:
     exported: str
     domains: ClassVar[int] = 2
     wanted: frozenset[str] = frozenset()
+    watched: Mapping[str, Tensor] = MappingProxyType({})
     rank: int = 0
 
     def provided(self, phase: str) -> frozenset[str]:

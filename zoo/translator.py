@@ -5,9 +5,11 @@ from __future__ import annotations
 import operator
 import os
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
+from functools import partial
+from itertools import repeat
 from pathlib import Path
 from typing import Any, SupportsIndex
 
@@ -15,7 +17,7 @@ import torch
 from torch import Tensor
 
 from zoo import image as pictures
-from zoo import large
+from zoo import large, video
 from zoo.card import Card
 from zoo.control import Image as ImageControl
 from zoo.control import check, parse_controls
@@ -72,7 +74,10 @@ class _Job:
 class _Run:
     """What is the same for all pictures of a call."""
 
-    values: Mapping[str, Any]  # of the controls
+    values: Mapping[str, Any]  # of the controls that `draw` takes
+    framing: Mapping[str, Any]  # of those that say which part of a picture is drawn
+    size: int | None
+    batch: int | None
     tile: int | None
     progress: Progress | None
     stopped: threading.Event = field(default_factory=threading.Event)  # by Ctrl-C
@@ -81,8 +86,11 @@ class _Run:
 class Translator:
     """Draws pictures with a generator.
 
-    A plugin may subclass it, for verbs of its own or to replace ``draw``.
+    A plugin may subclass it, for verbs of its own or to replace ``draw`` or ``framed``. ``framing`` are the names of the
+    controls that say which part of a picture is drawn: ``framed`` and ``follow`` take them, and the network does not.
     """
+
+    framing: frozenset[str] = frozenset()
 
     def __init__(
         self,
@@ -133,7 +141,8 @@ class Translator:
 
         ``image``: path, PIL picture, array (H, W[, C]) or tensor (C, H, W): see `zoo.image.read`. The result has its
         form and size: PIL for path and PIL, array, or tensor; a list for a list or folder; (N, 3, H, W) for
-        (N, C, H, W). It is RGB, with the alpha that the picture had.
+        (N, C, H, W). It is RGB, with the alpha that the picture had. Where a model draws a part of the picture only, as
+        the face, it is as large as this part.
 
         ``size``: the network sees the picture scaled to this long side in pixels, and the result is scaled back; 0 is
         the picture as it is. Unless given, a picture larger than the network's working size is scaled down to it,
@@ -152,7 +161,10 @@ class Translator:
             if not len(image):
                 raise ImageError("a tensor of 0 pictures", "give at least one")
             rest: dict[str, Any] = {"size": size, "batch": batch, "tile": tile, "progress": progress, **controls}
-            return torch.stack(self.translate(list(image), **rest))
+            drawn = self.translate(list(image), **rest)
+            if len({one.shape for one in drawn}) > 1:
+                raise ImageError("the parts that were drawn are not of one size", "give a list of pictures")
+            return torch.stack(drawn)
         if isinstance(image, str | os.PathLike) and Path(image).is_dir():
             sources = pictures.find_pictures([Path(image)])
             if not sources:
@@ -183,6 +195,62 @@ class Translator:
 
         After Ctrl-C during an optimisation the best picture so far comes still, and KeyboardInterrupt in the place of
         the next."""
+        run = self._prepared(size, batch, tile, progress, controls)
+        return self._stream(images, repeat(partial(self.framed, **run.framing)), run)
+
+    def translate_video(
+        self,
+        source: str | os.PathLike[str],
+        target: str | os.PathLike[str],
+        *,
+        size: int | None = None,
+        batch: int | None = None,
+        tile: int | None = None,
+        progress: Progress | None = None,
+        **controls: Any,
+    ) -> None:
+        """Translate a video frame by frame into the file ``target``: .mp4, .m4v, .mov, .mkv or .webm.
+
+        Options and controls are those of ``translate``, the same for all frames. Frames keep their times, and the sound
+        is copied; only a few frames are in memory at once. ``target`` is whole or not there. See docs/video.md.
+
+        NotFoundError; ImageError for what is no video, cannot be drawn or written; UsageError if PyAV is missing.
+        """
+        run = self._prepared(size, batch, tile, None, controls)
+        film = video.probe(source)
+        video.writable(target)
+        with listening(progress):
+            frames = (image for _, image in film.frames("looking through"))
+            framing = self.follow(frames, float(film.rate), **run.framing)
+            video.rewrite(film, target, lambda images: self._stream(images, framing, run))
+
+    def check(self, controls: dict[str, Any]) -> dict[str, Any]:
+        """The values of all controls, before any picture is read; to be replaced where they depend on each other.
+
+        ControlError for what does not go together."""
+        return controls
+
+    def framed(self, picture: Picture, **controls: Any) -> Picture:
+        """The part of a picture that is drawn: all of it, until a subclass cuts something out (`Picture.cut`).
+
+        ``controls`` are the checked values of those in ``framing``. ImageError if there is nothing to draw."""
+        return picture
+
+    def follow(self, frames: Iterable[Source], rate: float, **controls: Any) -> Iterable[Callable[[Picture], Picture]]:
+        """For each frame of a video what cuts out the part that is drawn, all of one size.
+
+        It is ``framed``, for each frame by itself, until a subclass looks through ``frames``, of which ``rate`` make a
+        second, so that the part does not shake. ``controls`` as for ``framed``."""
+        return repeat(partial(self.framed, **controls))
+
+    def draw(self, image: Tensor, **controls: Any) -> Tensor:
+        """image (N, 3, H, W) in [-1, 1] as the size rule wants it -> (N, 3, H, W) in [-1, 1]."""
+        return self._call(image, **controls)
+
+    def _prepared(
+        self, size: int | None, batch: int | None, tile: int | None, progress: Progress | None, controls: dict[str, Any]
+    ) -> _Run:
+        """Options and controls, checked before any picture is read."""
         if not _whole(size, 0):
             raise UsageError(f"size = {size!r} is not a size", "give the long side in pixels, or 0 for no scaling")
         if not _whole(batch, 1):
@@ -195,33 +263,27 @@ class Translator:
             if isinstance(control, ImageControl) and (value := values.get(control.name)) is not None:
                 read = [self._job(pictures.read(one), size).input for one in (value if control.many else [value])]
                 values[control.name] = read if control.many else read[0]
-        return self._stream(images, size, batch, _Run(values, tile, progress))
+        framing = {name: values.pop(name) for name in self.framing & values.keys()}
+        return _Run(values, framing, size, batch, tile, progress)
 
-    def check(self, controls: dict[str, Any]) -> dict[str, Any]:
-        """The values of all controls, before any picture is read; to be replaced where they depend on each other.
-
-        ControlError for what does not go together."""
-        return controls
-
-    def draw(self, image: Tensor, **controls: Any) -> Tensor:
-        """image (N, 3, H, W) in [-1, 1] as the size rule wants it -> (N, 3, H, W) in [-1, 1]."""
-        return self._call(image, **controls)
-
-    def _stream(self, images: Iterable[Source], size: int | None, batch: int | None, run: _Run) -> Iterator[Any]:
+    def _stream(
+        self, images: Iterable[Source], framing: Iterable[Callable[[Picture], Picture]], run: _Run
+    ) -> Iterator[Any]:
+        """``framing`` gives for each of the images the part that is drawn."""
         jobs: list[_Job] = []
-        for source in images:
+        for source, framed in zip(images, framing):
             try:
-                job = self._job(pictures.read(source), size)
+                job = self._job(framed(pictures.read(source)), run.size)
             except (ZooError, RuntimeError, MemoryError) as error:
                 yield from self._run(jobs, run)
                 jobs = []
-                yield error if isinstance(error, ZooError) else _too_large(error, f"{size} pixels")
+                yield error if isinstance(error, ZooError) else _too_large(error, f"{run.size} pixels")
                 continue
             if jobs and jobs[0].input.shape != job.input.shape:
                 yield from self._run(jobs, run)
                 jobs = []
             jobs.append(job)
-            room = 1 if self.size.whole else batch or max(1, BATCH_PIXELS // job.input[0].numel())
+            room = 1 if self.size.whole else run.batch or max(1, BATCH_PIXELS // job.input[0].numel())
             if len(jobs) >= room or sum(job.size.numel() for job in jobs) > WAITING_PIXELS:
                 yield from self._run(jobs, run)
                 jobs = []

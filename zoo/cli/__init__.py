@@ -18,7 +18,7 @@ from zoo.interrupt import tidy_up
 COMMANDS = {
     "list": ("zoo.cli.list:command", "The models, one line each."),
     "info": ("zoo.cli.info:command", "All about one model: paper, licences, weights, metrics, controls."),
-    "translate": ("zoo.cli.translate:command", "Translate pictures and folders of pictures."),
+    "translate": ("zoo.cli.translate:command", "Translate pictures, folders of pictures, and videos."),
     "download": ("zoo.cli.download:command", "Bring weights to this machine, or into a folder."),
     "train": ("zoo.cli.train:command", "Train a model on your own pictures, or go on with a run."),
     "pack": ("zoo.cli.pack:command", "Make a weights file and a model card of a training run."),

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from torch import Tensor
 
+from zoo import video
 from zoo.cli.bars import Bars
 from zoo.cli.list import JsonOption
 from zoo.cli.output import as_json, quiet_libraries
@@ -21,6 +23,7 @@ from zoo.image import FORMATS, existing, find_pictures, to_pil, writable, write
 from zoo.loading import is_recipe, load, need_plugin, weights_file
 from zoo.recipe import load_recipe, network_of
 from zoo.registry import registry
+from zoo.translator import Translator
 from zoo.weights import read_header
 
 OPTIONS = (
@@ -56,7 +59,7 @@ class Format(StrEnum):
 
 @dataclass(frozen=True)
 class Job:
-    """One picture and where its translation goes."""
+    """One picture or video and where its translation goes."""
 
     source: Path
     target: Path
@@ -64,9 +67,9 @@ class Job:
 
 def command(
     name: Annotated[str, typer.Argument(metavar="MODEL", help="A model (zoo list) or a .safetensors file.")],
-    words: Annotated[list[str], typer.Argument(metavar="IN… [CONTROLS]", help="Pictures and folders of pictures.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="A file for one picture, else a folder.")],
-    format: Annotated[Format | None, typer.Option(help="Of the results; else that of each picture.")] = None,
+    words: Annotated[list[str], typer.Argument(metavar="IN… [CONTROLS]", help="Pictures, folders of them, videos.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="A file for one input, else a folder.")],
+    format: Annotated[Format | None, typer.Option(help="Of pictures; else that of each.")] = None,
     on_exists: Annotated[OnExists, typer.Option(help="What to do if a result is there already.")] = OnExists.error,
     size: Annotated[int | None, typer.Option(help="Long side that the network sees; 0: as the picture is.")] = None,
     batch: Annotated[int | None, typer.Option(help="How many pictures of equal size at once.")] = None,
@@ -84,7 +87,7 @@ def command(
     ] = None,
     json: JsonOption = False,
 ) -> None:
-    """Translate pictures, and folders of pictures with those below them, whose tree is kept.
+    """Translate pictures, folders of pictures with those below them, whose tree is kept, and videos that are named.
 
     Controls of the model are options too: --hand second-hand, see zoo info MODEL. An input is never overwritten, and
     results are whole or not there. Ctrl-C while a picture is optimised keeps the best so far. Exit code 6: some
@@ -107,10 +110,13 @@ def command(
     translator = load(
         name, weights=weights or "default", device=device, dtype="bf16" if bf16 else None, compile=compile
     )
-    sources = (job.source for job in todo)
+    films = [job for job in todo if video.moves(job.source)]
+    stills = [job for job in todo if job not in films]
+    todo = stills + films
     with quiet_libraries(), _Bars(todo, previews) as bars:
-        results = translator.stream(sources, size=size, batch=batch, tile=tile, progress=bars, **values)
-        failed = _write(todo, results, bars)
+        options: dict[str, Any] = {"size": size, "batch": batch, "tile": tile, "progress": bars, **values}
+        results = translator.stream((job.source for job in stills), **options)
+        failed = _write(todo, chain(results, _rewritten(translator, films, options)), bars)
 
     done = [job for job in todo if job not in failed]
     if json:
@@ -175,8 +181,8 @@ def plan(inputs: Sequence[str], out: Path, format: str | None) -> list[Job]:
     """What becomes what. Every conflict is found here, before any work: UsageError says which."""
     paths = [existing(word) for word in inputs]
     if len(paths) == 1 and not paths[0].is_dir() and out.suffix and not out.is_dir():
-        writable(out)
-        if format and FORMATS[f".{format}"] != FORMATS[out.suffix.lower()]:
+        (video.writable if video.moves(paths[0]) else writable)(out)
+        if format and FORMATS[f".{format}"] != FORMATS.get(out.suffix.lower()):
             raise UsageError(f"--format {format} is not what {out} says", "leave one of them out")
         jobs = [Job(paths[0], out)]
     else:
@@ -195,8 +201,14 @@ def _jobs(path: Path, out: Path, format: str | None) -> Iterable[Job]:
         real = Path(os.path.realpath(source))  # resolve() fails where links lead in a circle
         if path.is_dir() and results != path.resolve() and results in real.parents:
             continue  # the results of an earlier run into a folder below the pictures
-        suffix = f".{format}" if format else source.suffix if source.suffix.lower() in FORMATS else ".png"
-        yield Job(source, out / below.with_suffix(suffix))
+        yield Job(source, out / below.with_suffix(_suffix(source, format)))
+
+
+def _suffix(source: Path, format: str | None) -> str:
+    """Of a result that is not named."""
+    if video.moves(source):
+        return source.suffix if source.suffix.lower() in video.FORMATS else ".mp4"
+    return f".{format}" if format else source.suffix if source.suffix.lower() in FORMATS else ".png"
 
 
 def _refuse_conflicts(jobs: Sequence[Job]) -> None:
@@ -250,13 +262,14 @@ class _Bars(Bars):
 
 
 def _write(jobs: Sequence[Job], results: Iterable[Any], bars: _Bars) -> dict[Job, ZooError]:
-    """Put results on disk as they come; the errors of those that failed."""
+    """Put results on disk as they come, None for one that is there; the errors of those that failed."""
     failed: dict[Job, ZooError] = {}
     for job, result in zip(jobs, results):
         try:
             if isinstance(result, ZooError):
                 raise result
-            write(result, job.target)
+            if result is not None:
+                write(result, job.target)
         except ZooError as error:
             failed[job] = error
             if len(jobs) > 1:
@@ -264,3 +277,13 @@ def _write(jobs: Sequence[Job], results: Iterable[Any], bars: _Bars) -> dict[Job
                 bars.console.print(f"zoo: {one_line(told)}", markup=False, highlight=False, soft_wrap=True)
         bars.picture()
     return failed
+
+
+def _rewritten(translator: Translator, jobs: Sequence[Job], options: Mapping[str, Any]) -> Iterator[ZooError | None]:
+    """Videos, each None when it is done, or why it is not."""
+    for job in jobs:
+        try:
+            translator.translate_video(job.source, job.target, **options)
+            yield None
+        except ZooError as error:
+            yield error

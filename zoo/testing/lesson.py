@@ -16,7 +16,7 @@ from zoo.generator import build_part
 from zoo.loss import Loss
 from zoo.plugins import host
 from zoo.recipe import Recipe
-from zoo.testing.subject import Model, batch
+from zoo.testing.subject import Model, batch, yielded
 from zoo.trainer import PAIRED, Trainer
 
 
@@ -58,7 +58,7 @@ def lesson(plugin: str, name: str, pictures: Path, out: Path) -> Lesson:
                 if not loss.needs <= engine.trainer.provided(phase):
                     continue
                 engine.trainer.wanted = loss.needs
-                for reached, made in zip(engine.trainer.phases, engine.trainer.step(batch(engine)), strict=False):
+                for reached, made in yielded(engine.trainer, batch(engine)):
                     if reached == phase:
                         step = {key: _leaf(tensor) for key, tensor in made.items()}
                         return Lesson(name, loss, step, engine.recipe, engine.trainer, phase, options)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -137,6 +137,21 @@ def two_hands(recipe: Recipe) -> Recipe:
 def batch(engine: Any) -> dict[str, Tensor]:
     """Two samples of the engine's data."""
     return default_collate([engine.data[i] for i in range(2)])
+
+
+def yielded(trainer: Trainer, data: Mapping[str, Tensor]) -> Iterator[tuple[str, Mapping[str, Tensor]]]:
+    """What a step yields for each phase, of the first step that does not leave the phase out."""
+    waiting = list(trainer.phases)
+    for _ in range(16):
+        step = trainer.step(data)
+        for phase, made in zip(trainer.phases, step):
+            if made and phase in waiting:
+                waiting.remove(phase)
+                yield phase, made
+        next(step, None)  # to the end of the step
+        if not waiting:
+            return
+    raise AssertionError(f"{type(trainer).__name__} leaves out its phase {waiting[0]} in 16 steps")
 
 
 def stir(network: Any, seed: int = 0, gates: float = 0.7) -> Any:

@@ -11,7 +11,7 @@ import torch
 
 from zoo.testing.check import Contract, check
 from zoo.testing.networks import useful
-from zoo.testing.subject import Model, batch, stir, tensors_of
+from zoo.testing.subject import Model, batch, stir, tensors_of, yielded
 from zoo.trainer import PAIRED
 
 PLAIN = "data.augment={flip: false, scale: 1, rotate: 0, colour: 0, background: 0, differentiable: []}"
@@ -25,16 +25,15 @@ class TrainingChecks(Contract):
     def test_step_keeps_its_promise(self, model: Model, pictures: Path, tmp_path: Path) -> None:
         """In each phase a step must yield the names that `provides` and `passes_on` promise, and no others.
 
+        A step may leave phases out with {}; within 16 steps each has to be there (`tiny:` can shorten a warm-up).
         Names that begin with paired_ are for paired data only."""
         model.needs_training()
         engine = model.engine(pictures, tmp_path)
         trainer, data = engine.trainer, batch(engine)
         trainer.wanted = frozenset().union(*map(trainer.provided, trainer.phases))
-        yielded = list(trainer.step(data))
-        assert len(yielded) == len(trainer.phases), (
-            f"{model.name}: a step yields {len(yielded)} times, not once a phase"
-        )
-        for phase, made in zip(trainer.phases, yielded):
+        times = len(list(trainer.step(data)))
+        assert times == len(trainer.phases), f"{model.name}: a step yields {times} times, not once a phase"
+        for phase, made in yielded(trainer, data):
             promised = {n for n in trainer.provided(phase) if engine.recipe.data.pairs or not n.startswith(PAIRED)}
             assert promised <= made.keys(), (
                 f"{model.name}, {phase}: {min(promised - made.keys())} is promised, not yielded"
@@ -56,15 +55,14 @@ class TrainingChecks(Contract):
                 f"{name}.{key}" for name, network in engine.networks.items() for key, _ in network.named_parameters()
             }
             found: set[str] = set()
-            phases = zip(engine.trainer.phases.items(), engine.trainer.step(batch(engine)))
-            for (phase, trained), made in phases:
+            for phase, made in yielded(engine.trainer, batch(engine)):
                 engine.networks.zero_grad()
                 total, _ = engine.losses[phase](made)
                 assert total.requires_grad, f"{model.name}, {phase}: the losses have no gradient"
                 total.backward(retain_graph=True)
                 found |= {
                     f"{name}.{key}"
-                    for name in trained
+                    for name in engine.trainer.phases[phase]
                     for key, p in engine.networks[name].named_parameters()
                     if useful(p.grad)
                 }
@@ -153,7 +151,8 @@ def _run(engine: Any, phase: str | None = None) -> list[float]:
         def step(self, *args: Any) -> None:
             if phase:
                 weights = {f"{phase}.{name}": weight for name, (weight, _) in engine.losses[phase].terms.items()}
-                totals.append(sum(weight * float(args[-1][name]) for name, weight in weights.items()))
+                if weights.keys() <= args[-1].keys():  # a step may leave a phase out
+                    totals.append(sum(weight * float(args[-1][name]) for name, weight in weights.items()))
 
     engine.run(Totals)
     return totals

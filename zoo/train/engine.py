@@ -35,6 +35,7 @@ from zoo.train.report import Report
 from zoo.trainer import Trainer
 
 log = logging.getLogger("zoo.train")
+WATCHED = "watch"  # in the log, before the names of what a trainer watches
 TIMED = 20  # steps after which a budget of minutes becomes a number of steps
 
 
@@ -69,6 +70,7 @@ class Engine:
         torch.manual_seed(options.seed)
         self.trainer: Trainer = build_part("trainer", recipe.trainer, recipe=recipe)
         _check_size(recipe, self.trainer)
+        _check_rates(recipe, self.trainer)
         self.losses = build_losses(recipe, self.trainer)
         self.trainer.wanted = frozenset().union(*(terms.needs() for terms in self.losses.values()))
         self.trainer.rank = self.accelerator.process_index
@@ -169,8 +171,9 @@ class Engine:
             batch = {name: tensor.to(self.device) for name, tensor in next(batches).items()}
             batch = {n: t.contiguous(memory_format=layout) if t.dim() == 4 else t for n, t in batch.items()}
             parts.append(phases(self.trainer, self.losses, batch))
-        for group in (group for optimiser in self.optimisers.values() for group in optimiser.param_groups):
-            group["lr"] = self._rate()
+        for phase, optimiser in self.optimisers.items():
+            for group in optimiser.param_groups:
+                group["lr"] = self._rate() * self.recipe.optimiser.rates.get(phase, 1.0)
         logged: dict[str, Tensor] = {}
         for phase, names in self.trainer.phases.items():
             for name, network in self.networks.items():
@@ -196,7 +199,11 @@ class Engine:
                 self._share_gradients(names)
                 optimiser.step()
         for part in parts:
+            self.trainer.watched = {}
             next(part, None)  # to the end of the step
+            for name, value in self.trainer.watched.items():
+                number = value.detach().float().reshape(())
+                logged[f"{WATCHED}.{name}"] = logged.get(f"{WATCHED}.{name}", 0) + number / len(parts)
         self._update_average()
         means = self.accelerator.reduce(torch.stack(list(logged.values())), "mean")
         return dict(zip(logged, means))
@@ -295,6 +302,14 @@ def _check_size(recipe: Recipe, trainer: Trainer) -> None:
     if not fits:
         takes = f"{rule.fixed}" if rule.fixed else f"multiples of {rule.multiple_of} from {rule.minimum} on"
         raise ConfigError(f"data.size {list(size)} does not suit {recipe.generator['name']!r}", f"it takes {takes}")
+
+
+def _check_rates(recipe: Recipe, trainer: Trainer) -> None:
+    if strange := sorted(recipe.optimiser.rates.keys() - trainer.phases.keys()):
+        raise ConfigError(
+            f"optimiser.rates.{strange[0]} is not a phase of the trainer {recipe.trainer['name']!r}",
+            f"its phases are: {', '.join(trainer.phases)}",
+        )
 
 
 def _deaf(_: int) -> None:

@@ -200,6 +200,21 @@ def test_the_discriminator_reads_and_judges() -> None:
         build_part("discriminator", {"name": "stargan", "layers": 3, "size": 36})
 
 
+def test_realness_of_patches_of_several_sizes() -> None:
+    fine, both = (Discriminator(width=4, layers=3, widest=8, size=32, judged=judged) for judged in (2, [3, 2]))
+    given = {name: tensor for name, tensor in fine.state_dict().items() if not name.startswith("real")}
+    both.load_state_dict({**both.state_dict(), **given})
+    image = torch.rand(2, 3, 32, 32) * 2 - 1
+    real, read = both(image)
+    assert real.shape == (2, 2, 8, 8) and fine(image)[0].shape == (2, 1, 8, 8)
+    assert torch.equal(read, fine(image)[1])
+    assert torch.equal(real[:, 1], real[:, 1, ::2, ::2].repeat_interleave(2, 1).repeat_interleave(2, 2))
+    assert not torch.equal(real[:, 0], real[:, 0, ::2, ::2].repeat_interleave(2, 1).repeat_interleave(2, 2))
+    for judged in (4, [], [0, 2]):
+        with pytest.raises(ValueError, match="judged is from 1 to 3"):
+            Discriminator(width=4, layers=3, widest=8, size=32, judged=judged)
+
+
 # -- losses -------------------------------------------------------------------------------------------------------------
 
 

@@ -7,7 +7,7 @@ It scales and shifts every channel behind each norm outside the blocks, where no
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 import torch
@@ -75,10 +75,11 @@ class Meter(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """Picture (N,3,H,W) -> realness of its patches (N,1,h,w), and what it shows (N,U).
+    """Picture (N,3,H,W) -> realness of its patches (N,J,h,w), and what it shows (N,U).
 
     ``judged`` says behind how many of the ``layers`` realness is judged, all of them unless given: behind fewer the
-    patches are smaller, and faults of the texture are seen sooner.
+    patches are smaller, and faults of the texture are seen sooner. Several numbers judge patches of J sizes, each as
+    much as the other; coarser ones are repeated where finer ones lie.
     """
 
     def __init__(
@@ -88,21 +89,26 @@ class Discriminator(nn.Module):
         widest: int = 2048,
         size: int = 128,
         units: int = 17,
-        judged: int | None = None,
+        judged: int | Sequence[int] | None = None,
     ) -> None:
         super().__init__()
-        self.judged = layers if judged is None else judged
-        if not 1 <= self.judged <= layers:
+        self.judged = [judged] if isinstance(judged, int) else [layers] if judged is None else sorted(judged)
+        if not self.judged or not all(1 <= level <= layers for level in self.judged):
             raise ValueError(f"judged is from 1 to {layers}, the number of layers")
         self.meter = Meter(width, layers, widest, size, units)
-        self.real = nn.Conv2d(min(width * 2 ** (self.judged - 1), widest), 1, 3, padding=1, bias=False)
+        self.real = nn.ModuleList(
+            nn.Conv2d(min(width * 2 ** (level - 1), widest), 1, 3, padding=1, bias=False) for level in self.judged
+        )
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
         x = self.meter.fitted(image)
-        for layer in self.meter.trunk:
+        after = {2 * level - 1: head for level, head in zip(self.judged, self.real)}
+        found = []
+        for i, layer in enumerate(self.meter.trunk):
             x = layer(x)
-            if layer is self.meter.trunk[2 * self.judged - 1]:
-                real = self.real(x).float()
+            if i in after:
+                found.append(after[i](x).float())
+        real = torch.cat([F.interpolate(one, found[0].shape[2:]) for one in found], dim=1)
         return real, self.meter.read(x)
 
 

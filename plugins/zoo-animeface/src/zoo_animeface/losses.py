@@ -1,0 +1,154 @@
+"""What the thesis trains with beside the adversarial loss, which is the core's (chapters 2 and 3)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from zoo import faces
+from zoo.blocks.vgg import VGG19
+from zoo.loss import Loss, view
+from zoo.losses.adversarial import OBJECTIVES
+from zoo.losses.perceptual import FeatureLoss, gram
+from zoo_animeface.dan import Dan, load_dan
+from zoo_animeface.points import NAMES, SIDE, of_68
+
+
+class LandmarkLoss(Loss):
+    """The points that a detector finds in the result against the photograph's (eq. 3.4), by the wing loss.
+
+    Mean over coordinates, in pixels of pictures of 112, and over the faces; a photograph without a face counts
+    nothing. The photograph's points are ``points`` (N,40,2), in shares, NaN where there is no face, if the trainer has
+    them; else they are looked for in ``source``, each time. Any trainer that provides ``source`` and ``output`` will do.
+
+    ``dan`` is the detector or its weights file, else the card dan-anime's. ``constant``: the value without its gradient, which is how
+    the thesis's own program adds it: generated pictures leave the graph there on their way to the detector, so it
+    teaches nothing. For comparison only.
+    """
+
+    needs = frozenset({"source", "output"})
+
+    def __init__(
+        self, dan: Dan | str | None = None, width: float = 5.0, epsilon: float = 2.0, constant: bool = False
+    ) -> None:
+        super().__init__()
+        if not (width > 0 and epsilon > 0):
+            raise ValueError("width and epsilon are above 0")
+        self.dan = dan if isinstance(dan, Dan) else load_dan(dan)
+        self.width, self.epsilon, self.constant = width, epsilon, constant
+
+    def forward(self, step: Mapping[str, Tensor]) -> Tensor:
+        wanted = step["points"] if "points" in step else view(step, "source", found_points)
+        output = step["output"].float()
+        with torch.autocast(output.device.type, enabled=False):  # pixels are counted in fractions
+            found = self.dan.points(output.detach() if self.constant else output)
+        known = wanted.isfinite().flatten(1).all(1)
+        off = (found - wanted.nan_to_num()) * SIDE
+        each = wing(off, self.width, self.epsilon).flatten(1).mean(1)
+        return torch.where(known, each, 0.0).sum() / known.sum().clamp(min=1)
+
+
+def wing(x: Tensor, width: float = 5.0, epsilon: float = 2.0) -> Tensor:
+    """The wing loss of each number (Feng et al. 2018, eq. 5): w·ln(1 + |x|/ε) below w, and |x| − C from there on.
+
+    C = w − w·ln(1 + w/ε) makes it continuous. Deviation: the thesis prints another C in eq. 3.1, its listing has this one.
+    """
+    size = x.abs()
+    shift = width - width * math.log1p(width / epsilon)
+    return torch.where(size < width, width * torch.log1p(size / epsilon), size - shift)
+
+
+@torch.no_grad()
+def found_points(pictures: Tensor) -> Tensor:
+    """Photographs (N,3,H,W) in [-1,1] -> the points of the largest face of each (N,40,2), in shares; NaN without one."""
+    side = torch.tensor([pictures.shape[-1], pictures.shape[-2]])
+    nothing = torch.full((len(NAMES), 2), torch.nan)
+    seen = [faces.find(picture) for picture in pictures.float().cpu()]
+    return torch.stack([of_68(found[0].landmarks / side) if found else nothing for found in seen]).to(pictures.device)
+
+
+class CartoonContentLoss(FeatureLoss):
+    """The result's features against the photograph's: mean absolute difference at conv4_4 (eq. 2.7).
+
+    The filters of the card vgg19's network have a mean activation of 1, so two different photographs are about 2 apart.
+    With ``shrink`` it compares pictures made so many times smaller: where things are stays, how they look is free.
+    """
+
+    needs = frozenset({"output", "source"})
+
+    def __init__(self, layers: Sequence[str] = ("conv4_4",), shrink: int = 1, vgg: VGG19 | str | None = None) -> None:
+        super().__init__(layers, vgg)
+        if shrink < 1:
+            raise ValueError("shrink is a whole number, 1 or more")
+        self.shrink = shrink
+
+    def features(self, image: Tensor) -> list[Tensor]:
+        return super().features(F.avg_pool2d(image, self.shrink))
+
+    def forward(self, step: Mapping[str, Tensor]) -> Tensor:
+        seen = self.seen(step, "output") if self.shrink == 1 else self.features(step["output"])
+        pairs = zip(seen, view(step, "source", self.features))
+        return torch.stack([F.l1_loss(made.float(), wanted.float()) for made, wanted in pairs]).mean()
+
+
+class GreyStyleLoss(FeatureLoss):
+    """The result's Gram matrices against those of a grey anime picture: mean absolute difference (eq. 2.9).
+
+    It teaches textures and lines, not colours.
+    """
+
+    needs = frozenset({"output", "grey_target"})
+
+    def __init__(self, layers: Sequence[str] = ("conv4_4",), vgg: VGG19 | str | None = None) -> None:
+        super().__init__(layers, vgg)
+
+    def forward(self, step: Mapping[str, Tensor]) -> Tensor:
+        pairs = zip(self.seen(step, "output"), view(step, "grey_target", self.grams))
+        return torch.stack([F.l1_loss(gram(made), wanted) for made, wanted in pairs]).mean()
+
+
+class ColourLoss(Loss):
+    """The photograph's colours stay: YUV of pictures in [0,1], Y by absolute difference, U and V by Huber's (eq. 2.10).
+
+    Deviation: the thesis prints Y twice; the second is U, as in AnimeGAN (Chen et al. 2020, eq. 5).
+    """
+
+    needs = frozenset({"output", "source"})
+    matrix: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("matrix", torch.tensor(YUV), persistent=False)
+
+    def forward(self, step: Mapping[str, Tensor]) -> Tensor:
+        made, wanted = (torch.einsum("kc,nchw->knhw", self.matrix, step[k].float() / 2) for k in ("output", "source"))
+        return F.l1_loss(made[0], wanted[0]) + F.huber_loss(made[1], wanted[1]) + F.huber_loss(made[2], wanted[2])
+
+
+YUV = ((0.299, 0.587, 0.114), (-0.147, -0.289, 0.436), (0.615, -0.515, -0.100))
+"""Rows make Y, U and V of red, green and blue (BT.601)."""
+
+
+class EdgeCriticLoss(Loss):
+    """The discriminator's side: anime is real; results, and anime with blurred edges, are fakes (eq. 2.6).
+
+    With ``blurred`` and ``grey`` the blurred and grey anime count so much; AnimeGAN wants both, so that results get
+    clear edges, and colours. ``objective`` is one of the core's `zoo.losses.adversarial`.
+    """
+
+    def __init__(self, objective: str = "logistic", blurred: float = 1.0, grey: float = 0.0) -> None:
+        super().__init__()
+        if objective not in OBJECTIVES:
+            raise ValueError(f"objective {objective!r} is not one of {', '.join(OBJECTIVES)}")
+        self.score = OBJECTIVES[objective]
+        self.fakes = {"fake_logits": 1.0, "blurred_logits": blurred, "grey_logits": grey}
+        self.fakes = {name: weight for name, weight in self.fakes.items() if weight}
+        self.needs = frozenset({"real_logits", *self.fakes})
+
+    def forward(self, step: Mapping[str, Tensor]) -> Tensor:
+        real = self.score(step["real_logits"], True)
+        return torch.stack([real, *(w * self.score(step[name], False) for name, w in self.fakes.items())]).sum()

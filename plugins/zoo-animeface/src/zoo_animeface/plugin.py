@@ -1,0 +1,40 @@
+"""What this plugin brings to the zoo."""
+
+from __future__ import annotations
+
+from zoo.hookspecs import hookimpl
+from zoo.plugins import Registrar
+from zoo_animeface.align import LandmarkTrainer, ShapeLoss
+from zoo_animeface.dan import Dan
+from zoo_animeface.detect import LandmarkTranslator
+from zoo_animeface.edges import edge_blur
+from zoo_animeface.evaluate import anime_eval, landmark_eval
+from zoo_animeface.label import anime_points
+from zoo_animeface.losses import CartoonContentLoss, ColourLoss, EdgeCriticLoss, GreyStyleLoss, LandmarkLoss
+from zoo_animeface.networks import CartoonDiscriminator, CartoonGenerator, FeatureDiscriminator
+from zoo_animeface.photos import photo_points_of
+from zoo_animeface.trainer import AnimeTrainer
+from zoo_animeface.translator import PortraitTranslator
+
+
+@hookimpl
+def zoo_register(register: Registrar) -> None:
+    register.generator("dan", Dan)
+    register.trainer("landmarks", LandmarkTrainer)
+    register.loss("shape", ShapeLoss)
+    register.translator("landmarks", LandmarkTranslator)
+    register.command("anime-points", anime_points)
+    register.command("photo-points", photo_points_of)
+    register.translator("portrait", PortraitTranslator)
+    register.generator("cartoon", CartoonGenerator)
+    register.discriminator("cartoon", CartoonDiscriminator)
+    register.discriminator("features", FeatureDiscriminator)
+    register.loss("cartoon-content", CartoonContentLoss)
+    register.loss("grey-style", GreyStyleLoss)
+    register.loss("colour", ColourLoss)
+    register.loss("edge-critic", EdgeCriticLoss)
+    register.loss("landmark", LandmarkLoss)
+    register.trainer("anime", AnimeTrainer)
+    register.command("edge-blur", edge_blur)
+    register.command("anime-eval", anime_eval)
+    register.command("landmark-eval", landmark_eval)

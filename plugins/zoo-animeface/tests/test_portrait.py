@@ -1,0 +1,195 @@
+"""Portraits out of photographs: which face is cut out, how large, and what is refused."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image, ImageDraw
+from torch import Tensor
+
+from zoo import faces
+from zoo.errors import ImageError
+from zoo.generator import Generator, SizeRule
+from zoo.image import read
+from zoo_animeface.translator import FRAME, PortraitTranslator
+
+av = pytest.importorskip("av")
+
+SAMPLE = Path(__file__).parents[3] / "docs/sample/eileen-collins.jpg"
+WORKING = 32
+NETWORK = {"working": WORKING, "controls": [{"type": "integer", "name": "face", "minimum": 0}]}
+
+
+class Copy(Generator):
+    """The picture itself; knows no control."""
+
+    size = SizeRule(multiple_of=4, minimum=16)
+
+    def parts(self, image: Tensor) -> dict[str, Tensor]:
+        return {"image": image}
+
+
+@pytest.fixture(scope="module")
+def translator() -> PortraitTranslator:
+    return PortraitTranslator(Copy(), NETWORK, device="cpu")
+
+
+def head(side: int = 160, angle: float = 0) -> Image.Image:
+    """One face, seen from the front, 0.3 of the side high."""
+    with Image.open(SAMPLE) as whole:
+        turned = whole.convert("RGB").rotate(angle, Image.Resampling.BICUBIC, center=(210, 130))
+        return turned.crop((60, 20, 360, 320)).resize((side, side), Image.Resampling.LANCZOS)
+
+
+def beside(*pictures: Image.Image) -> Image.Image:
+    whole = Image.new("RGB", (sum(picture.width for picture in pictures), max(p.height for p in pictures)))
+    x = 0
+    for picture in pictures:
+        whole.paste(picture, (x, 0))
+        x += picture.width
+    return whole
+
+
+def around(picture: Any) -> tuple[float, float, float, float]:
+    """The largest face: angle, and in shares of the width its height, and x and y of its middle."""
+    image = read(picture).rgb
+    face = faces.find(image)[0]
+    low, high = face.upright.amin(0), face.upright.amax(0)
+    x, y = ((low + high) / 2 / image.shape[-1]).tolist()
+    return face.angle, face.height / image.shape[-1], x, y
+
+
+@pytest.mark.parametrize("angle", [0, 25])
+def test_a_portrait_shows_the_face_as_the_photographs_of_the_training_do(
+    translator: PortraitTranslator, angle: float
+) -> None:
+    portrait = translator.translate(head(400, angle), size=0)
+    turned, height, x, y = around(portrait)
+    assert portrait.width == portrait.height
+    assert abs(turned) < 0.06
+    assert height == pytest.approx(1 / FRAME.scale, rel=0.06)
+    assert x == pytest.approx(0.5, abs=0.03)
+    assert y == pytest.approx(FRAME.middle, abs=0.03)
+
+
+def test_a_portrait_is_as_large_as_the_photograph_has_it(translator: PortraitTranslator) -> None:
+    photo = head(400)
+    high = around(photo)[1] * 400
+    assert translator.translate(photo).width == pytest.approx(FRAME.scale * high, abs=1)
+    assert translator.translate(photo.resize((2400, 2400))).size == (1024, 1024)
+    large = PortraitTranslator(Copy(), {**NETWORK, "working": 256}, device="cpu")
+    assert large.translate(photo).size == (256, 256)  # at least what the network works at
+
+
+def test_what_came_in_comes_out(translator: PortraitTranslator) -> None:
+    photo = head()
+    rgba = np.dstack([np.asarray(photo), np.full((160, 160), 200, np.uint8)])
+    portrait = translator.translate(rgba)
+    assert portrait.dtype == np.uint8 and portrait.shape[0] == portrait.shape[1] < 160
+    assert (portrait[..., 3] == 200).all()
+    both = translator.translate(torch.stack([read(photo).rgb.add(1).div(2).clamp(0, 1)] * 2))
+    assert both.shape[:2] == (2, 3) and both.shape[-1] == portrait.shape[0]
+
+
+def test_the_largest_face_unless_another_is_asked_for(
+    translator: PortraitTranslator, caplog: pytest.LogCaptureFixture
+) -> None:
+    crowd = beside(head(160), head(240))
+    with caplog.at_level(logging.WARNING, "zoo"):
+        largest = translator.translate(crowd)
+    assert "2 faces found: the largest is drawn" in caplog.text
+    caplog.clear()
+    assert np.array_equal(translator.translate(crowd, face=1), largest)
+    assert translator.translate(crowd, face=2).width < 0.8 * largest.width
+    assert not caplog.text
+    with pytest.raises(ImageError, match="there is no face 3: 2 found"):
+        translator.translate(crowd, face=3)
+
+
+def test_a_portrait_already_is_drawn_whole(translator: PortraitTranslator) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (24, 30, 3), dtype=np.uint8)
+    assert np.array_equal(translator.translate(noise, face=0), noise)
+
+
+def test_no_face_and_faces_too_small_are_refused(translator: PortraitTranslator) -> None:
+    grey = np.full((100, 120, 3), 128, np.uint8)
+    with pytest.raises(ImageError, match=r"no face found.*face 0"):
+        translator.translate(grey)
+    with pytest.raises(ImageError, match="too small to draw"):
+        translator.translate(head(100))
+    results = list(translator.stream([grey, head()]))
+    assert isinstance(results[0], ImageError) and isinstance(results[1], Image.Image)
+
+
+# -- videos ------------------------------------------------------------------------------------------------------------
+
+
+def film(path: Path, frames: Sequence[np.ndarray], rate: int = 10) -> Path:
+    with av.open(str(path), "w") as out:
+        stream = out.add_stream("libx264", rate=rate, options={"crf": "12"})
+        stream.height, stream.width = frames[0].shape[:2]
+        stream.pix_fmt = "yuv420p"
+        for frame in frames:
+            out.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        out.mux(stream.encode(None))
+    return path
+
+
+def shown(path: Path) -> list[np.ndarray]:
+    with av.open(str(path)) as container:
+        return [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+
+
+def swaying(count: int) -> list[np.ndarray]:
+    """A head that goes from left to right and back, with a green dot beside it on the ground."""
+    with Image.open(SAMPLE) as whole:
+        photo = whole.convert("RGB")
+    ImageDraw.Draw(photo).ellipse((176, 176, 188, 188), (0, 255, 0))
+    noise, frames = np.random.default_rng(0), []
+    for number in range(count):
+        to = (1.5, 0, 50 + 30 * math.sin(number / 5), 0, 1.5, 20)
+        frame = np.asarray(photo.transform((240, 200), Image.Transform.AFFINE, to, Image.Resampling.BICUBIC))
+        frames.append((frame + noise.normal(0, 5, frame.shape)).clip(0, 255).astype(np.uint8))
+    return frames
+
+
+def dot(portrait: np.ndarray) -> tuple[float, float]:
+    """Where the middle of the green dot lies, in shares of the side."""
+    red, green, blue = portrait.astype(float).transpose(2, 0, 1)
+    much = (green - np.maximum(red, blue) - 60).clip(min=0)
+    y, x = (np.arange(len(portrait)) + 0.5) / len(portrait) @ np.stack([much.sum(1), much.sum(0)], 1) / much.sum()
+    return x, y
+
+
+def test_a_video_becomes_portraits_of_one_size_that_do_not_shake(
+    translator: PortraitTranslator, tmp_path: Path
+) -> None:
+    source = film(tmp_path / "in.mp4", swaying(12))
+    told: list[str] = []
+    translator.translate_video(
+        source, tmp_path / "out.mp4", size=0, progress=lambda what, done, total, image=None: told.append(what)
+    )
+    portraits = shown(tmp_path / "out.mp4")
+    assert told == ["looking through"] * 12 + ["translating"] * 12
+    assert len(portraits) == 12 and portraits[0].shape[0] == portraits[0].shape[1]
+    singles = [np.asarray(translator.translate(Image.fromarray(frame), size=0)) for frame in shown(source)]
+    together, alone = (np.array([dot(portrait) for portrait in way]) for way in (portraits, singles))
+    # third differences: what is left of the way itself changes slowly, shaking from frame to frame
+    assert np.abs(np.diff(together, 3, axis=0)).mean() < 0.5 * np.abs(np.diff(alone, 3, axis=0)).mean()
+    assert np.abs(together - alone.mean(0)).max() < 0.15  # though it goes from side to side, it stays where it is
+
+
+def test_a_video_without_a_face_is_refused_and_leaves_nothing(translator: PortraitTranslator, tmp_path: Path) -> None:
+    source = film(tmp_path / "in.mp4", [np.full((48, 64, 3), 90, np.uint8)] * 4)
+    with pytest.raises(ImageError, match="no face found in any frame"):
+        translator.translate_video(source, tmp_path / "out.mp4")
+    assert [path.name for path in tmp_path.iterdir()] == ["in.mp4"]
+    translator.translate_video(source, tmp_path / "out.mp4", face=0)
+    assert [frame.shape for frame in shown(tmp_path / "out.mp4")] == [(48, 64, 3)] * 4

@@ -1,0 +1,1 @@
+"""Fusion of several people's faces, a plugin of the zoo."""

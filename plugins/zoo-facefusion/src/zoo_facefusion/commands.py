@@ -1,0 +1,65 @@
+"""`zoo fusion-strip`: pictures on the way from one person to another (figure 4)."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from zoo.errors import UsageError, close_match
+from zoo.image import writable
+from zoo.loading import load
+from zoo_facefusion.regions import REGIONS
+from zoo_facefusion.strip import MOVING
+from zoo_facefusion.translator import FusionTranslator
+
+Name = Annotated[str, typer.Argument(metavar="MODEL", help="A model of fusion, or its file.")]
+
+
+def fusion_strip(
+    name: Name,
+    a: Annotated[Path, typer.Argument(metavar="A", help="A photograph of one person.")],
+    b: Annotated[Path, typer.Argument(metavar="B", help="A photograph of another.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help=".gif or .webp, or a picture: all beside each other.")],
+    steps: Annotated[int, typer.Option(min=2, max=200, help="How many pictures.")] = 6,
+    seconds: Annotated[float, typer.Option(min=0.1, help="From one person to the other.")] = 2.0,
+    region: Annotated[
+        list[str] | None, typer.Option(metavar="EYES=1", help="A region that keeps a share of A; again for more.")
+    ] = None,
+    face: Annotated[int | None, typer.Option(min=0, help="Which face of A; 0: both are aligned portraits.")] = None,
+    device: Annotated[str | None, typer.Option(help="cuda, cuda:1, mps or cpu; else the best there is.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a result that is there already.")] = False,
+) -> dict[str, Any]:
+    """Go from one person to another in steps: a moving picture there and back, or a strip.
+
+    Example: zoo fusion-strip facefusion anna.jpg ben.jpg -o between.gif
+    """
+    if out.suffix.lower() not in MOVING:
+        writable(out)
+    if any(os.path.realpath(out) == os.path.realpath(path) for path in (a, b)):
+        raise UsageError(f"{out} would overwrite the input", "give another --out")
+    if out.is_dir() or (os.path.lexists(out) and not overwrite):
+        raise UsageError(f"{out} is there already", "give another --out, or --overwrite")
+    regions = dict(map(_share, region or ()))
+    fused(name, device).strip(a, b, steps=steps, face=face, **regions).save(out, seconds)
+    return {"lines": [f"{steps} pictures: {out}"], "out": str(out), "steps": steps}
+
+
+def fused(name: str, device: Any) -> FusionTranslator:
+    """The model. UsageError for one of another kind."""
+    translator = load(name, device=device)
+    if not isinstance(translator, FusionTranslator):
+        raise UsageError(f"{name} is no model of fusion", "zoo list --task face-fusion names them")
+    return translator
+
+
+def _share(word: str) -> tuple[str, float]:
+    name, _, text = word.partition("=")
+    if name not in REGIONS:
+        raise UsageError(f"no region is called {name!r}", close_match(name, REGIONS))
+    try:
+        return name, float(text)
+    except ValueError:
+        raise UsageError(f"cannot read --region {word!r}", "write --region eyes=1") from None

@@ -1,0 +1,176 @@
+"""``zoo fusion-eval``: reconstruction, fusions as a set, elements and paths of models of fusion, on faces kept out."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import fmean
+from typing import Annotated, Any
+
+import torch
+import typer
+from PIL import Image
+from torch import Tensor
+
+from zoo.errors import UsageError
+from zoo.evaluate.album import strip
+from zoo.evaluate.files import find as find_file
+from zoo.evaluate.metric import Metric, Tools, View
+from zoo.evaluate.pairs import LpipsMetric, SsimMetric
+from zoo.evaluate.sets import KidMetric
+from zoo.files import atomic
+from zoo.fit import resize
+from zoo.image import find_pictures, read, to_pil, write
+from zoo.progress import tell
+from zoo.translator import pick_device
+from zoo_facefusion.commands import fused
+from zoo_facefusion.measure import DEAD, STEPS, Elements, path, unevenness
+from zoo_facefusion.translator import FusionTranslator
+
+BATCH = 8
+KINDS = ("fusions", "reconstructions")
+SHOWN = 8
+"""So many pairs are rows of the strip that is kept."""
+
+PROTOCOL = (
+    "pairs: each of the faces drawn by the seed beside another one of the folder, both aligned portraits",
+    "L1, SSIM, LPIPS: reconstructions at all λ = 1 and at all λ = 0 against the two faces; L1 with colours in 0 … 1",
+    "KID: fusions at all λ = 0.5, and reconstructions at all λ = 1, against all faces of the folder; ratio: the former"
+    " over the latter",
+    f"least: how far the element that does least moves the picture, in equal shares of the way between the faces; dead:"
+    f" share of the elements that move it by less than {DEAD:g} of one",
+    f"uneven: largest over mean step of a path of {STEPS} pictures, the mean over pairs",
+)
+COLUMNS = {
+    "L1": ("l1", ".4f"),
+    "SSIM": ("ssim", ".3f"),
+    "LPIPS": ("lpips", ".3f"),
+    "KID": ("kid_fusions", ".4f"),
+    "KID rec.": ("kid_reconstructions", ".4f"),
+    "ratio": ("kid_ratio", ".2f"),
+    "least": ("least", ".2f"),
+    "dead": ("dead", ".0%"),
+    "uneven": ("unevenness", ".2f"),
+}
+
+
+def fusion_eval(
+    names: Annotated[list[str], typer.Argument(metavar="MODEL", help="Models of fusion, or their files.")],
+    faces: Annotated[
+        Path, typer.Option(metavar="DIR", help="Aligned portraits of zoo fusion-crops; best of new people.")
+    ],
+    count: Annotated[int, typer.Option(min=2, help="So many of the faces, drawn by the seed.")] = 200,
+    seed: Annotated[int, typer.Option(min=0, help="The same for all models.")] = 0,
+    kid: Annotated[bool, typer.Option(help="Measure fusions as a set, which takes longest.")] = True,
+    inception: Annotated[Path | None, typer.Option(metavar="FILE", help="For KID, as zoo eval's --features.")] = None,
+    lpips: Annotated[Path | None, typer.Option(metavar="FILE", help="LPIPS' weights; measured if given.")] = None,
+    save: Annotated[Path | None, typer.Option(metavar="DIR", help="Keep results.json and strips.")] = None,
+    device: Annotated[str | None, typer.Option(help="cuda, cuda:1, mps or cpu; else the best there is.")] = None,
+) -> dict[str, Any]:
+    """Measure models of fusion: are both faces given back, are fusions faces, does each element do something.
+
+    Numbers are comparable under one protocol, faces and seed only, which are printed with them.
+
+    Example: zoo fusion-eval facefusion --faces faces/test --save report
+    """
+    place = pick_device(device)
+    models = {Path(name).stem: fused(name, place) for name in names}
+    if len(models) < len(names):
+        raise UsageError("two models have one name", "name each once; rename a weights file")
+    if save and (save / "results.json").exists():
+        raise UsageError(f"{save / 'results.json'} is there already", "give another --save")
+    pictures = find_pictures([faces])
+    if len(pictures) < 2:
+        raise UsageError(f"there are {len(pictures)} pictures in {faces}", "give a folder of zoo fusion-crops")
+    files = {"inception": find_file("inception", inception, "--inception")} if kid else {}
+    tools = Tools({**files, "lpips": lpips}, seed=seed, device=place)
+    data = {"faces": _fingerprint(pictures), "seed": seed, "pairs": min(count, len(pictures))}
+    results = [
+        {"model": name, **Measurement(name, model, pictures, tools, kid, lpips is not None).run(count, save)}
+        for name, model in models.items()
+    ]
+    lines = [*PROTOCOL, "; ".join(f"{name}: {value}" for name, value in data.items())]
+    lines += [f"{one['model']}: elements move {', '.join(f'{m:.2f}' for m in one['moved'])}" for one in results]
+    if save:
+        with atomic(save / "results.json") as part:
+            part.write_text(json.dumps({**data, "lines": lines, "models": results}, indent=2) + "\n", encoding="utf-8")
+    return {"rows": [_row(one) for one in results], **data, "lines": lines, "models": results}
+
+
+class Measurement:
+    """One model on the pictures of a folder."""
+
+    def __init__(
+        self, name: str, model: FusionTranslator, pictures: Sequence[Path], tools: Tools, kid: bool, lpips: bool
+    ) -> None:
+        self.name, self.pictures, self.tools = name, pictures, tools
+        self.generator, self.side = model.generator.eval(), model.size.above(model.working)
+        self.near: list[Metric] = [SsimMetric(tools), *([LpipsMetric(tools)] if lpips else [])]
+        self.sets: dict[str, Metric] = {kind: KidMetric(tools) for kind in KINDS} if kid else {}
+        self.elements, self.l1, self.uneven = Elements(), list[float](), list[float]()
+        self.rows: list[list[Image.Image]] = []
+
+    @torch.inference_mode()
+    def run(self, count: int, save: Path | None) -> dict[str, Any]:
+        order = torch.randperm(len(self.pictures), generator=torch.Generator().manual_seed(self.tools.seed))
+        drawn, others = order[:count], order.roll(-1)[:count]
+        for batch in torch.arange(len(drawn)).split(BATCH):
+            tell(f"fusing by {self.name}", int(batch[0]), len(drawn))
+            self._add(self._read(drawn[batch]), self._read(others[batch]))
+        for number in range(len(self.pictures)) if self.sets else ():
+            tell("KID: the faces", number, len(self.pictures))
+            view = View(self._read(torch.tensor([number])))
+            for metric in self.sets.values():
+                metric.update(None, view)
+        if save:
+            heads = ("A", *(f"{share:g}" for share in torch.linspace(1, 0, STEPS).tolist()), "B")
+            write(strip(heads, self.rows), save / f"{self.name}.png")
+        found = {metric.name: result.value for metric in self.near if (result := metric.result())}
+        found |= {f"kid_{kind}": result.value for kind, one in self.sets.items() if (result := one.result())}
+        if found.get("kid_reconstructions", 0) > 0:
+            found["kid_ratio"] = found["kid_fusions"] / found["kid_reconstructions"]
+        facts = {**found, **self.elements.facts(), "unevenness": fmean(self.uneven)}
+        return {"n": len(drawn), "l1": fmean(self.l1), **facts}
+
+    def _add(self, a: Tensor, b: Tensor) -> None:
+        latents = [self.generator.encode(a), self.generator.encode(b)]
+        frames = list(path(self.generator, latents))
+        self.elements.add(self.generator, latents, (frames[0], frames[-1]))
+        self.uneven += unevenness(frames)
+        for made, faces in ((frames[0], a), (frames[-1], b)):
+            self.l1 += ((made - faces).abs().mean((1, 2, 3)) / 2).tolist()
+            for one, face in zip(_as_files(made), faces):
+                for metric in self.near:
+                    metric.update(View(one[None]), View(face[None]))
+        if self.sets:
+            half = self.generator.shares(a.new_full((len(a), 1), 0.5), None, 1)
+            made = self.generator.decode(self.generator.fuse(latents, half))
+            for kind, images in zip(KINDS, (made, frames[0])):
+                for one in _as_files(images):
+                    self.sets[kind].update(View(one[None]), None)
+        for row in list(zip(a, *frames, b))[: max(0, SHOWN - len(self.rows))]:
+            self.rows.append([to_pil(one.cpu()) for one in row])
+
+    def _read(self, which: Tensor) -> Tensor:
+        """(N,3,side,side) in [-1,1]."""
+        faces = [resize(read(self.pictures[int(i)]).rgb, (self.side, self.side)) for i in which]
+        return torch.stack(faces).to(self.tools.device)
+
+
+def _as_files(images: Tensor) -> Tensor:
+    """In 8 bits, as files would hold them."""
+    return images.add(1).mul(127.5).round().clamp(0, 255) / 127.5 - 1
+
+
+def _fingerprint(pictures: Sequence[Path]) -> str:
+    digest = hashlib.sha256()
+    for one in pictures:
+        digest.update(one.read_bytes())
+    return f"{len(pictures)} faces, sha256 {digest.hexdigest()[:16]}"
+
+
+def _row(facts: dict[str, Any]) -> dict[str, str]:
+    cells = {"model": facts["model"], "n": str(facts["n"])}
+    return cells | {head: format(facts[name], form) if name in facts else "" for head, (name, form) in COLUMNS.items()}

@@ -1,0 +1,141 @@
+"""What fusions are trained with beside the adversarial loss, which is the core's (Takagi & Okadome, eq. 4 to 10).
+
+``source`` A, ``other`` B (N,3,H,W) in [-1,1]; ``output`` C their fusion by ``mix`` Λ (N,E) in [0,1]; ``reconstruction``
+A', ``other_reconstruction`` B'. The paper's norms are means here, so that weights do not depend on the picture's size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from zoo.blocks.vgg import VGG19
+from zoo.loss import Loss
+from zoo.losses.perceptual import FeatureLoss, TotalVariationLoss, gram
+
+PAIR = ("reconstruction", "source"), ("other_reconstruction", "other")
+
+
+class AutoencoderLoss(Loss):
+    """Both faces come back: mean absolute difference of A' to A and of B' to B (eq. 10)."""
+
+    needs = frozenset({"source", "other", "reconstruction", "other_reconstruction"})
+
+    def forward(self, step: Mapping[str, Tensor]) -> Tensor:
+        return sum((F.l1_loss(step[made], step[face]) for made, face in PAIR), start=step["source"].new_zeros(()))
+
+
+class ReconstructionLoss(AutoencoderLoss):
+    """`AutoencoderLoss`, and C is A where Λ is all 1, and B where it is all 0 (eq. 7)."""
+
+    needs = AutoencoderLoss.needs | {"output", "mix"}
+
+    def forward(self, step: Mapping[str, Tensor]) -> Tensor:
+        ends = [
+            (step["mix"] == share).all(1).float() * (step["output"] - step[face]).abs().mean((1, 2, 3))
+            for share, face in ((1, "source"), (0, "other"))
+        ]
+        return super().forward(step) + torch.stack(ends).sum(0).mean()
+
+
+class FusionVariationLoss(TotalVariationLoss):
+    """The total variation of C, A' and B' (eq. 9)."""
+
+    needs = frozenset({"output", "reconstruction", "other_reconstruction"})
+
+    def forward(self, step: Mapping[str, Tensor]) -> Tensor:
+        total = step["output"].new_zeros(())
+        for name in sorted(self.needs):
+            total = total + super().forward({"output": step[name]})
+        return total
+
+
+class _Nearness(FeatureLoss):
+    """C's features against A's and B's, by the share that each has in the ``elements``, all of them unless given.
+
+    VGG costs more than all else, so it may see ``samples`` of a batch, all unless given, and pictures of 1/``smaller`` of
+    their size."""
+
+    needs = frozenset({"source", "other", "output", "mix"})
+
+    def __init__(
+        self,
+        layers: Sequence[str],
+        elements: Sequence[int] | None,
+        smaller: int,
+        samples: int | None,
+        vgg: VGG19 | str | None,
+    ) -> None:
+        super().__init__(layers, vgg)
+        if smaller < 1 or samples == 0:
+            raise ValueError("smaller and samples are 1 or more")
+        self.elements, self.smaller, self.samples = elements, smaller, samples
+
+    def compared(self, features: Tensor) -> Tensor:
+        raise NotImplementedError
+
+    def forward(self, step: Mapping[str, Tensor]) -> Tensor:
+        mix = step["mix"] if self.elements is None else step["mix"][:, list(self.elements)]
+        share = mix.mean(1)[: self.samples]
+        made, *faces = (self._features(step[name][: self.samples]) for name in ("output", "source", "other"))
+        near, far = ([(c - f).square().flatten(1).mean(1) for c, f in zip(made, face)] for face in faces)
+        layers = [share * a + (1 - share) * b for a, b in zip(near, far)]
+        return torch.stack(layers).mean(1).sum()
+
+    def _features(self, image: Tensor) -> list[Tensor]:
+        small = F.avg_pool2d(image, self.smaller) if self.smaller > 1 else image
+        return [self.compared(features).float() for features in self.features(small)]
+
+
+class FusionContentLoss(_Nearness):
+    """Shapes: deep features, mean squared difference (eq. 4). For each element its λ says whose; as the mean over the
+    elements that is the share each face has."""
+
+    def __init__(
+        self,
+        layers: Sequence[str] = ("conv4_1", "conv5_1"),
+        elements: Sequence[int] | None = None,
+        smaller: int = 1,
+        samples: int | None = None,
+        vgg: VGG19 | str | None = None,
+    ) -> None:
+        super().__init__(layers, elements, smaller, samples, vgg)
+
+    def compared(self, features: Tensor) -> Tensor:
+        return features
+
+
+class FusionStyleLoss(_Nearness):
+    """Colours and textures: Gram matrices of shallow features, squared Frobenius distance (eq. 5 and 6)."""
+
+    def __init__(
+        self,
+        layers: Sequence[str] = ("conv1_1", "conv2_1", "conv3_1"),
+        elements: Sequence[int] | None = None,
+        smaller: int = 1,
+        samples: int | None = None,
+        vgg: VGG19 | str | None = None,
+    ) -> None:
+        super().__init__(layers, elements, smaller, samples, vgg)
+
+    def compared(self, features: Tensor) -> Tensor:
+        return gram(features)
+
+
+class ElementsLoss(Loss):
+    """Each element carries something: ``flipped`` is C with one λ turned round, and shall differ from it.
+
+    Not in the paper, which found elements that do nothing (section 4.4). The change, a mean absolute difference, is held
+    against an equal share of what lies between the two faces, |A' − B'| / E: 1 for no change at all, one half for that
+    share, towards 0 above."""
+
+    needs = frozenset({"output", "flipped", "mix", "reconstruction", "other_reconstruction"})
+
+    def forward(self, step: Mapping[str, Tensor]) -> Tensor:
+        between = (step["reconstruction"] - step["other_reconstruction"]).detach().float().abs().mean((1, 2, 3))
+        share = between / step["mix"].shape[1] + 1e-6
+        change = (step["flipped"] - step["output"]).float().abs().mean((1, 2, 3))
+        return (share / (share + change)).mean()

@@ -1,0 +1,58 @@
+"""Does a fusion give back both faces, lead evenly from one to the other, and do its elements do something: in numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import pairwise
+from statistics import fmean
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from zoo_facefusion.networks import FusionGenerator
+
+STEPS = 6
+"""Pictures of a path: Λ = 1, 0.8 … 0 (figure 4)."""
+
+DEAD = 0.2
+"""An element that moves the picture by less than this part of an equal share does nothing."""
+
+
+@dataclass
+class Elements:
+    """How far each element moves the picture when its λ goes from 1 to 0, the others staying at 1.
+
+    In equal shares: a fraction 1 / E of the mean absolute difference of Λ = 1 and Λ = 0."""
+
+    moved: list[list[float]] = field(default_factory=list)  # by pair
+
+    def add(self, generator: FusionGenerator, latents: list[Tensor], ends: tuple[Tensor, Tensor]) -> None:
+        """Pairs of faces by their latents (N,C,h,w), and the pictures (N,3,H,W) of Λ = 1 and 0."""
+        count = generator.elements
+        share = (ends[0] - ends[1]).abs().mean((1, 2, 3)).clamp(min=1e-6) / count
+        changes = []
+        for one in range(count):
+            mix = torch.ones(len(share), count, device=share.device)
+            mix[:, one] = 0
+            made = generator.decode(generator.fuse(latents, generator.shares(mix, None, 1)))
+            changes.append((made - ends[0]).abs().mean((1, 2, 3)) / share)
+        self.moved += torch.stack(changes, 1).tolist()
+
+    def facts(self) -> dict[str, Any]:
+        means = [fmean(column) for column in zip(*self.moved)]
+        return {"moved": means, "least": min(means), "dead": fmean(float(mean < DEAD) for mean in means)}
+
+
+def path(generator: FusionGenerator, latents: list[Tensor]) -> Iterator[Tensor]:
+    """The pictures (N,3,H,W) of Λ = 1 … 0 in `STEPS`."""
+    for share in torch.linspace(1, 0, STEPS).tolist():
+        mix = latents[0].new_full((len(latents[0]), 1), share)
+        yield generator.decode(generator.fuse(latents, generator.shares(mix, None, 1)))
+
+
+def unevenness(frames: list[Tensor]) -> list[float]:
+    """For each pair the largest over the mean step between neighbouring frames (N,3,H,W): 1 where all are alike."""
+    steps = torch.stack([(one - other).abs().mean((1, 2, 3)) for one, other in pairwise(frames)])
+    return (steps.amax(0) / steps.mean(0).clamp(min=1e-6)).tolist()

@@ -1,0 +1,30 @@
+"""What this plugin brings to the zoo."""
+
+from __future__ import annotations
+
+from zoo.hookspecs import hookimpl
+from zoo.plugins import Registrar
+from zoo_facefusion import losses
+from zoo_facefusion.commands import fusion_strip
+from zoo_facefusion.crops import fusion_crops
+from zoo_facefusion.evaluate import fusion_eval
+from zoo_facefusion.networks import FusionCritic, FusionGenerator
+from zoo_facefusion.trainer import FusionTrainer
+from zoo_facefusion.translator import FusionTranslator
+
+
+@hookimpl
+def zoo_register(register: Registrar) -> None:
+    register.command("fusion-crops", fusion_crops)
+    register.command("fusion-strip", fusion_strip)
+    register.command("fusion-eval", fusion_eval)
+    register.generator("fusion", FusionGenerator)
+    register.discriminator("fusion", FusionCritic)
+    register.loss("autoencoder", losses.AutoencoderLoss)
+    register.loss("fusion-reconstruction", losses.ReconstructionLoss)
+    register.loss("fusion-variation", losses.FusionVariationLoss)
+    register.loss("fusion-content", losses.FusionContentLoss)
+    register.loss("fusion-style", losses.FusionStyleLoss)
+    register.loss("elements", losses.ElementsLoss)
+    register.trainer("fusion", FusionTrainer)
+    register.translator("fusion", FusionTranslator)

@@ -1,0 +1,347 @@
+"""Fusions of photographs: alignment, what is fused and what is refused, strips, latents, the command line.
+
+The networks are tiny and untrained: what they make depends on both faces and on what is asked for.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+
+from zoo import faces
+from zoo.cli import main
+from zoo.errors import ControlError, ImageError, UsageError
+from zoo.generator import build_generator
+from zoo.image import read
+from zoo.loading import load
+from zoo.recipe import load_recipe
+from zoo.weights import save_weights
+from zoo_facefusion.align import FITTED, align, average, yaw
+from zoo_facefusion.translator import FusionTranslator
+
+SAMPLE = Path(__file__).parents[3] / "docs/sample/eileen-collins.jpg"
+Cli = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A weights file of a tiny network with statistics as after some training."""
+    path = tmp_path_factory.mktemp("models") / "tiny.safetensors"
+    network = load_recipe("facefusion-small", tiny=True).network()
+    torch.manual_seed(1)
+    generator = build_generator(network)
+    for module in generator.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.running_var.uniform_(0.05, 0.2)  # type: ignore[union-attr]
+    save_weights(path, generator.state_dict(), network)
+    return path
+
+
+@pytest.fixture(scope="module")
+def translator(model: Path) -> FusionTranslator:
+    made = load(str(model), device="cpu")
+    assert isinstance(made, FusionTranslator)
+    return made
+
+
+@pytest.fixture
+def cli(capsys: pytest.CaptureFixture[str]) -> Cli:
+    """``zoo …`` in this process -> exit code, stdout, stderr."""
+
+    def call(*words: object) -> tuple[int, str, str]:
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as left:
+            main([str(word) for word in words])
+        return int(left.value.code or 0), *capsys.readouterr()
+
+    return call
+
+
+def head(side: int = 160) -> Image.Image:
+    """One face, seen from the front."""
+    with Image.open(SAMPLE) as whole:
+        return whole.convert("RGB").crop((60, 20, 360, 320)).resize((side, side), Image.Resampling.LANCZOS)
+
+
+def portrait(seed: int) -> Image.Image:
+    """What is taken for an aligned portrait: smooth colours."""
+    coarse = Image.fromarray(np.random.default_rng(seed).integers(0, 256, (6, 6, 3), dtype=np.uint8))
+    return coarse.resize((64, 64), Image.Resampling.BICUBIC)
+
+
+def array(picture: Any) -> np.ndarray:
+    return np.asarray(picture).astype(int)
+
+
+def looking(side: float, angle: float = 0.0, size: float = 100, at: tuple[float, float] = (120, 120)) -> faces.Face:
+    """A face of average shape that looks to the side: the nose's tip is moved by so many half widths."""
+    points = average() - average().mean(0)
+    points[30, 0] += side * float(points[16, 0] - points[0, 0]) / 2
+    turn = torch.tensor([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
+    points = points @ turn * size / float(points[:, 1].max() - points[:, 1].min()) + torch.tensor(at)
+    return faces.Face((0, 0, 1, 1), points.float())
+
+
+# -- alignment ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_similarity_of_the_average_face_is_undone() -> None:
+    rows, columns = torch.meshgrid(torch.arange(300.0), torch.arange(300.0), indexing="ij")
+    image = torch.stack([columns, rows, rows]) / 150 - 1
+    face = looking(0.0, angle=0.4, size=80, at=(150, 140))
+    crop = align(image, face, 96)
+    assert torch.allclose(crop.landmarks[FITTED], (96 * average()).float()[FITTED], atol=0.05)
+    points = torch.cat([crop.landmarks.double(), torch.ones(68, 1)], 1) @ crop.matrix.T
+    assert torch.allclose(points.float(), face.landmarks, atol=0.05)
+    x, y = crop.landmarks[33].round().int().tolist()  # the picture's colours say where a pixel was
+    shown = (crop.image[:2, y, x] + 1) * 150
+    assert torch.allclose(shown, face.landmarks[33], atol=1.5)
+
+
+def test_hair_and_chin_are_inside() -> None:
+    low, high = average().amin(0), average().amax(0)
+    assert low[0] > 0.2 and high[0] < 0.8 and high[1] < 0.9 and low[1] > 0.3
+    crop = align(read(SAMPLE).rgb, faces.find(read(SAMPLE).rgb)[0], 128)
+    again = faces.find(crop.image)
+    assert again and (again[0].landmarks / 128 - average())[FITTED].norm(dim=1).mean() < 0.03
+
+
+@pytest.mark.parametrize("side", [-0.6, 0.0, 0.4])
+def test_where_a_face_looks(side: float) -> None:
+    assert yaw(looking(side, angle=0.3)) == pytest.approx(side, abs=0.02)
+
+
+# -- what is fused ------------------------------------------------------------------------------------------------------
+
+
+def test_a_portrait_of_both(translator: FusionTranslator) -> None:
+    a, b = head(200), head(300).transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    made = translator.translate(a, other=b)
+    assert made.mode == "RGB" and made.width == made.height and 64 <= made.width <= 200
+    ends = [translator.translate(a, other=b, mix=share) for share in (1.0, 0.0)]
+    swapped = [translator.translate(b, other=a, mix=share).resize(made.size) for share in (0.0, 1.0)]
+    for end, other in zip(ends, swapped):
+        assert np.abs(array(end) - array(other)).mean() < 2  # it does not matter which of the two is named first
+    assert np.abs(array(ends[0]) - array(ends[1])).mean() > 1
+    with_alpha = a.convert("RGBA")
+    assert translator.translate(with_alpha, other=b).size == made.size
+
+
+def test_mix_is_a_number_or_one_for_each_element(translator: FusionTranslator) -> None:
+    a, b = portrait(1), portrait(2)
+
+    def fuse(mix: Any) -> np.ndarray:
+        return array(translator.translate(a, other=b, face=0, mix=mix))
+
+    assert np.array_equal(fuse(0.25), fuse([0.25] * 5)) and np.array_equal(fuse(1), fuse([1.0]))
+    single = [fuse([float(i == one) for i in range(5)]) for one in range(5)]
+    assert all(not np.array_equal(one, fuse(0)) for one in single)
+    assert np.array_equal(array(translator.translate(a, other=b, face=0)), fuse(0.5))
+    for wrong in ([0.5, 0.5], [1, 0, 0, 0, 2], "half", [True] * 5, True):
+        with pytest.raises(ControlError, match="mix"):
+            fuse(wrong)
+
+
+def test_more_than_two_people(translator: FusionTranslator) -> None:
+    a, b, c = (portrait(seed) for seed in (1, 2, 3))
+
+    def fuse(other: Any, **controls: Any) -> np.ndarray:
+        return array(translator.translate(a, other=other, face=0, mix=0.2, **controls))
+
+    assert np.array_equal(fuse([b, c], portions=[1, 0]), fuse(b)) and np.array_equal(
+        fuse([b, c], portions=[0, 1]), fuse(c)
+    )
+    assert np.array_equal(fuse([b, c]), fuse([b, c], portions=[0.5, 0.5]))
+    assert not np.array_equal(fuse([b, c]), fuse(b))
+    for portions in ([1.0], [0, 0], [1, 1, 1]):
+        with pytest.raises(ControlError, match="portions"):
+            fuse([b, c], portions=portions)
+
+
+def test_regions(translator: FusionTranslator) -> None:
+    a, b = portrait(1), portrait(2)
+
+    def fuse(**controls: Any) -> np.ndarray:
+        return array(translator.translate(a, other=b, face=0, mix=1, **controls))
+
+    assert np.array_equal(fuse(region={"eyes": 0.0}), fuse(eyes=0.0))
+    change = np.abs(fuse(eyes=0.0) - fuse()).mean((1, 2))  # by row of 64
+    assert change[28:36].mean() > 5 * change[50:].mean() and change.max() > 0
+    everywhere = fuse(region=dict.fromkeys(("eyes", "nose", "mouth", "hair", "skin"), 0.0))
+    assert np.abs(everywhere - array(translator.translate(a, other=b, face=0, mix=0))).max() <= 1
+    for region, told in (({"ears": 1}, "no region is called 'ears'"), (0.5, "not a mapping")):
+        with pytest.raises(ControlError, match=told):
+            fuse(region=region)
+    with pytest.raises(ControlError, match="eyes is given twice"):
+        fuse(region={"eyes": 0.0}, eyes=1.0)
+
+
+# -- what is refused, and what is said ----------------------------------------------------------------------------------
+
+
+def test_pictures_without_a_usable_face(translator: FusionTranslator, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ImageError, match=r"^no face found"):
+        translator.translate(portrait(1), other=head())
+    with pytest.raises(ImageError, match=r"^other: no face found"):
+        translator.translate(head(), other=portrait(1))
+    with pytest.raises(ImageError, match=r"^other 2: no face found"):
+        translator.translate(head(), other=[head(), portrait(1)])
+    with pytest.raises(ImageError, match="there is no face 2: 1 face was found"):
+        translator.translate(head(), other=head(), face=2)
+    with pytest.raises(ControlError, match="other is missing"):
+        translator.translate(head())
+    for face, told in ((looking(0, size=20), "20 pixels high: too small"), (looking(0.9), "turned too far")):
+        monkeypatch.setattr(faces, "find", lambda image, face=face: [face])
+        with pytest.raises(ImageError, match=told):
+            translator.translate(head(), other=portrait(1))
+
+
+def test_faces_turned_differently_are_told(
+    translator: FusionTranslator, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    found: Iterator[list[faces.Face]] = iter([])
+    monkeypatch.setattr(faces, "find", lambda image: next(found))
+
+    def told(*sides: float) -> str:
+        """``other`` is looked at first."""
+        nonlocal found
+        found = iter([[looking(side)] for side in sides])
+        caplog.clear()
+        with caplog.at_level(logging.WARNING):
+            translator.translate(head(), other=[portrait(1)] * (len(sides) - 1))
+        return caplog.text
+
+    assert not told(0.1, -0.2) and not told(0.5, 0.4)
+    assert "look -0.40 and +0.30 to the side" in told(0.3, -0.4)
+    assert "look -0.10 and -0.69 to the side" in told(0.1, -0.69, -0.1)
+    found = iter([[looking(0)], [looking(0), looking(0, size=50)]])
+    translator.translate(head(), other=portrait(1))
+    assert "2 faces found: the largest is fused" in caplog.text
+
+
+# -- strips and latents -------------------------------------------------------------------------------------------------
+
+
+def test_a_strip_goes_from_one_to_the_other(translator: FusionTranslator, tmp_path: Path) -> None:
+    a, b = head(), head().transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    strip = translator.strip(a, b, steps=4)
+    assert len(strip.frames) == 4 and strip.picture.size == (4 * strip.frames[0].width, strip.frames[0].height)
+    alone = translator.translate(a, other=b, mix=1.0)
+    assert np.abs(array(strip.frames[0]) - array(alone)).max() <= 2
+    way = [np.abs(array(frame) - array(strip.frames[0])).mean() for frame in strip.frames]
+    assert way[0] == 0 and way[3] == max(way) > way[1] > 0
+    for name, frames in (("way.gif", 6), ("way.webp", 6), ("way.png", 1)):
+        strip.save(tmp_path / name)
+        with Image.open(tmp_path / name) as kept:
+            assert getattr(kept, "n_frames", 1) == frames
+    with pytest.raises(UsageError, match="steps = 1"):
+        translator.strip(a, b, steps=1)
+    with pytest.raises(ControlError, match="a strip takes no mix"):
+        translator.strip(a, b, mix=0.5)
+    with pytest.raises(UsageError, match="seconds = 0"):
+        strip.save(tmp_path / "still.gif", seconds=0)
+    with pytest.raises(ImageError, match="cannot be written"):
+        strip.save(tmp_path / "way.png" / "way.gif")
+
+
+def test_latents_there_and_back(translator: FusionTranslator) -> None:
+    a, b = portrait(1), portrait(2)
+    first, second = (translator.encode(one, face=0) for one in (a, b))
+    assert first.shape == (32, 8, 8) and first.dtype == torch.float32
+    half: Tensor = (first + second) / 2
+    wanted = translator.translate(a, other=b, face=0, mix=0.5)
+    assert np.abs(array(translator.decode(half)) - array(wanted)).max() <= 1
+    first.mul_(1)  # in place as any tensor
+    both = translator.decode(torch.stack([first, second]))
+    assert isinstance(both, list) and len(both) == 2 and np.array_equal(array(both[0]), array(translator.decode(first)))
+    assert translator.encode(head()).shape == (32, 8, 8)
+    for wrong in (torch.zeros(3, 8, 8), torch.zeros(32, 8), torch.zeros(32, 8, 8, dtype=torch.int64)):
+        with pytest.raises(UsageError, match="is no latent"):
+            translator.decode(wrong)
+
+
+# -- the command line ---------------------------------------------------------------------------------------------------
+
+
+def test_strip_command(cli: Cli, model: Path, tmp_path: Path) -> None:
+    a, b, out = tmp_path / "a.png", tmp_path / "b.png", tmp_path / "way.gif"
+    head().save(a), head().transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(b)
+    code, told, _ = cli("fusion-strip", model, a, b, "-o", out, "--steps", 3, "--region", "eyes=1", "--device", "cpu")
+    assert code == 0 and "3 pictures" in told
+    with Image.open(out) as moving:
+        assert getattr(moving, "n_frames", 1) == 4
+    for words, reason in (
+        (["-o", out], "is there already"),
+        (["-o", a], "would overwrite the input"),
+        (["-o", tmp_path / "x.gif", "--region", "ears=1"], "no region is called 'ears'"),
+        (["-o", tmp_path / "x.gif", "--region", "eyes=much"], "cannot read --region"),
+    ):
+        code, _, told = cli("fusion-strip", model, a, b, *words)
+        assert code == 2 and reason in told and len(told.splitlines()) <= 2
+    code, _, _ = cli("translate", model, a, "--other", b, "--mix", "0.5", "--eyes", 0, "-o", tmp_path / "both.png")
+    assert code == 0 and (tmp_path / "both.png").is_file()
+
+
+def test_crops_command(cli: Cli, tmp_path: Path) -> None:
+    photos, out = tmp_path / "photos", tmp_path / "faces"
+    (photos / "below").mkdir(parents=True)
+    head(200).save(photos / "below/one.png")
+    portrait(1).save(photos / "none.jpg")
+    (photos / "broken.png").write_bytes(b"no picture")
+    code, told, _ = cli("fusion-crops", photos, "--out", out, "--size", 96)
+    assert code == 6 and "1 faces of 3" in told and "no face found" in told
+    crop = out / "below/one.jpg"
+    with Image.open(crop) as made:
+        assert made.size == (96, 96)
+    written = crop.stat().st_mtime_ns
+    code, _, _ = cli("fusion-crops", photos, "--out", out, "--size", 96)
+    assert code == 6 and crop.stat().st_mtime_ns == written  # goes on
+    for words, reason in (
+        ([photos, "--out", out, "--size", 64], "other settings"),
+        ([photos, "--out", photos / "faces"], "lies in"),
+        ([photos, "--out", tmp_path], "did not make it"),
+        ([tmp_path / "nowhere", "--out", out], "there is no folder"),
+    ):
+        code, _, told = cli("fusion-crops", *words)
+        assert code in (2, 3) and reason in told
+
+
+def test_eval_command(cli: Cli, model: Path, tmp_path: Path) -> None:
+    pytest.importorskip("torchmetrics")
+    folder, report = tmp_path / "faces", tmp_path / "report"
+    folder.mkdir()
+    for seed in range(5):
+        portrait(seed).save(folder / f"{seed}.png")
+    words = ["fusion-eval", model, "--faces", folder, "--count", 4, "--no-kid", "--device", "cpu"]
+    code, told, _ = cli(*words, "--save", report, "--json")
+    facts = json.loads(told)["models"][0]
+    assert code == 0 and facts["n"] == 4 and len(facts["moved"]) == 5
+    assert 0 < facts["l1"] < 1 and -1 <= facts["ssim"] <= 1 and facts["unevenness"] >= 1
+    assert facts["dead"] == sum(moved < 0.2 for moved in facts["moved"]) / 5 and facts["least"] == min(facts["moved"])
+    assert json.loads((report / "results.json").read_text())["models"][0]["l1"] == facts["l1"]
+    with Image.open(report / "tiny.png") as sheet:
+        assert sheet.width > 8 * 64
+    code, again, _ = cli(*words, "--json")
+    assert json.loads(again)["models"] == json.loads(told)["models"]
+    code, _, told = cli(*words, "--save", report)
+    assert code == 2 and "is there already" in told
+    (tmp_path / "empty").mkdir()
+    code, _, told = cli("fusion-eval", model, "--faces", tmp_path / "empty")
+    assert code == 2 and "there are 0 pictures" in told

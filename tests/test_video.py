@@ -1,0 +1,394 @@
+"""Videos: frames, their times and the sound come through; what fails leaves nothing behind."""
+
+from __future__ import annotations
+
+import logging
+import struct
+import sys
+from collections.abc import Callable, Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from conftest import leave
+from PIL import Image
+from tiny_plugin import TinyPlugin, tiny  # noqa: F401  (a fixture)
+from torch import Tensor
+
+from zoo import video
+from zoo.errors import ImageError, NotFoundError, UsageError
+from zoo.generator import Generator
+from zoo.image import Picture
+from zoo.translator import Translator
+
+av = pytest.importorskip("av")
+
+RATE = 16000
+Zoo = Callable[..., tuple[int, str, str]]
+
+
+class Negative(Generator):
+    """The negative."""
+
+    def parts(self, image: Tensor) -> dict[str, Tensor]:
+        return {"image": -image}
+
+
+class Same(Generator):
+    """The picture itself."""
+
+    def parts(self, image: Tensor) -> dict[str, Tensor]:
+        return {"image": image}
+
+
+def pattern(count: int, height: int = 48, width: int = 64) -> list[np.ndarray]:
+    """A bright square that moves to the right over a ground of three colours."""
+    frames = []
+    for number in range(count):
+        frame = np.empty((height, width, 3), np.uint8)
+        frame[...] = (40, 90, 150)
+        frame[: height // 2] = (150, 60, 50)
+        frame[16:32, 2 * number : 2 * number + 16] = 220
+        frames.append(frame)
+    return frames
+
+
+def film(
+    path: Path | str,
+    frames: Sequence[np.ndarray],
+    *,
+    rate: Fraction | int = 25,
+    codec: str = "libx264",
+    pixels: str = "yuv444p",
+    sound: str = "",
+    times: Sequence[int] | None = None,
+    ratio: Fraction | None = None,
+) -> Path:
+    """A video of these frames (H, W, 3), with a tone as long as they are if ``sound`` names a codec."""
+    path = Path(path)
+    with av.open(str(path), "w") as out:
+        stream = out.add_stream(codec, rate=rate, options={"crf": "4"})
+        stream.height, stream.width = frames[0].shape[:2]
+        stream.pix_fmt = pixels
+        if ratio:
+            stream.codec_context.sample_aspect_ratio = ratio
+        tone = out.add_stream(sound, rate=RATE, layout="mono") if sound else None
+        for number, pixels_ in enumerate(frames):
+            frame = av.VideoFrame.from_ndarray(pixels_, format="rgb24")
+            frame.pts, frame.time_base = (times or range(len(frames)))[number], 1 / Fraction(rate)
+            out.mux(stream.encode(frame))
+        out.mux(stream.encode(None))
+        if tone is not None:
+            wave = np.sin(np.arange(round(len(frames) / rate * RATE)) * 0.1).astype(np.float32)
+            for start in range(0, len(wave), 1024):
+                samples = (wave[None, start : start + 1024] * 20000).astype(np.int16)
+                heard = av.AudioFrame.from_ndarray(samples, format="s16", layout="mono")
+                heard.sample_rate, heard.pts = RATE, start
+                out.mux(tone.encode(heard))
+            out.mux(tone.encode(None))
+    return path
+
+
+def shown(path: Path | str) -> list[np.ndarray]:
+    with av.open(str(path)) as container:
+        return [frame.to_ndarray(format="rgb24").astype(int) for frame in container.decode(video=0)]
+
+
+def times(path: Path | str) -> list[float]:
+    with av.open(str(path)) as container:
+        return [frame.time for frame in container.decode(video=0)]
+
+
+def heard(path: Path | str) -> list[bytes]:
+    """The packets of the sound."""
+    with av.open(str(path)) as container:
+        streams = container.streams.audio
+        return [bytes(packet) for packet in container.demux(streams) if packet.size] if streams else []
+
+
+def near(one: np.ndarray, other: np.ndarray) -> bool:
+    """As two lossy copies are, edges apart."""
+    return float(np.abs(one - other.astype(int)).mean()) < 4
+
+
+@pytest.fixture
+def same() -> Translator:
+    return Translator(Same(), device="cpu")
+
+
+# -- what comes through ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("target", ["out.mp4", "out.mov", "out.mkv", "out.webm"])
+def test_every_frame_is_drawn_and_keeps_its_time(tmp_path: Path, target: str) -> None:
+    frames = pattern(12)
+    source = film(tmp_path / "in.mp4", frames, rate=Fraction(24000, 1001), sound="aac")
+    before = source.read_bytes()
+    Translator(Negative(), device="cpu").translate_video(source, tmp_path / target)
+    drawn = shown(tmp_path / target)
+    assert len(drawn) == 12
+    assert all(near(255 - one, frame) for one, frame in zip(drawn, frames))
+    late = times(tmp_path / target)[0]  # for the sound, in Matroska
+    expected = [number * 1001 / 24000 for number in range(12)]
+    assert np.allclose(np.array(times(tmp_path / target)) - late, expected, atol=0.0011)
+    with av.open(str(tmp_path / target)) as container:
+        rate = container.streams.video[0].average_rate
+        assert container.streams.video[0].codec_context.pix_fmt == "yuv420p"
+    assert float(rate) == pytest.approx(24000 / 1001, rel=1e-3)
+    assert source.read_bytes() == before
+    assert {path.name for path in tmp_path.iterdir()} == {"in.mp4", target}
+
+
+def test_the_sound_is_copied_as_it_is_and_beside_its_pictures(tmp_path: Path, same: Translator) -> None:
+    source = film(tmp_path / "in.mp4", pattern(24) * 3, sound="aac")
+    for target in (tmp_path / "out.mp4", tmp_path / "out.mkv"):
+        same.translate_video(source, target)
+        assert len(heard(source)) > 40
+        assert heard(target) == heard(source)
+        with av.open(str(target)) as container:
+            ends = {stream.type: 0.0 for stream in container.streams}
+            for packet in container.demux():
+                if packet.dts is not None:
+                    ends[packet.stream.type] = float(packet.dts * packet.time_base)
+                    assert abs(ends["video"] - ends["audio"]) < 1.2  # else a player has to jump in the file
+
+
+def test_sound_that_does_not_fit_is_left_out_and_named(
+    tmp_path: Path, same: Translator, caplog: pytest.LogCaptureFixture
+) -> None:
+    source = film(tmp_path / "in.mkv", pattern(6), sound="aac")
+    with caplog.at_level(logging.WARNING, "zoo"):
+        same.translate_video(source, tmp_path / "out.webm")
+    assert "the sound (aac) is left out: .webm does not hold it" in caplog.text
+    assert len(shown(tmp_path / "out.webm")) == 6 and not heard(tmp_path / "out.webm")
+
+
+def test_uneven_times_are_kept(tmp_path: Path, same: Translator) -> None:
+    source = film(tmp_path / "in.mp4", pattern(5), times=[0, 1, 4, 5, 9])
+    same.translate_video(source, tmp_path / "out.mp4")
+    assert times(tmp_path / "out.mp4") == times(source) == [0, 0.04, 0.16, 0.2, 0.36]
+
+
+def test_frames_without_times_follow_evenly(tmp_path: Path, same: Translator) -> None:
+    source = film(tmp_path / "in.avi", pattern(5), codec="mjpeg", pixels="yuvj444p", rate=10)
+    same.translate_video(source, tmp_path / "out.mp4")
+    assert np.allclose(np.diff(times(tmp_path / "out.mp4")), 0.1)
+
+
+def test_odd_sides_get_a_row_more(tmp_path: Path, same: Translator) -> None:
+    source = film(tmp_path / "in.mp4", pattern(3, 47, 63))
+    same.translate_video(source, tmp_path / "out.mp4")
+    assert [frame.shape for frame in shown(tmp_path / "out.mp4")] == [(48, 64, 3)] * 3
+    assert all(near(one[:47, :63], frame) for one, frame in zip(shown(tmp_path / "out.mp4"), pattern(3, 47, 63)))
+    assert near(shown(tmp_path / "out.mp4")[0][47], shown(tmp_path / "out.mp4")[0][46])
+
+
+@pytest.mark.parametrize(("matrix", "turns"), [((0, 1, -1, 0), -1), ((0, -1, 1, 0), 1), ((-1, 0, 0, -1), 2)])
+def test_a_turned_recording_comes_out_upright(
+    tmp_path: Path, same: Translator, matrix: tuple[int, ...], turns: int
+) -> None:
+    content = film(tmp_path / "in.mp4", pattern(3)).read_bytes()
+    at = content.index(b"tkhd") + 4 + 40  # where the header of the track keeps how it is turned
+    a, b, c, d = (65536 * one for one in matrix)
+    turned = content[:at] + struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 1 << 30) + content[at + 36 :]
+    (tmp_path / "in.mp4").write_bytes(turned)
+    same.translate_video(tmp_path / "in.mp4", tmp_path / "out.mp4")
+    assert all(near(one, np.rot90(frame, turns)) for one, frame in zip(shown(tmp_path / "out.mp4"), pattern(3)))
+
+
+def test_pixels_become_square(tmp_path: Path, same: Translator) -> None:
+    source = film(tmp_path / "in.mp4", pattern(2), ratio=Fraction(2))
+    same.translate_video(source, tmp_path / "out.mp4")
+    assert shown(tmp_path / "out.mp4")[0].shape == (48, 128, 3)
+
+
+def test_options_and_controls_are_those_of_pictures(tmp_path: Path) -> None:
+    class Half(Translator):
+        framing = frozenset({"right"})
+
+        def framed(self, picture: Picture, right: bool = False, **_: Any) -> Picture:
+            return picture.cut(lambda planes: planes[..., 32:] if right else planes[..., :32])
+
+    seen: list[tuple[int, ...]] = []
+
+    class Seeing(Same):
+        def parts(self, image: Tensor) -> dict[str, Tensor]:
+            seen.append(tuple(image.shape))
+            return {"image": image}
+
+    translator = Half(Seeing(), {"controls": [{"type": "flag", "name": "right"}]}, device="cpu")
+    source = film(tmp_path / "in.mp4", pattern(5))
+    translator.translate_video(source, tmp_path / "out.mp4", right=True, size=24, batch=2)
+    assert all(near(one[::4], frame[::4, 32:]) for one, frame in zip(shown(tmp_path / "out.mp4"), pattern(5)))
+    assert seen == [(2, 3, 24, 16), (2, 3, 24, 16), (1, 3, 24, 16)]
+    with pytest.raises(UsageError, match="rihgt"):
+        translator.translate_video(source, tmp_path / "new.mp4", rihgt=True)
+
+
+def test_few_frames_are_in_memory_and_who_listens_is_told(tmp_path: Path) -> None:
+    told: list[tuple[str, int, int]] = []
+    drawn: list[int] = []
+
+    class Counting(Same):
+        def parts(self, image: Tensor) -> dict[str, Tensor]:
+            drawn.append(len(image))
+            assert told[-1][1] < sum(drawn)  # no frame was read that is not drawn yet
+            return {"image": image}
+
+    source = film(tmp_path / "in.mp4", pattern(10))
+    Translator(Counting(), device="cpu").translate_video(
+        source,
+        tmp_path / "out.mp4",
+        batch=3,
+        progress=lambda what, done, total, image=None: told.append((what, done, total)),
+    )
+    assert drawn == [3, 3, 3, 1]
+    assert told == [("translating", number, 10) for number in range(10)]
+
+
+# -- what fails --------------------------------------------------------------------------------------------------------
+
+
+def test_what_is_no_video_is_one_line(tmp_path: Path, same: Translator) -> None:
+    content = film(tmp_path / "whole.mp4", pattern(30)).read_bytes()
+    (tmp_path / "half.mp4").write_bytes(content[: len(content) // 2])
+    (tmp_path / "text.mp4").write_text("no video" * 100)
+    (tmp_path / "empty.mp4").write_bytes(b"")
+    with av.open(str(tmp_path / "sound.mp4"), "w") as out:
+        tone = out.add_stream("aac", rate=RATE, layout="mono")
+        heard = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.int16), format="s16", layout="mono")
+        heard.sample_rate = RATE
+        out.mux([*tone.encode(heard), *tone.encode(None)])
+    before = {path.name for path in tmp_path.iterdir()}
+    for name, told in {
+        "half.mp4": "half.mp4 is not a video that can be read|half.mp4 is damaged",
+        "text.mp4": "text.mp4 is not a video that can be read",
+        "empty.mp4": "empty.mp4 is not a video that can be read",
+        "sound.mp4": "sound.mp4 holds no moving pictures",
+    }.items():
+        with pytest.raises(ImageError, match=told):
+            same.translate_video(tmp_path / name, tmp_path / "out.mp4")
+    with pytest.raises(NotFoundError, match="there is no video"):
+        same.translate_video(tmp_path / "none.mp4", tmp_path / "out.mp4")
+    with pytest.raises(ImageError, match=r"cannot write a video as \.gif"):
+        same.translate_video(tmp_path / "whole.mp4", tmp_path / "out.gif")
+    with pytest.raises(UsageError, match="would overwrite the input"):
+        same.translate_video(tmp_path / "whole.mp4", tmp_path / "whole.mp4")
+    assert {path.name for path in tmp_path.iterdir()} == before
+    assert (tmp_path / "whole.mp4").read_bytes() == content
+
+
+def test_a_file_that_ends_early_leaves_what_was_there(tmp_path: Path, same: Translator) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (60, 48, 64, 3), dtype=np.uint8)
+    source = film(tmp_path / "in.mp4", list(noise))
+    Translator(Same(), device="cpu").translate_video(source, tmp_path / "fast.mp4")  # facts first, then pictures
+    content = (tmp_path / "fast.mp4").read_bytes()
+    source.write_bytes(content[: len(content) * 3 // 4])
+    (tmp_path / "out.mp4").write_bytes(b"precious")
+    with pytest.raises(ImageError, match=r"in\.mp4 is damaged or incomplete"):
+        same.translate_video(source, tmp_path / "out.mp4")
+    assert (tmp_path / "out.mp4").read_bytes() == b"precious"
+    assert len([*tmp_path.iterdir()]) == 3
+
+
+@pytest.mark.parametrize("fault", [ImageError("a bad frame", "look away"), KeyboardInterrupt()])
+def test_what_stops_at_a_frame_leaves_nothing(tmp_path: Path, fault: BaseException) -> None:
+    class Failing(Same):
+        drawn = 0
+
+        def parts(self, image: Tensor) -> dict[str, Tensor]:
+            self.drawn += 1
+            if self.drawn == 5:
+                assert len([*tmp_path.iterdir()]) == 2  # the file has been begun
+                raise fault
+            return {"image": image}
+
+    source = film(tmp_path / "in.mp4", pattern(8), sound="aac")
+    with pytest.raises(type(fault)) as raised:
+        Translator(Failing(), device="cpu").translate_video(source, tmp_path / "out.mp4", batch=1)
+    if isinstance(raised.value, ImageError):
+        assert str(raised.value) == "frame 5: a bad frame (look away)"
+    assert [path.name for path in tmp_path.iterdir()] == ["in.mp4"]
+
+
+def test_without_pyav_one_line_says_what_to_install(
+    tmp_path: Path, same: Translator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = film(tmp_path / "in.mp4", pattern(2))
+    monkeypatch.setitem(sys.modules, "av", None)
+    with pytest.raises(UsageError, match=r"PyAV.*pip install 'zoo-core\[video\]'"):
+        same.translate_video(source, tmp_path / "out.mp4")
+
+
+def test_a_video_leaves_no_trace(tmp_path: Path) -> None:
+    generator = Negative().train()
+    torch.manual_seed(3)
+    state = torch.get_rng_state()
+    Translator(generator, device="cpu").translate_video(film(tmp_path / "in.mp4", pattern(3)), tmp_path / "out.mp4")
+    assert generator.training and torch.equal(torch.get_rng_state(), state)
+
+
+# -- zoo translate -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def run(tiny: TinyPlugin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Zoo:  # noqa: F811
+    """``zoo translate tiny …`` in an empty folder -> exit code, stdout, stderr."""
+    monkeypatch.chdir(tmp_path)
+    return lambda *words: leave(capsys, "translate", "tiny", "--device", "cpu", *words)
+
+
+def test_one_video_into_one_file(run: Zoo) -> None:
+    film("in.mp4", pattern(4), sound="aac")
+    assert run("in.mp4", "-o", "new/out.mkv", "--hand", "second") == (0, "", "1 translated, 0 skipped, 0 failed\n")
+    assert all(near(255 - one, frame) for one, frame in zip(shown("new/out.mkv"), pattern(4)))
+    code, _, err = run("in.mp4", "-o", "new/out.mkv")
+    assert code == 2 and "there already" in err
+    assert "1 skipped" in run("in.mp4", "-o", "new/out.mkv", "--on-exists", "skip")[2]
+    code, _, err = run("in.mp4", "-o", "in.mp4", "--on-exists", "overwrite")
+    assert code == 2 and "would overwrite the input" in err
+
+
+def test_videos_beside_pictures(run: Zoo) -> None:
+    film("a.mp4", pattern(3))
+    film("b.avi", pattern(3), codec="mjpeg", pixels="yuvj444p")
+    Path("broken.mov").write_text("no video")
+    Image.new("RGB", (8, 8)).save("c.bmp")
+    code, out, err = run("a.mp4", "c.bmp", "broken.mov", "b.avi", "-o", "out", "--format", "png")
+    assert (code, out) == (6, "")
+    assert "3 translated, 0 skipped, 1 failed" in err
+    assert err.count("broken.mov is not a video that can be read") == 1
+    assert {path.name for path in Path("out").iterdir()} == {"a.mp4", "b.mp4", "c.png"}
+
+
+def test_a_folder_is_one_of_pictures(run: Zoo) -> None:
+    Path("in").mkdir()
+    film("in/a.mp4", pattern(3))
+    Image.new("RGB", (8, 8)).save("in/b.png")
+    assert run("in", "-o", "out")[0] == 0
+    assert [path.name for path in Path("out").iterdir()] == ["b.png"]
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("a.mp4", "-o", "out.png"), "cannot write a video as .png"),
+        (("b.png", "-o", "out.mp4"), "cannot write .mp4"),
+        (("a.mp4", "-o", "out.mp4", "--format", "png"), "--format png is not what out.mp4 says"),
+        (("a.mp4", "-o", "out.mp4", "--mix", "3"), "from -1 to 1"),
+    ],
+)
+def test_wrong_names_and_options_are_one_line_and_no_work(run: Zoo, words: Sequence[str], told: str) -> None:
+    film("a.mp4", pattern(2))
+    Image.new("RGB", (8, 8)).save("b.png")
+    code, out, err = run(*words)
+    assert (code, out) == (2, "")
+    assert told in err
+    assert {path.name for path in Path().iterdir()} == {"a.mp4", "b.png"}
+
+
+def test_suffixes_that_are_written_are_read() -> None:
+    assert video.FORMATS.keys() <= video.SUFFIXES

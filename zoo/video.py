@@ -1,0 +1,232 @@
+"""Videos in and out, frame by frame: the only module that imports PyAV, which brings FFmpeg (extra `video`)."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from zoo.errors import ImageError, NotFoundError, UsageError, ZooError, close_match
+from zoo.files import atomic
+from zoo.progress import tell
+
+SUFFIXES = frozenset({
+    ".3gp", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".ogv", ".ts", ".webm",
+    ".wmv",
+})  # fmt: skip
+"""Files of these are videos where they are named."""
+
+_X264 = "libx264", {"crf": "18"}
+_VP9 = "libvpx-vp9", {"crf": "24", "b": "0", "deadline": "good", "cpu-used": "4", "row-mt": "1"}
+FORMATS: dict[str, tuple[str, tuple[str, dict[str, str]]]] = {
+    ".mp4": ("mp4", _X264),
+    ".m4v": ("mp4", _X264),
+    ".mov": ("mov", _X264),
+    ".mkv": ("matroska", _X264),
+    ".webm": ("webm", _VP9),
+}
+"""What is written: suffix -> FFmpeg's name of the container, codec and its options."""
+
+_BT709, _LIMITED = 1, 1  # FFmpeg's numbers for the colours of HD television, and for black at 16 and white at 235
+
+log = logging.getLogger("zoo")
+
+
+@dataclass(frozen=True)
+class Film:
+    """What a video file says of itself. Its frames can be read as often as they are wanted."""
+
+    path: Path
+    rate: Fraction  # frames a second, on average
+    unit: Fraction  # seconds that times are counted in
+    count: int  # frames, about
+
+    def frames(self, doing: str) -> Iterator[tuple[int, np.ndarray]]:
+        """When each frame is shown, in units, and its pixels (H, W, 3) uint8: upright, and square ones.
+
+        Who listens (`zoo.progress`) is told the number of each, with the words ``doing``. ImageError for a damaged
+        file."""
+        step = max(1, round(1 / (self.rate * self.unit)))
+        time = None
+        with _reading(self.path) as container:
+            stream = _moving(container, self.path)
+            for number, frame in enumerate(container.decode(stream)):
+                tell(doing, number, max(self.count, number))
+                told = frame.pts
+                if time is not None and (told is None or told <= time):  # AVI tells none; in some files time runs back
+                    told = time + step
+                time = told or 0
+                yield time, _pixels(frame, stream.sample_aspect_ratio or 1)
+        if time is None:
+            raise ImageError(f"{self.path} holds no frames", "copy or download it again")
+
+
+def moves(path: Path) -> bool:
+    """Does its name say that it is a video?"""
+    return path.suffix.lower() in SUFFIXES
+
+
+def probe(path: str | os.PathLike[str]) -> Film:
+    """NotFoundError; ImageError for what is no video; UsageError if PyAV is not installed."""
+    if not Path(path).is_file():
+        raise NotFoundError(f"there is no video {path}", "check the path")
+    with _reading(Path(path)) as container:
+        stream = _moving(container, Path(path))
+        rate = Fraction(stream.average_rate or stream.guessed_rate or 25)
+        seconds = Fraction(container.duration or 0, 10**6)
+        return Film(Path(path), rate, Fraction(stream.time_base), stream.frames or round(seconds * rate))
+
+
+def writable(path: str | os.PathLike[str]) -> None:
+    """ImageError if ``rewrite`` does not know the path's suffix."""
+    suffix = Path(path).suffix
+    if suffix.lower() not in FORMATS:
+        what = suffix or "a file without suffix"
+        raise ImageError(f"{path}: cannot write a video as {what}", close_match(suffix, FORMATS))
+
+
+def rewrite(
+    film: Film, target: str | os.PathLike[str], draw: Callable[[Iterable[np.ndarray]], Iterable[np.ndarray | ZooError]]
+) -> None:
+    """Write what ``draw`` makes of the film's frames, each (H, W, 3) uint8, with their times and the film's sound.
+
+    All have the size of the first; an odd side gets a row or column more, repeated. The file is whole or not there.
+
+    The first error among the results is raised, with the number of its frame. ImageError: the file cannot be written.
+    """
+    path = Path(target)
+    writable(path)
+    if path.exists() and path.samefile(film.path):
+        raise UsageError(f"{path} would overwrite the input", "give another name")
+    times: deque[int] = deque()
+
+    def images() -> Iterator[np.ndarray]:
+        for time, image in film.frames("translating"):
+            times.append(time)
+            yield image
+
+    results = map(_checked, enumerate(draw(images()), 1))
+    first = next(results)  # before a file is begun: most of what fails fails here
+    container, codec = FORMATS[path.suffix.lower()]
+    with atomic(path) as part, _writing(path, part, container) as out:
+        video = _stream(out, codec, film, first)
+        with closing(_sound(film, path, out)) as sound:
+            packet = next(sound, None)
+            for result in chain([first], results):
+                time = times.popleft()
+                while packet is not None and packet.dts * packet.time_base <= time * film.unit:
+                    out.mux(packet)
+                    packet = next(sound, None)
+                out.mux(video.encode(_frame(result, video, time, film.unit)))
+            out.mux(video.encode(None))
+            while packet is not None:
+                out.mux(packet)
+                packet = next(sound, None)
+
+
+def _checked(numbered: tuple[int, np.ndarray | ZooError]) -> np.ndarray:
+    number, result = numbered
+    if isinstance(result, ZooError):
+        raise type(result)(f"frame {number}: {result.message}", result.hint) from result
+    return result
+
+
+def _moving(container: Any, path: Path) -> Any:
+    stream = container.streams.best("video")
+    if stream is None or stream.codec_context is None:
+        raise ImageError(f"{path} holds no moving pictures that can be read", "give a video")
+    return stream
+
+
+def _pixels(frame: Any, ratio: Fraction | int) -> np.ndarray:
+    """(H, W, 3) uint8, upright; ``ratio`` is that of the width of the frame's pixels to their height."""
+    pixels = frame.to_ndarray(format="rgb24", width=max(1, round(frame.width * ratio)), height=frame.height)
+    return np.ascontiguousarray(np.rot90(pixels, round(frame.rotation / 90)))
+
+
+def _stream(out: Any, codec: tuple[str, dict[str, str]], film: Film, first: np.ndarray) -> Any:
+    """A stream for frames of this size."""
+    name, options = codec
+    video = out.add_stream(name, rate=film.rate, options=options)
+    video.height, video.width = (side + side % 2 for side in first.shape[:2])  # colours are stored for 2×2 pixels
+    video.pix_fmt = "yuv420p"
+    context = video.codec_context
+    context.time_base = film.unit
+    context.colorspace = context.color_primaries = context.color_trc = _BT709
+    context.color_range = _LIMITED
+    return video
+
+
+def _frame(image: np.ndarray, video: Any, time: int, unit: Fraction) -> Any:
+    """(H, W, 3) uint8 as the stream takes it."""
+    av = _av()
+    height, width = image.shape[:2]
+    even = np.pad(image, ((0, height % 2), (0, width % 2), (0, 0)), "edge")
+    frame = av.VideoFrame.from_ndarray(even, format="rgb24").reformat(
+        video.width, video.height, video.pix_fmt, dst_colorspace=av.video.reformatter.Colorspace.ITU709
+    )
+    frame.pts, frame.time_base = time, unit
+    return frame
+
+
+def _sound(film: Film, target: Path, out: Any) -> Generator[Any, None, None]:
+    """The packets of the film's sound, for streams in ``out`` that are made before the first is given."""
+    with _reading(film.path) as container:
+        streams = {}
+        for stream in container.streams.audio:
+            codec = stream.codec_context.codec.canonical_name if stream.codec_context else "unknown"
+            if codec in out.supported_codecs:
+                streams[stream] = out.add_stream_from_template(stream)
+            else:
+                log.warning("the sound (%s) is left out: %s does not hold it; .mkv holds all", codec, target.suffix)
+        for packet in container.demux(*streams) if streams else ():
+            if packet.dts is not None:  # None: only there to empty a decoder
+                packet.stream = streams[packet.stream]
+                yield packet
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[Any]:
+    av = _av()
+    try:
+        container = av.open(str(path))
+    except av.FFmpegError as error:
+        raise ImageError(
+            f"{path} is not a video that can be read: {error.strerror}", "give MP4, MOV, MKV, WebM or AVI"
+        ) from error
+    with container:
+        try:
+            yield container
+        except av.FFmpegError as error:
+            raise ImageError(
+                f"{path} is damaged or incomplete: {error.strerror}", "copy or download it again"
+            ) from error
+
+
+@contextmanager
+def _writing(path: Path, part: Path, container: str) -> Iterator[Any]:
+    """``part`` as a file to be ``path``."""
+    av = _av()
+    options = {"movflags": "+faststart"} if container in ("mp4", "mov") else {}  # it plays while it is loaded
+    try:
+        with av.open(str(part), "w", format=container, options=options) as out:
+            yield out
+    except av.FFmpegError as error:
+        raise ImageError(f"{path} cannot be written: {error.strerror}", "check the folder, or write .mkv") from error
+
+
+def _av() -> Any:
+    try:
+        import av
+    except ImportError as error:
+        raise UsageError("videos need PyAV, which is not installed", "pip install 'zoo-core[video]'") from error
+    return av
