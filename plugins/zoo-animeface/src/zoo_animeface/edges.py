@@ -8,7 +8,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any
 
-import cv2
 import numpy as np
 import torch
 import typer
@@ -28,6 +27,8 @@ WIDE = 5
 
 def edge_blurred(picture: Tensor) -> Tensor:
     """A picture (3,H,W) in [-1,1], or uint8 -> the same in the same form with its edges blurred."""
+    import cv2  # here, since it changes the environment
+
     coarse = picture.dtype == torch.uint8
     levels = picture if coarse else picture.add(1).mul(127.5).round().clamp(0, 255).byte()
     image = np.ascontiguousarray(levels.permute(1, 2, 0).cpu().numpy())

@@ -11,7 +11,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-import cv2
 import numpy as np
 import torch
 import typer
@@ -151,6 +150,8 @@ def _lids(above: Array, below: Array) -> Array:
 
 
 def _outline(image: NDArray[np.uint8], detection: Detection) -> Outline:
+    import cv2  # here, since it changes the environment
+
     scale = WAY / detection.length
     method = cv2.INTER_CUBIC if scale > 1 else cv2.INTER_AREA
     seen = np.asarray(cv2.resize(image, None, fx=scale, fy=scale, interpolation=method), np.uint8)
@@ -216,6 +217,8 @@ def _scaled(box: Box, scale: float, larger: float = 1.0) -> Box:
 
 def _strays(outline: Array, inner: Array, detection: Detection) -> bool:
     """Does it miss the chin, or cut off the mouth or the lower half of an eye?"""
+    import cv2  # here, since it changes the environment
+
     if np.linalg.norm(outline[NODES // 2] - detection.chin) > 0.12 * detection.length:
         return True
     line = outline.astype(np.float32)[:, None]

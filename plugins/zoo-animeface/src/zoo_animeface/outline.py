@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -62,6 +61,8 @@ def search(
     its right. ``reach``: how far the outline may lie from it. ``skin``: a box of the face's colour.
     ``features``: boxes of eyes and mouth, which are seen as skin. ``pinned``: points of the guess that are known.
     """
+    import cv2  # here, since it changes the environment
+
     lab = cv2.cvtColor(cv2.GaussianBlur(image, (0, 0), BLUR), cv2.COLOR_RGB2LAB).astype(np.float32)
     colour = _colour(lab, skin, features)
     for box in features:
