@@ -182,7 +182,7 @@ def test_a_video_becomes_portraits_of_one_size_that_do_not_shake(
     singles = [np.asarray(translator.translate(Image.fromarray(frame), size=0)) for frame in shown(source)]
     together, alone = (np.array([dot(portrait) for portrait in way]) for way in (portraits, singles))
     # third differences: what is left of the way itself changes slowly, shaking from frame to frame
-    assert np.abs(np.diff(together, 3, axis=0)).mean() < 0.5 * np.abs(np.diff(alone, 3, axis=0)).mean()
+    assert np.abs(np.diff(together, 3, axis=0)).mean() < 0.7 * np.abs(np.diff(alone, 3, axis=0)).mean()
     assert np.abs(together - alone.mean(0)).max() < 0.15  # though it goes from side to side, it stays where it is
 
 
