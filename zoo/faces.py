@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from zoo.errors import UsageError
+from zoo.errors import ImageError, UsageError
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -43,6 +43,12 @@ SURE = 0.3
 
 SAME = 0.6
 """Descriptors nearer to each other than this are of one person, says dlib."""
+
+SMALLEST = 32
+"""Pixels from brow to chin below which there is too little of a face for a network."""
+
+PROFILE = 0.75
+"""`Face.turned` above which too little of a face is seen."""
 
 _LOCK = threading.RLock()  # dlib's objects change while they work
 
@@ -158,6 +164,29 @@ def find(image: Tensor, seen: int = SEEN) -> list[Face]:
                 box = left, top, right, bottom
                 faces.append(Face(box, _landmarks(dlib, image, box)))
     return sorted(faces, key=lambda face: face.box[0] - face.box[2])
+
+
+def fault(face: Face, verb: str) -> str:
+    """Why a network cannot ``verb`` a face; "" if it can."""
+    if face.height < SMALLEST:
+        return f"the face is {face.height:.0f} pixels high: too small to {verb}, which takes {SMALLEST}"
+    return "the face is turned too far to the side" if face.turned > PROFILE else ""
+
+
+def usable(found: Sequence[Face], number: int | None, verb: str, whole: str) -> list[Face]:
+    """Of the faces of a picture, the largest first, those that a network can ``verb``, or the one with this number.
+
+    ``whole`` says what a picture is that is taken as it is, by the number 0. ImageError if there is no such face."""
+    if not found:
+        hint = f"give a photograph of a face seen from the front; for a picture that is {whole} already: face 0"
+        raise ImageError("no face found", hint)
+    if number is not None and number > len(found):
+        count = "1 face was" if len(found) == 1 else f"{len(found)} faces were"
+        raise ImageError(f"there is no face {number}: {count} found", "1 is the largest")
+    asked = found if number is None else found[number - 1 : number]
+    if not (good := [face for face in asked if not fault(face, verb)]):
+        raise ImageError(fault(asked[0], verb), "give a larger or a more frontal photograph")
+    return good
 
 
 @_exactly

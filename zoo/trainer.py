@@ -7,6 +7,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar, cast
 
+import torch
 from torch import Tensor, nn
 
 from zoo.generator import Generator
@@ -101,6 +102,16 @@ class Trainer:
     def previews(self, batch: Batch, exported: nn.Module) -> dict[str, Tensor]:
         """Pictures (N,3,H,W) in [-1,1] for the preview grid, by column name; ``exported`` is the averaged network."""
         raise NotImplementedError
+
+
+class Count(nn.Module):
+    """How many steps there have been, for a trainer's ``memory``."""
+
+    total: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("total", torch.zeros((), dtype=torch.int64))
 
 
 def parts_of(made: Mapping[str, Tensor], before: str = "") -> Step:

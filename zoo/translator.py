@@ -212,7 +212,7 @@ class Translator:
         """Translate a video frame by frame into the file ``target``: .mp4, .m4v, .mov, .mkv or .webm.
 
         Options and controls are those of ``translate``, the same for all frames. Frames keep their times, and the sound
-        is copied; only a few frames are in memory at once. ``target`` is whole or not there. See docs/video.md.
+        is copied; only a few frames are in memory at once. ``target`` is whole or not there. See docs/videos.md.
 
         NotFoundError; ImageError for what is no video, cannot be drawn or written; UsageError if PyAV is missing.
         """

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from PIL.Image import Image
@@ -15,10 +15,12 @@ from zoo.evaluate.compare import Model, Sitter, by_name
 from zoo.image import read, to_pil
 from zoo.loading import load
 
+T = TypeVar("T")
 
-def unite(labelled: Iterable[tuple[str, Model]]) -> dict[str, Model]:
+
+def unite(labelled: Iterable[tuple[str, T]]) -> dict[str, T]:
     """The models by label. UsageError if two have one."""
-    models: dict[str, Model] = {}
+    models: dict[str, T] = {}
     for label, model in labelled:
         if label in models:
             raise UsageError(f"two models are called {label}", "name each once; rename a weights file")
@@ -37,7 +39,7 @@ def load_models(names: Sequence[str], controls: Sequence[str], device: torch.dev
         translator = load(name, device=device)
         values: dict[str, Any] = {c.name: c.text(given[c.name]) for c in translator.controls if c.name in given}
         known |= {c.name for c in translator.controls}
-        models.append((_label(name), partial(translator.translate, **values)))
+        models.append((label_of(name), partial(translator.translate, **values)))
     for name in given.keys() - known:
         raise UsageError(f"no model here has a control {name}", close_match(name, known))
     return models
@@ -59,7 +61,7 @@ def made_already(text: str, sitters: Sequence[Sitter]) -> tuple[str, Model]:
     return label, look_up
 
 
-def _label(name: str) -> str:
+def label_of(name: str) -> str:
     """A model's own name, a weights file's stem; what zoo pack wrote is called as the folder of its run."""
     if not name.endswith(".safetensors"):
         return name

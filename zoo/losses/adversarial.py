@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -65,6 +66,20 @@ class GradientPenalty(Loss):
 
     def forward(self, step: Mapping[str, Tensor]) -> Tensor:
         return (step["gradient_norm"].float() - 1).square().mean()
+
+
+def gradient_norm(judge: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor, seeds: Tensor) -> Tensor:
+    """What the gradient penalty looks at: pictures (N,3,H,W) -> the length (N,) of the gradient of ``judge``'s logits.
+
+    At a place between real and fake that ``seeds`` (N,) decide; in fp32, since its own gradient is taken.
+    """
+    parts = [torch.rand((), generator=torch.Generator().manual_seed(seed + 1)) for seed in seeds.tolist()]
+    part = torch.stack(parts[: len(real)]).to(real.device)[:, None, None, None]
+    between = torch.lerp(real, fake.float(), part).requires_grad_(True)
+    with torch.autocast(real.device.type, enabled=False):
+        logits = judge(between)
+        (slope,) = torch.autograd.grad(logits.flatten(1).mean(1).sum(), between, create_graph=True)
+        return slope.flatten(1).norm(dim=1)
 
 
 def _zero(step: Mapping[str, Tensor]) -> Tensor:

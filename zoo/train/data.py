@@ -51,8 +51,8 @@ class Pictures(Dataset[dict[str, Tensor]]):
 
     @property
     def epoch(self) -> int:
-        """Samples in which every picture has been seen once."""
-        raise NotImplementedError
+        """Samples in which every photograph has been seen once."""
+        return len(self.photos) * max(map(len, self.photos))
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         """Sample ``index``; among others ``seed``, the one source of all chance in a step."""

@@ -18,7 +18,7 @@ from zoo import faces
 from zoo.errors import ImageError
 from zoo.generator import Generator, SizeRule
 from zoo.image import read
-from zoo_animeface.translator import FRAME, PortraitTranslator
+from zoo_animeface.translator import FRAME, AnimeTranslator
 
 av = pytest.importorskip("av")
 
@@ -37,8 +37,8 @@ class Copy(Generator):
 
 
 @pytest.fixture(scope="module")
-def translator() -> PortraitTranslator:
-    return PortraitTranslator(Copy(), NETWORK, device="cpu")
+def translator() -> AnimeTranslator:
+    return AnimeTranslator(Copy(), NETWORK, device="cpu")
 
 
 def head(side: int = 160, angle: float = 0) -> Image.Image:
@@ -68,7 +68,7 @@ def around(picture: Any) -> tuple[float, float, float, float]:
 
 @pytest.mark.parametrize("angle", [0, 25])
 def test_a_portrait_shows_the_face_as_the_photographs_of_the_training_do(
-    translator: PortraitTranslator, angle: float
+    translator: AnimeTranslator, angle: float
 ) -> None:
     portrait = translator.translate(head(400, angle), size=0)
     turned, height, x, y = around(portrait)
@@ -79,16 +79,16 @@ def test_a_portrait_shows_the_face_as_the_photographs_of_the_training_do(
     assert y == pytest.approx(FRAME.middle, abs=0.03)
 
 
-def test_a_portrait_is_as_large_as_the_photograph_has_it(translator: PortraitTranslator) -> None:
+def test_a_portrait_is_as_large_as_the_photograph_has_it(translator: AnimeTranslator) -> None:
     photo = head(400)
     high = around(photo)[1] * 400
     assert translator.translate(photo).width == pytest.approx(FRAME.scale * high, abs=1)
     assert translator.translate(photo.resize((2400, 2400))).size == (1024, 1024)
-    large = PortraitTranslator(Copy(), {**NETWORK, "working": 256}, device="cpu")
+    large = AnimeTranslator(Copy(), {**NETWORK, "working": 256}, device="cpu")
     assert large.translate(photo).size == (256, 256)  # at least what the network works at
 
 
-def test_what_came_in_comes_out(translator: PortraitTranslator) -> None:
+def test_what_came_in_comes_out(translator: AnimeTranslator) -> None:
     photo = head()
     rgba = np.dstack([np.asarray(photo), np.full((160, 160), 200, np.uint8)])
     portrait = translator.translate(rgba)
@@ -99,7 +99,7 @@ def test_what_came_in_comes_out(translator: PortraitTranslator) -> None:
 
 
 def test_the_largest_face_unless_another_is_asked_for(
-    translator: PortraitTranslator, caplog: pytest.LogCaptureFixture
+    translator: AnimeTranslator, caplog: pytest.LogCaptureFixture
 ) -> None:
     crowd = beside(head(160), head(240))
     with caplog.at_level(logging.WARNING, "zoo"):
@@ -109,16 +109,16 @@ def test_the_largest_face_unless_another_is_asked_for(
     assert np.array_equal(translator.translate(crowd, face=1), largest)
     assert translator.translate(crowd, face=2).width < 0.8 * largest.width
     assert not caplog.text
-    with pytest.raises(ImageError, match="there is no face 3: 2 found"):
+    with pytest.raises(ImageError, match="there is no face 3: 2 faces were found"):
         translator.translate(crowd, face=3)
 
 
-def test_a_portrait_already_is_drawn_whole(translator: PortraitTranslator) -> None:
+def test_a_portrait_already_is_drawn_whole(translator: AnimeTranslator) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (24, 30, 3), dtype=np.uint8)
     assert np.array_equal(translator.translate(noise, face=0), noise)
 
 
-def test_no_face_and_faces_too_small_are_refused(translator: PortraitTranslator) -> None:
+def test_no_face_and_faces_too_small_are_refused(translator: AnimeTranslator) -> None:
     grey = np.full((100, 120, 3), 128, np.uint8)
     with pytest.raises(ImageError, match=r"no face found.*face 0"):
         translator.translate(grey)
@@ -168,9 +168,14 @@ def dot(portrait: np.ndarray) -> tuple[float, float]:
     return x, y
 
 
-def test_a_video_becomes_portraits_of_one_size_that_do_not_shake(
-    translator: PortraitTranslator, tmp_path: Path
-) -> None:
+class Close(AnimeTranslator):
+    """Nearer to the face: a pixel's shaking shows more."""
+
+    frame = faces.Frame(1.59, 0.53)
+
+
+def test_a_video_becomes_portraits_of_one_size_that_do_not_shake(tmp_path: Path) -> None:
+    translator = Close(Copy(), NETWORK, device="cpu")
     source = film(tmp_path / "in.mp4", swaying(12))
     told: list[str] = []
     translator.translate_video(
@@ -182,11 +187,11 @@ def test_a_video_becomes_portraits_of_one_size_that_do_not_shake(
     singles = [np.asarray(translator.translate(Image.fromarray(frame), size=0)) for frame in shown(source)]
     together, alone = (np.array([dot(portrait) for portrait in way]) for way in (portraits, singles))
     # third differences: what is left of the way itself changes slowly, shaking from frame to frame
-    assert np.abs(np.diff(together, 3, axis=0)).mean() < 0.7 * np.abs(np.diff(alone, 3, axis=0)).mean()
+    assert np.abs(np.diff(together, 3, axis=0)).mean() < 0.5 * np.abs(np.diff(alone, 3, axis=0)).mean()
     assert np.abs(together - alone.mean(0)).max() < 0.15  # though it goes from side to side, it stays where it is
 
 
-def test_a_video_without_a_face_is_refused_and_leaves_nothing(translator: PortraitTranslator, tmp_path: Path) -> None:
+def test_a_video_without_a_face_is_refused_and_leaves_nothing(translator: AnimeTranslator, tmp_path: Path) -> None:
     source = film(tmp_path / "in.mp4", [np.full((48, 64, 3), 90, np.uint8)] * 4)
     with pytest.raises(ImageError, match="no face found in any frame"):
         translator.translate_video(source, tmp_path / "out.mp4")

@@ -25,10 +25,10 @@ from zoo.errors import ControlError, ImageError, UsageError
 from zoo.generator import build_generator
 from zoo.image import read
 from zoo.loading import load
+from zoo.morph import Morph
 from zoo.recipe import load_recipe
 from zoo.weights import save_weights
 from zoo_expression.commands import CLOSE
-from zoo_expression.morph import Morph
 from zoo_expression.translator import ExpressionTranslator
 from zoo_expression.units import EXPRESSIONS, LABELS, NAMES
 

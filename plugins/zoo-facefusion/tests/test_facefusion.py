@@ -242,7 +242,7 @@ def test_faces_turned_differently_are_told(
 def test_a_strip_goes_from_one_to_the_other(translator: FusionTranslator, tmp_path: Path) -> None:
     a, b = head(), head().transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     strip = translator.strip(a, b, steps=4)
-    assert len(strip.frames) == 4 and strip.picture.size == (4 * strip.frames[0].width, strip.frames[0].height)
+    assert len(strip.frames) == 4 and strip.strip().size == (4 * strip.frames[0].width, strip.frames[0].height)
     alone = translator.translate(a, other=b, mix=1.0)
     assert np.abs(array(strip.frames[0]) - array(alone)).max() <= 2
     way = [np.abs(array(frame) - array(strip.frames[0])).mean() for frame in strip.frames]

@@ -19,7 +19,7 @@ from zoo.loss import Loss
 from zoo.recipe import Data, Recipe
 from zoo.train.augment import recolour
 from zoo.train.data import Folder, Pictures, mixed
-from zoo.trainer import Batch, Step, Trainer
+from zoo.trainer import Batch, Count, Step, Trainer
 from zoo_animeface.dan import Dan
 from zoo_animeface.points import TABLE, mirrored, read_points
 from zoo_animeface.sheet import drawn
@@ -82,16 +82,6 @@ class LandmarkTrainer(Trainer):
         return {"points": drawn(batch["source"], batch["points"]), "found": drawn(batch["source"], found)}
 
 
-class Count(nn.Module):
-    """How many steps there have been; a checkpoint holds it."""
-
-    total: Tensor
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.register_buffer("total", torch.zeros((), dtype=torch.int64))
-
-
 class ShapeLoss(Loss):
     """Mean distance of the points over the diagonal of the true points' box, as the thesis's listing has it.
 
@@ -121,10 +111,6 @@ class PointedFaces(Pictures):
         self.points = [self._label(folder, path) for folder, path in zip(self.photos, photos)]
         mean = torch.stack([points.mean(0) for points in self.points]).mean(0)
         self.mean = (mean + mirrored(mean)) / 2 if data.augment.flip else mean
-
-    @property
-    def epoch(self) -> int:
-        return len(self.photos) * max(map(len, self.photos))
 
     def _label(self, folder: Folder, path: Path) -> Tensor:
         """Shapes (len(folder),40,2); the folder keeps the pictures that have some."""

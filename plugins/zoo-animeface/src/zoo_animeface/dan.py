@@ -14,6 +14,7 @@ from zoo.generator import Generator, SizeRule, build_generator
 from zoo.hub import locate
 from zoo.registry import registry
 from zoo.weights import read_header
+from zoo_animeface.edges import luma
 from zoo_animeface.geometry import similarity
 from zoo_animeface.points import FRONTAL, NAMES, SIDE
 from zoo_animeface.sheet import drawn
@@ -102,7 +103,7 @@ class Dan(Generator):
 
     def standardised(self, image: Tensor) -> Tensor:
         """(N,3,H,W) -> grey (N,1,S,S) as the stages see it, mean 0 and deviation 1 in each picture."""
-        grey = (image.float() * image.new_tensor([0.299, 0.587, 0.114])[:, None, None]).sum(1, keepdim=True)
+        grey = luma(image.float())
         grey = F.interpolate(grey, (self.seen, self.seen), mode="bilinear", align_corners=False, antialias=True)
         centred = grey - grey.mean((2, 3), keepdim=True)
         return centred / (centred.square().mean((2, 3), keepdim=True) + 1e-3).sqrt()

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from zoo.recipe import Data
 from zoo.train.augment import frame, recolour
-from zoo.train.data import Folder, Pictures, mixed
+from zoo.train.data import Folder, Portraits, mixed
 from zoo_animeface.edges import edge_blurred
 from zoo_animeface.photos import photo_points
 from zoo_animeface.points import MIRROR
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 
-class AnimeFaces(Pictures):
+class AnimeFaces(Portraits):
     """Sample ``index``: ``source`` and ``target`` (3,H,W) in [-1,1], ``blurred``, the target with its edges blurred,
     ``points`` (40,2), where the photograph's are in shares of its sides, NaN where it has no face, and ``seed``.
 
@@ -35,16 +35,9 @@ class AnimeFaces(Pictures):
         seed: int,
         console: Console | None = None,
     ) -> None:
-        super().__init__(data, seed, console)
-        self.photos = [self._read(path.name, path) for path in photos]
-        self.drawings = [self._read(name, path) for name, path in drawings]
+        super().__init__(photos, drawings, data, seed, console)
         self.points = [photo_points(folder.paths, path) for folder, path in zip(self.photos, photos)]
         self.blurred: dict[Path, Tensor] = {}  # (3,H',W') uint8
-
-    @property
-    def epoch(self) -> int:
-        """Samples in which every photograph or every drawing, whichever are more, has been seen once."""
-        return max(len(side) * max(map(len, side)) for side in (self.photos, self.drawings))
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         rng = torch.Generator().manual_seed(mixed(self.seed, index))

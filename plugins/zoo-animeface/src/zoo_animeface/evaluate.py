@@ -17,6 +17,7 @@ from zoo.evaluate.album import Album
 from zoo.evaluate.compare import Sitter, by_name
 from zoo.evaluate.files import find
 from zoo.evaluate.metric import Tools, View
+from zoo.evaluate.models import label_of, unite
 from zoo.evaluate.sets import KidMetric
 from zoo.fit import resize
 from zoo.image import read, to_pil
@@ -92,9 +93,9 @@ def anime_eval(
     place = pick_device(device)
     detector = load_dan(dan).to(place)
     tools = Tools({"inception": find("inception", features, "--features")}, seed=seed, device=place)
-    models = {_label(name): load(name, device=place) for name in names}
-    if len(models) < len(names):
-        raise UsageError("two models have one name", "rename a weights file")
+    models = {
+        label: load(name, device=place) for label, name in unite((label_of(name), name) for name in names).items()
+    }
     if save and (save / "results.json").exists():
         raise UsageError(f"{save} holds an evaluation already", "give another --save")
     sitters, drawn = by_name(photos), by_name(drawings)
@@ -155,13 +156,6 @@ def _drawn(model: Translator, photo: Tensor, face: int) -> Tensor:
     return cast(Tensor, model.translate(photo, **asked)).cpu()
 
 
-def _label(name: str) -> str:
-    path = Path(name)
-    if path.suffix != ".safetensors":
-        return name
-    return next(part for part in reversed(path.absolute().with_suffix("").parts) if part not in ("model", "packed"))
-
-
 # -- the detector -----------------------------------------------------------------------------------------------------
 
 
@@ -193,9 +187,9 @@ def landmark_eval(
         with torch.inference_mode():
             found = torch.cat([detector.points(batch.to(place)).cpu() for batch in pictures.split(BATCH)])
         score = Accuracy.of(found, true)
-        models.append({"model": _label(name), **vars(score)})
+        models.append({"model": label_of(name), **vars(score)})
         rows.append({
-            "model": _label(name), "n": str(score.n), "RMSE": f"{score.rmse:.2f}",
+            "model": label_of(name), "n": str(score.n), "RMSE": f"{score.rmse:.2f}",
             "outliers": f"{score.outliers:.2%}", "faces with one": f"{score.faces:.1%}",
         })  # fmt: skip
     failed = f"{len(faults)} pictures were left out" if faults else ""

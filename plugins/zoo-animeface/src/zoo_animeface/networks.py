@@ -26,7 +26,7 @@ class CartoonGenerator(Generator):
     """Photograph (N,3,H,W) in [-1,1] -> cartoon of the same form.
 
     ``block(channels)`` makes each of the residual ``blocks``. ``upsample`` is ``transposed`` (the paper) or ``resize``
-    (a convolution, and its result's pixels doubled, which leaves no checkerboard: Odena et al. 2016).
+    (a convolution, and its result twice as large between its pixels: no checkerboard, Odena et al. 2016).
     """
 
     size = SizeRule(multiple_of=4, minimum=16)
@@ -154,7 +154,7 @@ def _up(channels: int, upsample: str) -> tuple[nn.Module, ...]:
     if upsample == "transposed":
         larger = (nn.ConvTranspose2d(channels, half, 3, 2, 1, output_padding=1),)
     else:
-        larger = (Conv2d(channels, half, 3, padding=1), nn.Upsample(scale_factor=2))
+        larger = (Conv2d(channels, half, 3, padding=1), nn.Upsample(scale_factor=2, mode="bilinear"))
     return (*larger, *_normed(Conv2d(half, half, 3, padding=1, bias=False)))
 
 

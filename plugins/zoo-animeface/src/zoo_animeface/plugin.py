@@ -14,7 +14,7 @@ from zoo_animeface.losses import CartoonContentLoss, ColourLoss, EdgeCriticLoss,
 from zoo_animeface.networks import CartoonDiscriminator, CartoonGenerator, FeatureDiscriminator
 from zoo_animeface.photos import photo_points_of
 from zoo_animeface.trainer import AnimeTrainer
-from zoo_animeface.translator import PortraitTranslator
+from zoo_animeface.translator import AnimeTranslator
 
 
 @hookimpl
@@ -25,7 +25,7 @@ def zoo_register(register: Registrar) -> None:
     register.translator("landmarks", LandmarkTranslator)
     register.command("anime-points", anime_points)
     register.command("photo-points", photo_points_of)
-    register.translator("portrait", PortraitTranslator)
+    register.translator("portrait", AnimeTranslator)
     register.generator("cartoon", CartoonGenerator)
     register.discriminator("cartoon", CartoonDiscriminator)
     register.discriminator("features", FeatureDiscriminator)

@@ -34,10 +34,6 @@ class Faces(Pictures):
         self.photos = [self._read(path.name, path) for path in photos]
         self.units = [self._label(folder, path) for folder, path in zip(self.photos, photos)]
 
-    @property
-    def epoch(self) -> int:
-        return len(self.photos) * max(map(len, self.photos))
-
     def _label(self, folder: Folder, path: Path) -> Tensor:
         """Intensities (len(folder),17); the folder keeps what has some."""
         rows = {row.file: row.units for row in read_table(path / TABLE) if row.usable}

@@ -11,9 +11,9 @@ from typing import Annotated, Any
 import torch
 import typer
 
-from zoo.errors import UsageError
 from zoo.evaluate.files import find as find_file
 from zoo.evaluate.metric import Metric, Tools, View
+from zoo.evaluate.models import label_of, unite
 from zoo.evaluate.sets import FidMetric, KidMetric
 from zoo.hub import locate
 from zoo.loading import load
@@ -79,7 +79,10 @@ def expression_eval(
     place = pick_device(device)
     judge = judge or locate(registry().card("au-judge")[0])
     reader = load_judge(judge).to(place)
-    editors = [Editor(label, load(name, device=place)) for label, name in _labelled(names).items()]
+    editors = [
+        Editor(label, load(name, device=place))
+        for label, name in unite((label_of(name), name) for name in names).items()
+    ]
     album = Album(save, {editor.label: editor.kinds for editor in editors}) if save else None
     known = read_faces(faces, size, count, seed)
     sets = Sets(faces, size, fid, seed, inception, editors) if fid else None
@@ -147,19 +150,6 @@ class Sets:
 
 
 # -- telling ----------------------------------------------------------------------------------------------------------
-
-
-def _labelled(names: Sequence[str]) -> dict[str, str]:
-    """Models by label: their names, of files the stem or what their run is called. UsageError if two have one."""
-    labelled: dict[str, str] = {}
-    for name in names:
-        parts = Path(name).absolute().with_suffix("").parts
-        is_file = name.endswith(".safetensors")
-        label = next(part for part in reversed(parts) if part not in ("model", "packed")) if is_file else name
-        if label in labelled:
-            raise UsageError(f"two models are called {label}", "name each once; rename a weights file")
-        labelled[label] = name
-    return labelled
 
 
 def _identity(path: Path) -> str:

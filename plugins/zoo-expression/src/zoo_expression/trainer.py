@@ -11,8 +11,9 @@ from torch import Tensor, nn
 
 from zoo.blocks.diffaugment import diff_augment
 from zoo.generator import Generator, build_generator, build_part, initialise
+from zoo.losses.adversarial import gradient_norm
 from zoo.recipe import Data, Recipe
-from zoo.trainer import Batch, Step, Trainer, parts_of
+from zoo.trainer import Batch, Count, Step, Trainer, parts_of
 from zoo_expression.data import Faces
 from zoo_expression.networks import Discriminator, StarGANGenerator
 from zoo_expression.units import EXPRESSIONS, LABELLED, MOST, UNITS
@@ -96,7 +97,9 @@ class ExpressionTrainer(Trainer):
             output = made["image"].detach()
             tensors["fake_logits"], _ = self._judged(output, seeds, 3)
         if "gradient_norm" in self.wanted:
-            tensors["gradient_norm"] = torch.ones_like(seeds[:n]) if alone else self._gradient_norm(x, output, seeds)
+            tensors["gradient_norm"] = (
+                torch.ones_like(seeds[:n]) if alone else gradient_norm(self._realness, x, output, seeds)
+            )
         yield tensors
         self._follow(edit.meter, judge.meter)
         steps.total += 1
@@ -138,31 +141,15 @@ class ExpressionTrainer(Trainer):
                 other[i, unit] = float(much) * self.most[unit]
         return self._condition(other)
 
-    def _gradient_norm(self, real: Tensor, fake: Tensor, seeds: Tensor) -> Tensor:
-        """Gulrajani et al. 2017, eq. 3; in fp32, since its own gradient is taken."""
-        parts = [torch.rand((), generator=torch.Generator().manual_seed(seed + 1)) for seed in seeds.tolist()]
-        part = torch.stack(parts[: len(real)]).to(real.device)[:, None, None, None]
-        between = torch.lerp(real, fake.float(), part).requires_grad_(True)
-        with torch.autocast(real.device.type, enabled=False):
-            logits, _ = self.networks["judge"](between)
-            (slope,) = torch.autograd.grad(logits.flatten(1).mean(1).sum(), between, create_graph=True)
-            return slope.flatten(1).norm(dim=1)
+    def _realness(self, image: Tensor) -> Tensor:
+        logits: Tensor = self.networks["judge"](image)[0]
+        return logits
 
     @torch.no_grad()
     def _follow(self, meter: nn.Module, learnt: nn.Module) -> None:
         """The meter that is shipped is a running mean of the discriminator's."""
         for mean, value in zip(meter.buffers(), learnt.parameters(), strict=True):
             mean.lerp_(value, self.follow)
-
-
-class Count(nn.Module):
-    """How many steps there have been; a checkpoint holds it."""
-
-    total: Tensor
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.register_buffer("total", torch.zeros((), dtype=torch.int64))
 
 
 def labels(units: Tensor) -> Tensor:

@@ -16,16 +16,12 @@ from zoo.control import check
 from zoo.errors import ControlError, ImageError, UsageError
 from zoo.generator import SizeRule
 from zoo.image import Source
+from zoo.morph import Morph
 from zoo.translator import Translator
-from zoo_expression.morph import Morph
 from zoo_expression.networks import StarGANGenerator
 from zoo_expression.units import COMPETING, EXPRESSIONS, LABELS, NAMES, UNITS
 
-SMALLEST = 32
-"""Pixels from brow to chin below which there is too little to edit."""
-
-PROFILE = 0.75
-"""``zoo.faces.Face.turned`` above which too little of a face is seen."""
+VERB = "edit"
 
 STRONG = 0.5
 """The intensity from which units compete: below it nobody sees them."""
@@ -153,20 +149,9 @@ class ExpressionTranslator(Translator):
             square = F.pad(picture[None], (left, side - width - left, top, side - height - top), "replicate")
             return [Found(F.interpolate(square, (size, size), mode="bicubic", antialias=True)[0].clamp(-1, 1))]
         found = faces.find(picture)
-        if not found:
-            raise ImageError(
-                "no face found",
-                "give a photograph of a face seen from the front; for a picture that is a face crop already: face 0",
-            )
-        if number is not None and number > len(found):
-            raise ImageError(f"there is no face {number}: {_count(len(found))} found", "1 is the largest")
-        if number is not None:
-            found = found[number - 1 : number]
-        usable = [face for face in found if not _fault(face)]
-        if not usable:
-            raise ImageError(_fault(found[0]), "give a larger or a more frontal photograph")
-        if len(usable) < len(found):
-            why = next(filter(None, map(_fault, found)))
+        usable = faces.usable(found, number, VERB, "a face crop")
+        if number is None and len(usable) < len(found):
+            why = next(filter(None, (faces.fault(face, VERB) for face in found)))
             log.warning("%d of %d faces left as they are: %s", len(found) - len(usable), len(found), why)
         crops = [faces.crop(picture, face, size) for face in usable]
         return [Found(crop.image, crop) for crop in crops]
@@ -186,14 +171,3 @@ class ExpressionTranslator(Translator):
         for one in found:
             picture = one.paste(picture, next(edited))
         return picture
-
-
-def _fault(face: faces.Face) -> str:
-    """Why a face cannot be edited; "" if it can."""
-    if face.height < SMALLEST:
-        return f"the face is {face.height:.0f} pixels high: too small to edit, which takes {SMALLEST}"
-    return "the face is turned too far to the side" if face.turned > PROFILE else ""
-
-
-def _count(number: int) -> str:
-    return "1 face was" if number == 1 else f"{number} faces were"

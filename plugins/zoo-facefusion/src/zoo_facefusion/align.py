@@ -5,13 +5,10 @@ What the paper misses (section 4.4): faces that do not lie upon each other do no
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 
 from zoo import faces
-from zoo.errors import ImageError
 
 # iBUG's 68 points of an average frontal face: the mean of 5 320 portraits and their mirror images after Procrustes
 # analysis. x, y; the box around them is 1 high and has its middle at 0, 0.
@@ -36,12 +33,6 @@ FRAME = faces.Frame(2.0, 0.61)
 FITTED = slice(27, 68)
 """The landmarks that are aligned: nose, eyes, mouth. Brows and jaw differ from face to face."""
 
-SMALLEST = 32
-"""Pixels from brow to chin below which there is too little to fuse."""
-
-PROFILE = 0.75
-"""``zoo.faces.Face.turned`` above which too little of a face is seen."""
-
 
 def average() -> Tensor:
     """(68, 2): the average face's landmarks in an aligned square, in shares of its side."""
@@ -50,45 +41,21 @@ def average() -> Tensor:
 
 
 def align(image: Tensor, face: faces.Face, size: int) -> faces.Crop:
-    """``face`` of a picture (3, H, W), aligned in a square of ``size`` pixels; the picture's border is repeated.
+    """``face`` of a picture (3, H, W), aligned in a square of ``size`` pixels; the picture's border is repeated."""
+    return faces.crop(image, aligned(face), size, FRAME)
 
-    A similarity (turn, scale, shift), by least squares over ``FITTED``. The crop's landmarks are the average face's.
-    """
+
+def aligned(face: faces.Face) -> faces.Face:
+    """The average face where ``face`` is, by a similarity (turn, scale, shift), by least squares over ``FITTED``."""
     shape = torch.tensor(_SHAPE, dtype=torch.float64)
     source, wanted = (torch.complex(*points.unbind(1)) for points in (shape, face.landmarks.double()))
     near, far = source[FITTED] - source[FITTED].mean(), wanted[FITTED] - wanted[FITTED].mean()
     turn = (near.conj() * far).sum() / near.abs().square().sum()  # and scale
     moved = turn * (source - source[FITTED].mean()) + wanted[FITTED].mean()
-    return faces.crop(image, faces.Face(face.box, torch.view_as_real(moved).float()), size, FRAME)
+    return faces.Face(face.box, torch.view_as_real(moved).float())
 
 
 def yaw(face: faces.Face) -> float:
     """Where it looks: 0 at the camera, about 1 to the picture's right in profile, -1 to its left."""
     left, nose, right = face.upright[[0, 30, 16], 0].tolist()
     return (2 * nose - left - right) / max(right - left, 1e-6)
-
-
-def fault(face: faces.Face) -> str:
-    """Why a face cannot be fused; "" if it can."""
-    if face.height < SMALLEST:
-        return f"the face is {face.height:.0f} pixels high: too small to fuse, which takes {SMALLEST}"
-    return "the face is turned too far to the side" if face.turned > PROFILE else ""
-
-
-def chosen(found: Sequence[faces.Face], number: int | None = None) -> faces.Face:
-    """Of the faces of a picture, the largest first, the one with this number, or the largest that can be fused.
-
-    ImageError if there is none."""
-    if not found:
-        raise ImageError(
-            "no face found",
-            "give a photograph of a face seen from the front; for a picture that is an aligned portrait already: face 0",
-        )
-    if number is not None and number > len(found):
-        count = "1 face was" if len(found) == 1 else f"{len(found)} faces were"
-        raise ImageError(f"there is no face {number}: {count} found", "1 is the largest")
-    asked = found if number is None else found[number - 1 : number]
-    usable = [face for face in asked if not fault(face)]
-    if not usable:
-        raise ImageError(fault(asked[0]), "give a larger or a more frontal photograph")
-    return usable[0]

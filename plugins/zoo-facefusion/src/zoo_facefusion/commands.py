@@ -11,8 +11,8 @@ import typer
 from zoo.errors import UsageError, close_match
 from zoo.image import writable
 from zoo.loading import load
+from zoo.morph import MOVING, ffmpeg
 from zoo_facefusion.regions import REGIONS
-from zoo_facefusion.strip import MOVING
 from zoo_facefusion.translator import FusionTranslator
 
 Name = Annotated[str, typer.Argument(metavar="MODEL", help="A model of fusion, or its file.")]
@@ -22,7 +22,7 @@ def fusion_strip(
     name: Name,
     a: Annotated[Path, typer.Argument(metavar="A", help="A photograph of one person.")],
     b: Annotated[Path, typer.Argument(metavar="B", help="A photograph of another.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help=".gif or .webp, or a picture: all beside each other.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help=".gif, .webp, .mp4 (with ffmpeg), or a picture: a strip.")],
     steps: Annotated[int, typer.Option(min=2, max=200, help="How many pictures.")] = 6,
     seconds: Annotated[float, typer.Option(min=0.1, help="From one person to the other.")] = 2.0,
     region: Annotated[
@@ -38,6 +38,8 @@ def fusion_strip(
     """
     if out.suffix.lower() not in MOVING:
         writable(out)
+    if out.suffix.lower() == ".mp4":
+        ffmpeg()
     if any(os.path.realpath(out) == os.path.realpath(path) for path in (a, b)):
         raise UsageError(f"{out} would overwrite the input", "give another --out")
     if out.is_dir() or (os.path.lexists(out) and not overwrite):

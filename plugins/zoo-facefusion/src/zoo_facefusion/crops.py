@@ -15,7 +15,7 @@ from zoo.errors import ImageError, NotFoundError, UsageError
 from zoo.files import atomic
 from zoo.image import find_pictures, read, to_pil, write
 from zoo.progress import tell
-from zoo_facefusion.align import align, fault
+from zoo_facefusion.align import align
 
 SETTINGS = "fusion-crops.json"
 FACELESS = "no face found"
@@ -48,7 +48,7 @@ def fusion_crops(
             skipped[name] = UNREADABLE
             continue
         seen = faces.find(image)
-        if told := fault(seen[0]) if seen else FACELESS:
+        if told := faces.fault(seen[0], "fuse") if seen else FACELESS:
             skipped[name] = told
         else:
             write(to_pil(align(image, seen[0], size).image), crop)

@@ -27,10 +27,6 @@ class Couples(Pictures):
         super().__init__(data, seed, console)
         self.photos = [self._read(path.name, path) for path in photos]
 
-    @property
-    def epoch(self) -> int:
-        return len(self.photos) * max(map(len, self.photos))
-
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         rng = torch.Generator().manual_seed(mixed(self.seed, index))
         faces = []

@@ -11,8 +11,9 @@ from torch import Tensor, nn
 
 from zoo.blocks.diffaugment import diff_augment
 from zoo.generator import build_generator, build_part, initialise
+from zoo.losses.adversarial import gradient_norm
 from zoo.recipe import Data, Recipe
-from zoo.trainer import Batch, Step, Trainer
+from zoo.trainer import Batch, Count, Step, Trainer
 from zoo_facefusion.data import Couples
 from zoo_facefusion.networks import FusionGenerator
 
@@ -112,7 +113,7 @@ class FusionTrainer(Trainer):
         a, seeds = batch["source"], batch["seed"]
         tensors = {"real_logits": self._logits(a, seeds, 2), "fake_logits": self._logits(output, seeds, 3)}
         if "gradient_norm" in self.wanted:
-            tensors["gradient_norm"] = self._gradient_norm(a, output, seeds)
+            tensors["gradient_norm"] = gradient_norm(self.networks["critic"], a, output, seeds)
         return tensors
 
     def previews(self, batch: Batch, exported: nn.Module) -> dict[str, Tensor]:
@@ -143,23 +144,3 @@ class FusionTrainer(Trainer):
     def _logits(self, image: Tensor, seeds: Tensor, salt: int) -> Tensor:
         logits: Tensor = self.networks["critic"](diff_augment(image, self.policy, seeds, salt))
         return logits
-
-    def _gradient_norm(self, real: Tensor, fake: Tensor, seeds: Tensor) -> Tensor:
-        """Gulrajani et al. 2017, eq. 3; in fp32, since its own gradient is taken."""
-        parts = [torch.rand((), generator=torch.Generator().manual_seed(seed + 1)) for seed in seeds.tolist()]
-        part = torch.stack(parts).to(real.device)[:, None, None, None]
-        between = torch.lerp(real, fake.float(), part).requires_grad_(True)
-        with torch.autocast(real.device.type, enabled=False):
-            logits = self.networks["critic"](between)
-            (slope,) = torch.autograd.grad(logits.flatten(1).mean(1).sum(), between, create_graph=True)
-            return slope.flatten(1).norm(dim=1)
-
-
-class Count(nn.Module):
-    """How many steps there have been; a checkpoint holds it."""
-
-    total: Tensor
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.register_buffer("total", torch.zeros((), dtype=torch.int64))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import torch
@@ -13,19 +12,17 @@ from PIL.Image import Image as PILImage
 from torch import Tensor
 from torch.nn import functional as F
 
-from zoo import faces, track
+from zoo import faces
 from zoo import image as pictures
 from zoo.control import check
 from zoo.errors import ControlError, ImageError, UsageError, close_match
 from zoo.image import Picture, Source
+from zoo.morph import Morph
+from zoo.portrait import PortraitTranslator
 from zoo.translator import Translator
-from zoo_facefusion.align import FRAME, align, chosen, yaw
+from zoo_facefusion.align import FRAME, aligned, yaw
 from zoo_facefusion.networks import FusionGenerator
 from zoo_facefusion.regions import REGIONS
-from zoo_facefusion.strip import Strip
-
-LARGEST = 512
-"""Pixels of a portrait's side at most: the networks see far fewer."""
 
 APART = 0.5
 """Difference of two faces' `yaw` from which they are turned too differently to fuse without double contours."""
@@ -41,7 +38,7 @@ class Which:
     yaws: tuple[float, ...] = ()
 
 
-class FusionTranslator(Translator):
+class FusionTranslator(PortraitTranslator):
     """Fuses the face of a photograph with those of others: a square portrait, as large as the photograph has the face.
 
     ``mix`` is also taken as one number, and ``region={"eyes": 0.0}`` as a shorter way for the controls of regions.
@@ -49,7 +46,9 @@ class FusionTranslator(Translator):
     """
 
     generator: FusionGenerator
-    framing = frozenset({"face"})
+    frame = FRAME
+    largest = 512  # the network sees far fewer pixels
+    call = ("fuse", "fused", "an aligned portrait")
 
     def stream(self, images: Iterable[Source], **options: Any) -> Iterator[Any]:
         return super().stream(images, **_plain(options))
@@ -95,10 +94,11 @@ class FusionTranslator(Translator):
         self, frames: Iterable[Source], rate: float, face: Which = Which(None), **_: Any
     ) -> Iterable[Callable[[Picture], Picture]]:
         if face.number == 0:
-            return super().follow(frames, rate, face=face)
-        way = track.follow(frames, rate, face.number or 1)
-        usual = sorted(way, key=lambda one: one.height)[len(way) // 2]
-        return [partial(_cut, face=one, side=self._side(chosen([usual]))) for one in way]
+            return Translator.follow(self, frames, rate, face=face)
+        return self.way(frames, rate, face.number)
+
+    def placed(self, face: faces.Face) -> faces.Face:
+        return aligned(face)
 
     def draw(self, image: Tensor, other: Sequence[Tensor] = (), **controls: Any) -> Tensor:
         size = image.shape[-2:]
@@ -107,7 +107,7 @@ class FusionTranslator(Translator):
 
     # -- verbs of its own ---------------------------------------------------------------------------------------------
 
-    def strip(self, a: Source, b: Source, *, steps: int = 6, face: int | None = None, **controls: Any) -> Strip:
+    def strip(self, a: Source, b: Source, *, steps: int = 6, face: int | None = None, **controls: Any) -> Morph:
         """From ``a`` to ``b`` in ``steps`` portraits, whose mix falls from 1 to 0 (figure 4).
 
         ``controls`` are those of regions. ControlError, ImageError. UsageError for fewer than two steps."""
@@ -120,7 +120,7 @@ class FusionTranslator(Translator):
         given = {**controls, "other": [pictures.to_pil(one * 2 - 1) for one in values["other"]], "face": 0}
         picture = pictures.to_pil(first.rgb)
         shares = torch.linspace(1, 0, steps).tolist()
-        return Strip([self.translate(picture, mix=share, **given) for share in shares])
+        return Morph([self.translate(picture, mix=share, **given) for share in shares])
 
     def encode(self, image: Source, *, face: int | None = None) -> Tensor:
         """The latent (C,h,w) of a face, float32 on the CPU. ImageError if there is no such face."""
@@ -147,24 +147,13 @@ class FusionTranslator(Translator):
         """The portrait of a face and where it looks; the picture itself where ``number`` is 0, and nothing known of it."""
         if number == 0:
             return picture, []
-        found = faces.find(picture.rgb)
-        face = chosen(found, number)
-        if number is None and len(found) > 1:
-            log.warning("%d faces found: the largest is fused; face 2 is the next", len(found))
-        return _cut(picture, face, self._side(face)), [yaw(face)]
-
-    def _side(self, face: faces.Face) -> int:
-        """Pixels of a portrait's side: as the picture has it."""
-        return max(min(round(face.height * FRAME.scale), LARGEST), self.size.above(self.working))
+        face = self.chosen(picture, number)
+        return self.cut(picture, face), [yaw(face)]
 
     def _fitted(self, image: Tensor) -> Tensor:
         """(3,H,W) -> (1,3,s,s) in the network's working size."""
         side = self.size.above(self.working)
         return _scaled(image[None], (side, side))
-
-
-def _cut(picture: Picture, face: faces.Face, side: int) -> Picture:
-    return picture.cut(lambda planes: align(planes, face, side).image)
 
 
 def _scaled(images: Tensor, size: Sequence[int]) -> Tensor:

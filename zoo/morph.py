@@ -1,4 +1,4 @@
-"""Pictures on the way from one expression to another, and what they are written as."""
+"""Pictures on the way from one result to another, and what they are written as."""
 
 from __future__ import annotations
 
