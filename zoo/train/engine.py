@@ -223,7 +223,10 @@ class Engine:
         network = self.networks[self.trainer.exported]
         torch._foreach_lerp_(list(self.average.parameters()), list(network.parameters()), 1 - decay)
         for mean, value in zip(self.average.buffers(), network.buffers()):
-            mean.copy_(value)
+            if mean.is_floating_point():  # a batch norm's statistics belong to the weights: averaged as they are
+                mean.lerp_(value, 1 - decay)
+            else:
+                mean.copy_(value)
 
     @torch.no_grad()
     def previews(self) -> dict[str, Tensor]:
