@@ -129,6 +129,10 @@ def test_losses_are_their_formulas() -> None:
     steps = torch.arange(4.0).expand(1, 3, 2, 4)
     variation = build_part("loss", "total-variation")
     assert float(variation({"output": steps})) == 1.0  # 1 beside each other, 0 below
+    chroma = build_part("loss", {"name": "total-variation", "chroma": True})
+    assert float(chroma({"output": steps})) == 0.0  # all of it is grey
+    steps = steps * torch.tensor([1.0, 0.0, -1.0])[:, None, None]
+    assert float(chroma({"output": steps})) == pytest.approx(2 / 3) == float(variation({"output": steps}))
 
 
 def test_a_weighted_gram_is_that_of_the_part() -> None:

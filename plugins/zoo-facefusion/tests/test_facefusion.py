@@ -323,6 +323,57 @@ def test_crops_command(cli: Cli, tmp_path: Path) -> None:
         assert code in (2, 3) and reason in told
 
 
+def test_a_video_is_fused_with_a_photograph(translator: FusionTranslator, tmp_path: Path) -> None:
+    av = pytest.importorskip("av")
+    with Image.open(SAMPLE) as whole:
+        frames = [whole.convert("RGB").crop((x, 20, x + 240, 260)) for x in (88, 90, 92, 94)]
+    with av.open(str(tmp_path / "in.mp4"), "w") as out:
+        stream = out.add_stream("libx264", rate=5, options={"crf": "12"})
+        stream.height, stream.width, stream.pix_fmt = 240, 240, "yuv420p"
+        for frame in frames:
+            out.mux(stream.encode(av.VideoFrame.from_image(frame)))
+        out.mux(stream.encode(None))
+    other = head().transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    made = {}
+    for mix in (1, 0.2):
+        translator.translate_video(tmp_path / "in.mp4", tmp_path / "out.mp4", other=other, mix=mix)
+        with av.open(str(tmp_path / "out.mp4")) as film:
+            made[mix] = [frame.to_ndarray(format="rgb24").astype(int) for frame in film.decode(video=0)]
+    portraits = made[1]
+    assert len(portraits) == 4 and portraits[0].shape[0] == portraits[0].shape[1] >= 64
+    assert np.abs(portraits[0] - made[0.2][0]).mean() > 1
+    still = array(translator.translate(frames[0], other=other, mix=1).resize(portraits[0].shape[1::-1]))
+    alike = np.corrcoef([portraits[0].ravel(), still.ravel(), made[0.2][0].ravel()])[0]
+    assert alike[1] > alike[2] + 0.05, alike  # compressed, and its landmarks smoothed in time
+
+
+def test_fusions_as_a_set(cli: Cli, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """KID with coarse colours in the place of Inception's features."""
+    pytest.importorskip("torchmetrics")
+    from zoo.evaluate import sets
+
+    class Pooled(torch.nn.Module):
+        def __init__(self, _: Path) -> None:
+            super().__init__()
+
+        def forward(self, image: Tensor) -> Tensor:
+            return torch.nn.functional.adaptive_avg_pool2d(image, 4).flatten(1)
+
+    monkeypatch.setattr(sets, "Inception", Pooled)
+    folder = tmp_path / "faces"
+    folder.mkdir()
+    for seed in range(6):
+        portrait(seed).save(folder / f"{seed}.png")
+    (tmp_path / "features.pt").write_bytes(b"")
+    words = ["fusion-eval", model, "--faces", folder, "--count", 4, "--device", "cpu"]
+    code, told, _ = cli(*words, "--inception", tmp_path / "features.pt", "--json")
+    facts = json.loads(told)["models"][0]
+    assert code == 0 and facts["kid_fusions"] != facts["kid_reconstructions"]
+    assert facts["kid_ratio"] == pytest.approx(facts["kid_fusions"] / facts["kid_reconstructions"])
+    code, _, told = cli(*words, "--inception", tmp_path / "none.pt")
+    assert code == 3 and "none.pt" in told
+
+
 def test_eval_command(cli: Cli, model: Path, tmp_path: Path) -> None:
     pytest.importorskip("torchmetrics")
     folder, report = tmp_path / "faces", tmp_path / "report"

@@ -152,8 +152,9 @@ def _row(facts: dict[str, Any]) -> dict[str, str]:
 
 
 def _drawn(model: Translator, photo: Tensor, face: int) -> Tensor:
+    """``photo`` and its result (3,H,W) in [-1,1]."""
     asked: dict[str, Any] = {"face": face} if any(control.name == "face" for control in model.controls) else {}
-    return cast(Tensor, model.translate(photo, **asked)).cpu()
+    return 2 * cast(Tensor, model.translate((photo + 1) / 2, **asked)).cpu() - 1
 
 
 # -- the detector -----------------------------------------------------------------------------------------------------
@@ -179,7 +180,7 @@ def landmark_eval(
         raise UsageError(f"no face of {faces} can be used", f"{TABLE} names its pictures and their points")
     pictures = torch.stack([resize(one.picture, (SIDE, SIDE)) for one in seen])
     true = torch.stack([cast(Tensor, table[one.name]) for one in seen])
-    rows, models = [], []
+    rows, models, where = [], [], list[str]()
     for name in names:
         detector = load(name, device=place).generator
         if not isinstance(detector, Dan):
@@ -188,12 +189,14 @@ def landmark_eval(
             found = torch.cat([detector.points(batch.to(place)).cpu() for batch in pictures.split(BATCH)])
         score = Accuracy.of(found, true)
         models.append({"model": label_of(name), **vars(score)})
+        parts = ", ".join(f"{part} {distance:.1f}" for part, distance in score.groups.items())
+        where.append(f"{label_of(name)}: mean distance of points: {parts}")
         rows.append({
             "model": label_of(name), "n": str(score.n), "RMSE": f"{score.rmse:.2f}",
             "outliers": f"{score.outliers:.2%}", "faces with one": f"{score.faces:.1%}",
         })  # fmt: skip
     failed = f"{len(faults)} pictures were left out" if faults else ""
-    return {"rows": rows, "models": models, "lines": faults, "failed": failed}
+    return {"rows": rows, "models": models, "lines": [*where, *faults], "failed": failed}
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from zoo_animeface.points import SIDE
+from zoo_animeface.points import GROUPS, SIDE
 
 FAR = 5.0
 """Pixels of 112 from which the thesis counts a point as an outlier."""
@@ -21,6 +21,7 @@ class Accuracy:
     outliers: float  # share of points off by more than FAR
     faces: float  # share of faces with such a point
     n: int  # faces
+    groups: dict[str, float]  # mean distance of each group's points
 
     @classmethod
     def of(cls, found: Tensor, true: Tensor) -> Accuracy:
@@ -28,7 +29,8 @@ class Accuracy:
         distance = SIDE * (found - true).norm(dim=-1)  # (n,40)
         far = distance > FAR
         rmse = distance.square().mean(1).sqrt().mean()
-        return cls(float(rmse), float(far.float().mean()), float(far.any(1).float().mean()), len(found))
+        groups = {name: float(distance[:, part].mean()) for name, (part, _) in GROUPS.items()}
+        return cls(float(rmse), float(far.float().mean()), float(far.any(1).float().mean()), len(found), groups)
 
 
 class Variety:
