@@ -15,7 +15,9 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 from zoo import faces
+from zoo.cli import main
 from zoo.errors import ImageError
+from zoo.fit import resize
 from zoo.generator import Generator, SizeRule
 from zoo.image import read
 from zoo_animeface.translator import FRAME, AnimeTranslator
@@ -126,6 +128,22 @@ def test_no_face_and_faces_too_small_are_refused(translator: AnimeTranslator) ->
         translator.translate(head(100))
     results = list(translator.stream([grey, head()]))
     assert isinstance(results[0], ImageError) and isinstance(results[1], Image.Image)
+
+
+def test_photographs_are_cut_out_as_they_are_drawn(
+    translator: AnimeTranslator, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "photos").mkdir()
+    head(200).save(tmp_path / "photos/one.png")
+    Image.new("RGB", (64, 64)).save(tmp_path / "photos/none.png")
+    with pytest.raises(SystemExit) as left:
+        main(["anime-crops", str(tmp_path / "photos"), "--out", str(tmp_path / "faces"), "--size", "96"])
+    assert not left.value.code
+    assert "1 faces of 2 photographs" in capsys.readouterr().out
+    cut = read(tmp_path / "faces/one.jpg").rgb
+    drawn = translator.framed(read(tmp_path / "photos/one.png")).rgb
+    assert cut.shape == (3, 96, 96)
+    assert float((resize(drawn, (96, 96)) - cut).abs().mean()) < 0.05
 
 
 # -- videos ------------------------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 from zoo.hookspecs import hookimpl
 from zoo.plugins import Registrar
 from zoo_animeface.align import LandmarkTrainer, ShapeLoss
+from zoo_animeface.crops import anime_crops
 from zoo_animeface.dan import Dan
 from zoo_animeface.detect import LandmarkTranslator
 from zoo_animeface.edges import edge_blur
@@ -35,6 +36,7 @@ def zoo_register(register: Registrar) -> None:
     register.loss("edge-critic", EdgeCriticLoss)
     register.loss("landmark", LandmarkLoss)
     register.trainer("anime", AnimeTrainer)
+    register.command("anime-crops", anime_crops)
     register.command("edge-blur", edge_blur)
     register.command("anime-eval", anime_eval)
     register.command("landmark-eval", landmark_eval)

@@ -20,9 +20,10 @@ import typer
 from torch import Tensor
 
 from zoo import faces
+from zoo.crops import FACELESS, UNREADABLE, photographs
 from zoo.errors import ImageError, NotFoundError, UsageError
 from zoo.files import atomic
-from zoo.image import find_pictures, read, to_pil, write
+from zoo.image import read, to_pil, write
 from zoo.loading import load
 from zoo.progress import tell
 from zoo_expression.networks import StarGANGenerator
@@ -36,8 +37,6 @@ TURNED = 0.9
 """`faces.Face.turned` above which a face is left out: about three quarters, up to where both eyes are seen whole. One in
 a hundred portraits of celebrities is beyond."""
 
-UNREADABLE = "not a picture that can be read"
-FACELESS = "no face found"
 SMALL = f"face smaller than {SMALLEST:.0f} pixels"
 AWAY = "face turned too far"
 UNLABELLED = "no row in the labels"
@@ -69,7 +68,7 @@ def face_crops(
             "the intensities come from either --labels or --meter",
             "give one of them: --labels with OpenFace's tables, or --meter with a model of zoo-expression",
         )
-    found = _photographs(photos, out)
+    found = photographs(photos, out)
     known = Labels(labels).find([*found]) if labels else {}
     if labels and not known:
         raise UsageError(f"{labels} names no picture of {photos}", "it has to name them as they lie below PHOTOS")
@@ -105,17 +104,6 @@ def face_crops(
         write_table(out / TABLE, ("file", *COLUMNS), rows)
         write_table(out / SKIPPED, ("file", "reason"), sorted(skipped.items()))
     return _report(out, len(found), len(rows), skipped)
-
-
-def _photographs(photos: Path, out: Path) -> dict[str, Path]:
-    """The pictures by where they lie below ``photos``. NotFoundError, UsageError."""
-    if not photos.is_dir():
-        raise NotFoundError(f"there is no folder {photos}", "give a folder of photographs")
-    if out.resolve().is_relative_to(photos.resolve()):
-        raise UsageError(f"{out} lies in {photos}: crops would be taken for photographs", "give another --out")
-    if not (found := find_pictures([photos])):
-        raise UsageError(f"there is no picture in {photos}", "give a folder of photographs")
-    return {path.relative_to(photos).as_posix(): path for path in found}
 
 
 def _unlabelled(rows: Sequence[Row] | None) -> str:

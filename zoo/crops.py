@@ -1,0 +1,97 @@
+"""Faces cut out of a folder of photographs: what models of portraits learn from."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from zoo import faces
+from zoo.errors import ImageError, NotFoundError, UsageError
+from zoo.files import atomic
+from zoo.image import find_pictures, read, to_pil, write
+from zoo.progress import tell
+
+FACELESS = "no face found"
+UNREADABLE = "not a picture that can be read"
+
+
+def photographs(photos: Path, out: Path) -> dict[str, Path]:
+    """The pictures by where they lie below ``photos``. NotFoundError, UsageError."""
+    if not photos.is_dir():
+        raise NotFoundError(f"there is no folder {photos}", "give a folder of photographs")
+    if out.resolve().is_relative_to(photos.resolve()):
+        raise UsageError(f"{out} lies in {photos}: crops would be taken for photographs", "give another --out")
+    if not (found := find_pictures([photos])):
+        raise UsageError(f"there is no picture in {photos}", "give a folder of photographs")
+    return {path.relative_to(photos).as_posix(): path for path in found}
+
+
+def cut_out(
+    photos: Path, out: Path, size: int, cut: Callable[[Tensor, faces.Face, int], Tensor], command: str, then: str
+) -> dict[str, Any]:
+    """The result of ``command``: the largest face of each photograph, as ``cut(image, face, size)`` has it, a .jpg in ``out``.
+
+    Goes on where it was stopped. ``then`` is what trains on the folder. UsageError if ``out`` holds something else.
+    """
+    found = _named(photographs(photos, out))
+    _settle(out, command, {"photos": str(photos.resolve()), "size": size})
+    skipped: dict[str, str] = {}
+    for number, (name, path) in enumerate(found.items()):
+        tell("cutting out faces", number, len(found))
+        crop = out / f"{name}.jpg"
+        if crop.exists():
+            continue
+        try:
+            image = read(path).rgb
+        except (ImageError, NotFoundError):  # not found: a link that leads nowhere
+            skipped[name] = UNREADABLE
+            continue
+        seen = faces.find(image)
+        if told := faces.fault(seen[0], "learn from") if seen else FACELESS:
+            skipped[name] = told
+        else:
+            write(to_pil(cut(image, seen[0], size)), crop)
+    tell("cutting out faces", len(found), len(found))
+    counts = Counter(skipped.values())
+    lines = [f"{out}: {len(found) - len(skipped)} faces of {len(found)} photographs"]
+    if len(skipped) < len(found):
+        lines.append(f"next: {then} --photos {shlex.quote(str(out))}")
+    return {
+        "rows": [{"reason": reason, "pictures": count} for reason, count in counts.most_common()],
+        "lines": lines,
+        "out": str(out),
+        "skipped": skipped,
+        "failed": f"{counts[UNREADABLE]} pictures could not be read" if counts[UNREADABLE] else "",
+    }
+
+
+def _named(found: dict[str, Path]) -> dict[str, Path]:
+    """By name without suffix."""
+    named: dict[str, Path] = {}
+    for name, path in found.items():
+        stem = Path(name).with_suffix("").as_posix()
+        named[name if stem in named else stem] = path  # a.png beside a.jpg becomes a.png.jpg
+    return named
+
+
+def _settle(out: Path, command: str, settings: dict[str, Any]) -> None:
+    """Note what the crops of a new folder are made of. UsageError if it holds something else."""
+    path = out / f"{command}.json"
+    if path.is_file():
+        try:
+            known = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise UsageError(f"{path} is damaged", "give another --out") from error
+        if known != settings:
+            raise UsageError(f"{out} was made with other settings: {known}", "give another --out")
+    elif out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UsageError(f"{out} is there already, and zoo {command} did not make it", "give another --out")
+    else:
+        with atomic(path) as part:
+            part.write_text(json.dumps(settings) + "\n", encoding="utf-8")
