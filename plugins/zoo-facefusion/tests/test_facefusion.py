@@ -387,8 +387,9 @@ def test_eval_command(cli: Cli, model: Path, tmp_path: Path) -> None:
     assert 0 < facts["l1"] < 1 and -1 <= facts["ssim"] <= 1 and facts["unevenness"] >= 1
     assert facts["dead"] == sum(moved < 0.2 for moved in facts["moved"]) / 5 and facts["least"] == min(facts["moved"])
     assert json.loads((report / "results.json").read_text())["models"][0]["l1"] == facts["l1"]
-    with Image.open(report / "tiny.png") as sheet:
-        assert sheet.width > 8 * 64
+    for name, columns in (("tiny.png", 8), ("tiny-elements.png", 9)):
+        with Image.open(report / name) as sheet:
+            assert columns * 64 < sheet.width < (columns + 1) * 64 + 8 * columns
     code, again, _ = cli(*words, "--json")
     assert json.loads(again)["models"] == json.loads(told)["models"]
     code, _, told = cli(*words, "--save", report)

@@ -33,7 +33,7 @@ from zoo_facefusion.translator import FusionTranslator
 BATCH = 8
 KINDS = ("fusions", "reconstructions")
 SHOWN = 8
-"""So many pairs are rows of the strip that is kept."""
+"""So many pairs are rows of the strips that are kept."""
 
 PROTOCOL = (
     "pairs: each of the faces drawn by the seed beside another one of the folder, both aligned portraits",
@@ -67,7 +67,7 @@ def fusion_eval(
     kid: Annotated[bool, typer.Option(help="Measure fusions as a set, which takes longest.")] = True,
     inception: Annotated[Path | None, typer.Option(metavar="FILE", help="For KID, as zoo eval's --features.")] = None,
     lpips: Annotated[Path | None, typer.Option(metavar="FILE", help="LPIPS' weights; measured if given.")] = None,
-    save: Annotated[Path | None, typer.Option(metavar="DIR", help="Keep results.json and strips.")] = None,
+    save: Annotated[Path | None, typer.Option(metavar="DIR", help="Keep results.json and two strips: paths and elements.")] = None,
     device: Annotated[str | None, typer.Option(help="cuda, cuda:1, mps or cpu; else the best there is.")] = None,
 ) -> dict[str, Any]:
     """Measure models of fusion: are both faces given back, are fusions faces, does each element do something.
@@ -110,6 +110,7 @@ class Measurement:
         self.sets: dict[str, Metric] = {kind: KidMetric(tools) for kind in KINDS} if kid else {}
         self.elements, self.l1, self.uneven = Elements(), list[float](), list[float]()
         self.rows: list[list[Image.Image]] = []
+        self.apart: list[list[Image.Image]] = []  # one element at a time
 
     @torch.inference_mode()
     def run(self, count: int, save: Path | None) -> dict[str, Any]:
@@ -126,6 +127,8 @@ class Measurement:
         if save:
             heads = ("A", *(f"{share:g}" for share in torch.linspace(1, 0, STEPS).tolist()), "B")
             write(strip(heads, self.rows), save / f"{self.name}.png")
+            heads = ("A", "1", *(f"λ{n} = 0" for n in range(1, self.generator.elements + 1)), "0", "B")
+            write(strip(heads, self.apart), save / f"{self.name}-elements.png")
         found = {metric.name: result.value for metric in self.near if (result := metric.result())}
         found |= {f"kid_{kind}": result.value for kind, one in self.sets.items() if (result := one.result())}
         if found.get("kid_reconstructions", 0) > 0:
@@ -136,7 +139,7 @@ class Measurement:
     def _add(self, a: Tensor, b: Tensor) -> None:
         latents = [self.generator.encode(a), self.generator.encode(b)]
         frames = list(path(self.generator, latents))
-        self.elements.add(self.generator, latents, (frames[0], frames[-1]))
+        apart = self.elements.add(self.generator, latents, (frames[0], frames[-1]))
         self.uneven += unevenness(frames)
         for made, faces in ((frames[0], a), (frames[-1], b)):
             self.l1 += ((made - faces).abs().mean((1, 2, 3)) / 2).tolist()
@@ -149,13 +152,19 @@ class Measurement:
             for kind, images in zip(KINDS, (made, frames[0])):
                 for one in _as_files(images):
                     self.sets[kind].update(View(one[None]), None)
-        for row in list(zip(a, *frames, b))[: max(0, SHOWN - len(self.rows))]:
-            self.rows.append([to_pil(one.cpu()) for one in row])
+        more = max(0, SHOWN - len(self.rows))
+        self.rows += _cells(a, *frames, b)[:more]
+        self.apart += _cells(a, frames[0], *apart, frames[-1], b)[:more]
 
     def _read(self, which: Tensor) -> Tensor:
         """(N,3,side,side) in [-1,1]."""
         faces = [resize(read(self.pictures[int(i)]).rgb, (self.side, self.side)) for i in which]
         return torch.stack(faces).to(self.tools.device)
+
+
+def _cells(*columns: Tensor) -> list[list[Image.Image]]:
+    """Columns (N,3,H,W) -> rows of pictures."""
+    return [[to_pil(one.cpu()) for one in row] for row in zip(*columns)]
 
 
 def _as_files(images: Tensor) -> Tensor:

@@ -28,17 +28,20 @@ class Elements:
 
     moved: list[list[float]] = field(default_factory=list)  # by pair
 
-    def add(self, generator: FusionGenerator, latents: list[Tensor], ends: tuple[Tensor, Tensor]) -> None:
-        """Pairs of faces by their latents (N,C,h,w), and the pictures (N,3,H,W) of Λ = 1 and 0."""
+    def add(self, generator: FusionGenerator, latents: list[Tensor], ends: tuple[Tensor, Tensor]) -> list[Tensor]:
+        """Pairs of faces by their latents (N,C,h,w), and the pictures (N,3,H,W) of Λ = 1 and 0 -> the pictures (N,3,H,W)
+        in which one element after the other is the second face's."""
         count = generator.elements
         share = (ends[0] - ends[1]).abs().mean((1, 2, 3)).clamp(min=1e-6) / count
-        changes = []
+        pictures, changes = [], []
         for one in range(count):
             mix = torch.ones(len(share), count, device=share.device)
             mix[:, one] = 0
             made = generator.decode(generator.fuse(latents, generator.shares(mix, None, 1)))
+            pictures.append(made)
             changes.append((made - ends[0]).abs().mean((1, 2, 3)) / share)
         self.moved += torch.stack(changes, 1).tolist()
+        return pictures
 
     def facts(self) -> dict[str, Any]:
         means = [fmean(column) for column in zip(*self.moved)]
