@@ -127,7 +127,7 @@ class Measurement:
         if save:
             heads = ("A", *(f"{share:g}" for share in torch.linspace(1, 0, STEPS).tolist()), "B")
             write(strip(heads, self.rows), save / f"{self.name}.png")
-            heads = ("A", "1", *(f"λ{n} = 0" for n in range(1, self.generator.elements + 1)), "0", "B")
+            heads = ("A", "1", *(f"element {n}" for n in range(1, self.generator.elements + 1)), "0", "B")
             write(strip(heads, self.apart), save / f"{self.name}-elements.png")
         found = {metric.name: result.value for metric in self.near if (result := metric.result())}
         found |= {f"kid_{kind}": result.value for kind, one in self.sets.items() if (result := one.result())}
