@@ -222,8 +222,8 @@ class Engine:
         decay = min(self.recipe.ema, (1 + self.step) / (10 + self.step))  # short at first: early weights are noise
         network = self.networks[self.trainer.exported]
         torch._foreach_lerp_(list(self.average.parameters()), list(network.parameters()), 1 - decay)
-        for mean, value in zip(self.average.buffers(), network.buffers()):
-            if mean.is_floating_point():  # a batch norm's statistics belong to the weights: averaged as they are
+        for (name, mean), value in zip(self.average.named_buffers(), network.buffers()):
+            if name.endswith(("running_mean", "running_var")):  # they belong to the weights: averaged as these are
                 mean.lerp_(value, 1 - decay)
             else:
                 mean.copy_(value)
