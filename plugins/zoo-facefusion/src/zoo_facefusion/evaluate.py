@@ -67,7 +67,9 @@ def fusion_eval(
     kid: Annotated[bool, typer.Option(help="Measure fusions as a set, which takes longest.")] = True,
     inception: Annotated[Path | None, typer.Option(metavar="FILE", help="For KID, as zoo eval's --features.")] = None,
     lpips: Annotated[Path | None, typer.Option(metavar="FILE", help="LPIPS' weights; measured if given.")] = None,
-    save: Annotated[Path | None, typer.Option(metavar="DIR", help="Keep results.json and two strips: paths and elements.")] = None,
+    save: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Keep results.json and two strips: paths and elements.")
+    ] = None,
     device: Annotated[str | None, typer.Option(help="cuda, cuda:1, mps or cpu; else the best there is.")] = None,
 ) -> dict[str, Any]:
     """Measure models of fusion: are both faces given back, are fusions faces, does each element do something.
