@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import shlex
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import typer
 from torch import Tensor
 
 from zoo import faces
@@ -19,6 +20,11 @@ from zoo.progress import tell
 
 FACELESS = "no face found"
 UNREADABLE = "not a picture that can be read"
+AWAY = "face turned too far"
+
+Photos = Annotated[Path, typer.Argument(metavar="PHOTOS", help="A folder of photographs; also those below it.")]
+Out = Annotated[Path, typer.Option(metavar="FOLDER", help="For the crops: a new one, or one to go on.")]
+Size = Annotated[int, typer.Option(min=32, max=1024, help="Pixels of a crop's side.")]
 
 
 def photographs(photos: Path, out: Path) -> dict[str, Path]:
@@ -52,21 +58,37 @@ def cut_out(
         except (ImageError, NotFoundError):  # not found: a link that leads nowhere
             skipped[name] = UNREADABLE
             continue
-        seen = faces.find(image)
-        if told := faces.fault(seen[0], "learn from") if seen else FACELESS:
-            skipped[name] = told
+        chosen, fault = fit(faces.find(image)[:1], faces.SMALLEST, faces.PROFILE)
+        if chosen:
+            write(to_pil(cut(image, chosen[0], size)), crop)
         else:
-            write(to_pil(cut(image, seen[0], size)), crop)
+            skipped[name] = fault
     tell("cutting out faces", len(found), len(found))
+    kept = len(found) - len(skipped)
+    return report(out, [f"{out}: {kept} faces of {len(found)} photographs"], then if kept else "", skipped)
+
+
+def fit(found: Sequence[faces.Face], smallest: float, turned: float) -> tuple[list[faces.Face], str]:
+    """Those of a photograph's faces, the largest first, that can be learned from; or why the largest cannot.
+
+    ``smallest`` pixels high, and `Face.turned` by as much as ``turned``."""
+    if not found:
+        return [], FACELESS
+    small = f"face smaller than {smallest:.0f} pixels"
+    faults = [small if face.height < smallest else AWAY if face.turned > turned else "" for face in found]
+    chosen = [face for face, fault in zip(found, faults) if not fault]
+    return chosen, "" if chosen else faults[0]
+
+
+def report(out: Path, lines: Sequence[str], then: str, skipped: Mapping[str, str]) -> dict[str, Any]:
+    """What a command says that has cut faces out: ``lines``, what comes next if ``then`` says so, and by reason how many
+    photographs were ``skipped``. It has failed where some could not be read."""
     counts = Counter(skipped.values())
-    lines = [f"{out}: {len(found) - len(skipped)} faces of {len(found)} photographs"]
-    if len(skipped) < len(found):
-        lines.append(f"next: {then} --photos {shlex.quote(str(out))}")
     return {
         "rows": [{"reason": reason, "pictures": count} for reason, count in counts.most_common()],
-        "lines": lines,
+        "lines": [*lines, *([f"next: {then} --photos {shlex.quote(str(out))}"] if then else [])],
         "out": str(out),
-        "skipped": skipped,
+        "skipped": dict(skipped),
         "failed": f"{counts[UNREADABLE]} pictures could not be read" if counts[UNREADABLE] else "",
     }
 

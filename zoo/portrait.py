@@ -31,11 +31,11 @@ class PortraitTranslator(Translator):
         """The face that is cut out instead of ``face``: the same, until a subclass moves its landmarks."""
         return face
 
-    def framed(self, picture: Picture, face: Any = None, **_: Any) -> Picture:
+    def framed(self, picture: Picture, face: int | None = None, **_: Any) -> Picture:
         return picture if face == 0 else self.cut(picture, self.chosen(picture, face))
 
     def follow(
-        self, frames: Iterable[Source], rate: float, face: Any = None, **_: Any
+        self, frames: Iterable[Source], rate: float, face: int | None = None, **_: Any
     ) -> Iterable[Callable[[Picture], Picture]]:
         return super().follow(frames, rate, face=0) if face == 0 else self.way(frames, rate, face)
 

@@ -18,10 +18,10 @@ from zoo.loading import load
 T = TypeVar("T")
 
 
-def unite(labelled: Iterable[tuple[str, T]]) -> dict[str, T]:
+def unite(named: Iterable[tuple[str, T]]) -> dict[str, T]:
     """The models by label. UsageError if two have one."""
     models: dict[str, T] = {}
-    for label, model in labelled:
+    for label, model in named:
         if label in models:
             raise UsageError(f"two models are called {label}", "name each once; rename a weights file")
         models[label] = model
@@ -59,6 +59,11 @@ def made_already(text: str, sitters: Sequence[Sitter]) -> tuple[str, Model]:
         return to_pil(read(path).rgb)
 
     return label, look_up
+
+
+def labelled(names: Iterable[str]) -> dict[str, str]:
+    """Models and files of weights by what a table calls them. UsageError if two have one name."""
+    return unite((label_of(name), name) for name in names)
 
 
 def label_of(name: str) -> str:

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from zoo import faces
 from zoo.cli import main
+from zoo.crops import AWAY, FACELESS, UNREADABLE
 from zoo.errors import ConfigError
 from zoo.generator import build_generator
 from zoo.image import read, to_pil, write
@@ -182,10 +183,10 @@ def test_reasons_are_counted_and_listed(zoo: Zoo, photos: Path, monkeypatch: pyt
     code, told, errors = zoo("photos", "--out", "out", "--labels", labels)
     assert code == 6 and "1 pictures could not be read" in errors
     assert skipped(Path("out")) == {
-        "grey.png": crops.FACELESS,
+        "grey.png": FACELESS,
         "several.png": crops.SEVERAL,
-        "small.png": crops.SMALL,
-        "text.jpg": crops.UNREADABLE,
+        "small.png": "face smaller than 40 pixels",
+        "text.jpg": UNREADABLE,
         "unlabelled.png": crops.UNLABELLED,
         "unsure.png": crops.UNSURE,
     }
@@ -198,7 +199,7 @@ def test_reasons_are_counted_and_listed(zoo: Zoo, photos: Path, monkeypatch: pyt
 
     monkeypatch.setattr(crops, "TURNED", -1.0)
     _, told, _ = zoo("photos", "--out", "none", "--labels", labels)
-    assert {"reason": crops.AWAY, "pictures": 4} in told["rows"] and told["crops"] == 0
+    assert {"reason": AWAY, "pictures": 4} in told["rows"] and told["crops"] == 0
     assert not any("zoo train" in line for line in told["lines"])
 
 

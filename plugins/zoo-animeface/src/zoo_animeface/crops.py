@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated, Any
-
-import typer
+from typing import Any
 
 from zoo import faces
-from zoo.crops import cut_out
+from zoo.crops import Out, Photos, Size, cut_out
 from zoo_animeface.translator import FRAME
 
 
-def anime_crops(
-    photos: Annotated[Path, typer.Argument(metavar="PHOTOS", help="A folder of photographs; also those below it.")],
-    out: Annotated[Path, typer.Option(metavar="FOLDER", help="For the crops: a new one, or one to go on.")],
-    size: Annotated[int, typer.Option(min=32, max=1024, help="Pixels of a crop's side.")] = 128,
-) -> dict[str, Any]:
+def anime_crops(photos: Photos, out: Out, size: Size = 128) -> dict[str, Any]:
     """Cut the largest face out of each photograph, upright, with hair and chin, as it is drawn later.
 
     What the translators learn from beside drawn faces. A run that was stopped goes on when it is started again. Exit code

@@ -17,7 +17,7 @@ from zoo.evaluate.album import Album
 from zoo.evaluate.compare import Sitter, by_name
 from zoo.evaluate.files import find
 from zoo.evaluate.metric import Tools, View
-from zoo.evaluate.models import label_of, unite
+from zoo.evaluate.models import labelled
 from zoo.evaluate.sets import KidMetric
 from zoo.fit import resize
 from zoo.image import read, to_pil
@@ -93,9 +93,7 @@ def anime_eval(
     place = pick_device(device)
     detector = load_dan(dan).to(place)
     tools = Tools({"inception": find("inception", features, "--features")}, seed=seed, device=place)
-    models = {
-        label: load(name, device=place) for label, name in unite((label_of(name), name) for name in names).items()
-    }
+    models = {label: load(name, device=place) for label, name in labelled(names).items()}
     if save and (save / "results.json").exists():
         raise UsageError(f"{save} holds an evaluation already", "give another --save")
     sitters, drawn = by_name(photos), by_name(drawings)
@@ -181,18 +179,18 @@ def landmark_eval(
     pictures = torch.stack([resize(one.picture, (SIDE, SIDE)) for one in seen])
     true = torch.stack([cast(Tensor, table[one.name]) for one in seen])
     rows, models, where = [], [], list[str]()
-    for name in names:
+    for label, name in labelled(names).items():
         detector = load(name, device=place).generator
         if not isinstance(detector, Dan):
             raise UsageError(f"{name} finds no landmarks", "dan-anime does")
         with torch.inference_mode():
             found = torch.cat([detector.points(batch.to(place)).cpu() for batch in pictures.split(BATCH)])
         score = Accuracy.of(found, true)
-        models.append({"model": label_of(name), **vars(score)})
+        models.append({"model": label, **vars(score)})
         parts = ", ".join(f"{part} {distance:.1f}" for part, distance in score.groups.items())
-        where.append(f"{label_of(name)}: mean distance of points: {parts}")
+        where.append(f"{label}: mean distance of points: {parts}")
         rows.append({
-            "model": label_of(name), "n": str(score.n), "RMSE": f"{score.rmse:.2f}",
+            "model": label, "n": str(score.n), "RMSE": f"{score.rmse:.2f}",
             "outliers": f"{score.outliers:.2%}", "faces with one": f"{score.faces:.1%}",
         })  # fmt: skip
     failed = f"{len(faults)} pictures were left out" if faults else ""

@@ -26,7 +26,7 @@ class CartoonGenerator(Generator):
     """Photograph (N,3,H,W) in [-1,1] -> cartoon of the same form.
 
     ``block(channels)`` makes each of the residual ``blocks``. ``upsample`` is ``transposed`` (the paper) or ``resize``
-    (a convolution, and its result twice as large between its pixels: no checkerboard, Odena et al. 2016).
+    (a convolution and bilinear interpolation, which leaves no checkerboard: Odena et al. 2016).
     """
 
     size = SizeRule(multiple_of=4, minimum=16)

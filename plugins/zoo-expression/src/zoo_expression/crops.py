@@ -9,8 +9,6 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-import shlex
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any
@@ -20,7 +18,7 @@ import typer
 from torch import Tensor
 
 from zoo import faces
-from zoo.crops import FACELESS, UNREADABLE, photographs
+from zoo.crops import UNREADABLE, Photos, Size, fit, photographs, report
 from zoo.errors import ImageError, NotFoundError, UsageError
 from zoo.files import atomic
 from zoo.image import read, to_pil, write
@@ -37,8 +35,6 @@ TURNED = 0.9
 """`faces.Face.turned` above which a face is left out: about three quarters, up to where both eyes are seen whole. One in
 a hundred portraits of celebrities is beyond."""
 
-SMALL = f"face smaller than {SMALLEST:.0f} pixels"
-AWAY = "face turned too far"
 UNLABELLED = "no row in the labels"
 UNSURE = "the labels are not sure of it"
 SEVERAL = "several rows in the labels"
@@ -49,11 +45,11 @@ LABELS_HELP = "OpenFace's intensities: the folder that FaceLandmarkImg wrote, or
 
 
 def face_crops(
-    photos: Annotated[Path, typer.Argument(metavar="PHOTOS", help="A folder of photographs; also those below it.")],
+    photos: Photos,
     out: Annotated[Path, typer.Option(metavar="FOLDER", help=f"For crops and {TABLE}: a new one, or one to go on.")],
     labels: Annotated[Path | None, typer.Option(metavar="CSV", help=LABELS_HELP)] = None,
     meter: Annotated[str | None, typer.Option(metavar="MODEL", help="Let a model of this plugin read them.")] = None,
-    size: Annotated[int, typer.Option(min=32, max=1024, help="Pixels of a crop's side.")] = 128,
+    size: Size = 128,
     device: Annotated[str | None, typer.Option(help="For --meter: cuda, cuda:1, mps or cpu; else the best.")] = None,
 ) -> dict[str, Any]:
     """Cut the faces out of photographs, upright and all alike, with their action units: what a training learns from.
@@ -86,7 +82,8 @@ def face_crops(
             except (ImageError, NotFoundError):  # not found: a link that leads nowhere
                 skipped[name] = UNREADABLE  # not kept: the file may be mended by the next run
                 continue
-            chosen, fault = _chosen(faces.find(image), several=reader is not None)
+            seen = faces.find(image)
+            chosen, fault = fit(seen if reader else seen[:1], SMALLEST, TURNED)
             crops = [faces.crop(image, face, size).image for face in chosen]
             if fault:
                 journal.skip(name, fault)
@@ -103,7 +100,11 @@ def face_crops(
         ]
         write_table(out / TABLE, ("file", *COLUMNS), rows)
         write_table(out / SKIPPED, ("file", "reason"), sorted(skipped.items()))
-    return _report(out, len(found), len(rows), skipped)
+    lines = [f"{out}: {len(rows)} crops of {len(found) - len(skipped)} photographs, with {TABLE}"]
+    if skipped:
+        lines.append(f"{len(skipped)} of {len(found)} were left out: {out / SKIPPED} lists them")
+    told = report(out, lines, "zoo train ganimation-convnext-small" if rows else "", skipped)
+    return {**told, "pictures": len(found), "crops": len(rows)}
 
 
 def _unlabelled(rows: Sequence[Row] | None) -> str:
@@ -113,34 +114,6 @@ def _unlabelled(rows: Sequence[Row] | None) -> str:
     if len(rows) > 1:  # which face is which they do not say
         return SEVERAL
     return "" if rows[0].usable else UNSURE
-
-
-def _chosen(found: Sequence[faces.Face], several: bool) -> tuple[list[faces.Face], str]:
-    """Those of a photograph's faces, the largest first, that can be used; or why the largest cannot."""
-    if not found:
-        return [], FACELESS
-    looked_at = found if several else found[:1]
-    faults = [SMALL if face.height < SMALLEST else AWAY if face.turned > TURNED else "" for face in looked_at]
-    chosen = [face for face, fault in zip(looked_at, faults) if not fault]
-    return chosen, "" if chosen else faults[0]
-
-
-def _report(out: Path, total: int, crops: int, skipped: Mapping[str, str]) -> dict[str, Any]:
-    counts = Counter(skipped.values())
-    lines = [f"{out}: {crops} crops of {total - len(skipped)} photographs, with {TABLE}"]
-    if skipped:
-        lines.append(f"{len(skipped)} of {total} were left out: {out / SKIPPED} lists them")
-    if crops:
-        lines.append(f"next: zoo train ganimation-convnext-small --photos {shlex.quote(str(out))}")
-    return {
-        "rows": [{"reason": reason, "pictures": count} for reason, count in counts.most_common()],
-        "lines": lines,
-        "out": str(out),
-        "pictures": total,
-        "crops": crops,
-        "skipped": dict(skipped),
-        "failed": f"{counts[UNREADABLE]} pictures could not be read" if counts[UNREADABLE] else "",
-    }
 
 
 class Reader:

@@ -13,7 +13,7 @@ import typer
 
 from zoo.evaluate.files import find as find_file
 from zoo.evaluate.metric import Metric, Tools, View
-from zoo.evaluate.models import label_of, unite
+from zoo.evaluate.models import labelled
 from zoo.evaluate.sets import FidMetric, KidMetric
 from zoo.hub import locate
 from zoo.loading import load
@@ -79,10 +79,7 @@ def expression_eval(
     place = pick_device(device)
     judge = judge or locate(registry().card("au-judge")[0])
     reader = load_judge(judge).to(place)
-    editors = [
-        Editor(label, load(name, device=place))
-        for label, name in unite((label_of(name), name) for name in names).items()
-    ]
+    editors = [Editor(label, load(name, device=place)) for label, name in labelled(names).items()]
     album = Album(save, {editor.label: editor.kinds for editor in editors}) if save else None
     known = read_faces(faces, size, count, seed)
     sets = Sets(faces, size, fid, seed, inception, editors) if fid else None

@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import typer
-
-from zoo.crops import cut_out
+from zoo.crops import Out, Photos, Size, cut_out
 from zoo_facefusion.align import align
 
 
-def fusion_crops(
-    photos: Annotated[Path, typer.Argument(metavar="PHOTOS", help="A folder of photographs; also those below it.")],
-    out: Annotated[Path, typer.Option(metavar="FOLDER", help="For the crops: a new one, or one to go on.")],
-    size: Annotated[int, typer.Option(min=32, max=1024, help="Pixels of a crop's side.")] = 128,
-) -> dict[str, Any]:
+def fusion_crops(photos: Photos, out: Out, size: Size = 128) -> dict[str, Any]:
     """Cut the largest face out of each photograph, upright, aligned by its landmarks, with hair and chin.
 
     What facefusion learns from and is measured on. A run that was stopped goes on when it is started again. Exit code 6:

@@ -18,7 +18,7 @@ from zoo.errors import UsageError
 from zoo.evaluate.album import strip
 from zoo.evaluate.files import find as find_file
 from zoo.evaluate.metric import Metric, Tools, View
-from zoo.evaluate.models import label_of, unite
+from zoo.evaluate.models import labelled
 from zoo.evaluate.pairs import LpipsMetric, SsimMetric
 from zoo.evaluate.sets import KidMetric
 from zoo.files import atomic
@@ -79,7 +79,7 @@ def fusion_eval(
     Example: zoo fusion-eval facefusion --faces faces/test --save report
     """
     place = pick_device(device)
-    models = {label: fused(name, place) for label, name in unite((label_of(name), name) for name in names).items()}
+    models = {label: fused(name, place) for label, name in labelled(names).items()}
     if save and (save / "results.json").exists():
         raise UsageError(f"{save / 'results.json'} is there already", "give another --save")
     pictures = find_pictures([faces])

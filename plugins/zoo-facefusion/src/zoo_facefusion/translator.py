@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -19,7 +18,6 @@ from zoo.errors import ControlError, ImageError, UsageError, close_match
 from zoo.image import Picture, Source
 from zoo.morph import Morph
 from zoo.portrait import PortraitTranslator
-from zoo.translator import Translator
 from zoo_facefusion.align import FRAME, aligned, yaw
 from zoo_facefusion.networks import FusionGenerator
 from zoo_facefusion.regions import REGIONS
@@ -30,14 +28,6 @@ APART = 0.5
 log = logging.getLogger("zoo")
 
 
-@dataclass(frozen=True)
-class Which:
-    """The face of a picture that is fused, and where the others look, by their `yaw`."""
-
-    number: int | None  # None: the largest; 0: the picture is an aligned portrait
-    yaws: tuple[float, ...] = ()
-
-
 class FusionTranslator(PortraitTranslator):
     """Fuses the face of a photograph with those of others: a square portrait, as large as the photograph has the face.
 
@@ -46,6 +36,7 @@ class FusionTranslator(PortraitTranslator):
     """
 
     generator: FusionGenerator
+    framing = PortraitTranslator.framing | {"yaws"}  # where the others look
     frame = FRAME
     largest = 512  # the network sees far fewer pixels
     call = ("fuse", "fused", "an aligned portrait")
@@ -69,33 +60,26 @@ class FusionTranslator(PortraitTranslator):
                 f"portions = {list(portions)} do not fit {others} other pictures",
                 "give one for each, not all of them 0",
             )
-        number, aligned, yaws = controls.get("face"), [], []
+        aligned, yaws = [], list[float]()
         for i, other in enumerate(controls["other"], 1):
             try:
-                picture, looks = self._aligned(pictures.read(other), 0 if number == 0 else None)
+                picture, looks = self._aligned(pictures.read(other), 0 if controls.get("face") == 0 else None)
             except ImageError as error:
                 raise ImageError(f"other{f' {i}' if others > 1 else ''}: {error.message}", error.hint) from error
             aligned.append((picture.rgb + 1) / 2)
             yaws += looks
-        return {**controls, "other": aligned, "face": Which(number, tuple(yaws))}
+        return {**controls, "other": aligned, "yaws": yaws}
 
-    def framed(self, picture: Picture, face: Which = Which(None), **_: Any) -> Picture:
-        aligned, looks = self._aligned(picture, face.number)
+    def framed(self, picture: Picture, face: int | None = None, yaws: Sequence[float] = (), **_: Any) -> Picture:
+        aligned, looks = self._aligned(picture, face)
         for mine in looks:
-            other = max(face.yaws, key=lambda yaw: abs(yaw - mine), default=mine)
+            other = max(yaws, key=lambda yaw: abs(yaw - mine), default=mine)
             if abs(other - mine) > APART:
                 log.warning(
                     "the faces look %+.2f and %+.2f to the side (-1 left, 0 into the camera, 1 right): turned so"
                     " differently they may show double contours", mine, other,
                 )  # fmt: skip
         return aligned
-
-    def follow(
-        self, frames: Iterable[Source], rate: float, face: Which = Which(None), **_: Any
-    ) -> Iterable[Callable[[Picture], Picture]]:
-        if face.number == 0:
-            return Translator.follow(self, frames, rate, face=face)
-        return self.way(frames, rate, face.number)
 
     def placed(self, face: faces.Face) -> faces.Face:
         return aligned(face)
@@ -116,7 +100,7 @@ class FusionTranslator(PortraitTranslator):
         if taken := {"mix", "other"} & controls.keys():
             raise ControlError(f"a strip takes no {min(taken)}", "its mix goes from 1 to 0")
         values = self.check(check(self.controls, _plain({**controls, "other": b, "face": face})))
-        first = self.framed(pictures.read(a), values["face"])
+        first = self.framed(pictures.read(a), values["face"], values["yaws"])
         given = {**controls, "other": [pictures.to_pil(one * 2 - 1) for one in values["other"]], "face": 0}
         picture = pictures.to_pil(first.rgb)
         shares = torch.linspace(1, 0, steps).tolist()
