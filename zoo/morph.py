@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
-import tempfile
-from collections.abc import Sequence
+import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from PIL import Image
 
+from zoo import video
 from zoo.errors import ImageError, UsageError
 from zoo.files import atomic
-from zoo.image import FORMATS, read, to_pil, write
+from zoo.image import FORMATS, read, to_pil, writable, write
 
-MOVING = (".gif", ".webp", ".mp4")
+MOVING = (".gif", ".webp", *video.FORMATS)
 
 
 @dataclass(frozen=True)
@@ -40,9 +40,9 @@ class Morph:
         return strip
 
     def save(self, path: str | Path, seconds: float = 2.0) -> None:
-        """A moving picture, there and back in twice ``seconds``, for .gif, .webp and .mp4; else the strip.
+        """A moving picture, there and back in twice ``seconds``, for .gif, .webp, .mp4 and other films; else the strip.
 
-        Written whole or not at all. UsageError for .mp4 without ffmpeg; ImageError for what cannot be written.
+        Written whole or not at all. UsageError for a film without PyAV; ImageError for what cannot be written.
         """
         path, suffix = Path(path), Path(path).suffix.lower()
         if suffix not in MOVING:
@@ -51,39 +51,29 @@ class Morph:
             raise UsageError(f"seconds = {seconds:g} is not above 0", "give the time from one end to the other")
         there = [frame.convert("RGB") for frame in self.pictures]
         frames = [*there, *there[-2:0:-1]]
-        pause = 1000 * seconds / max(1, len(there) - 1)
+        rate = max(1, len(there) - 1) / seconds
+        if suffix in video.FORMATS:
+            return video.write(map(np.asarray, frames), path, rate)
         try:
             with atomic(path) as part:
-                if suffix == ".mp4":
-                    _film(frames, part, 1000 / pause)
-                else:
-                    frames[0].save(
-                        part, FORMATS.get(suffix, ("GIF",))[0], save_all=True, append_images=frames[1:],
-                        duration=max(20, round(pause)), loop=0, **({"quality": 90} if suffix == ".webp" else {}),
-                    )  # fmt: skip
+                frames[0].save(
+                    part, FORMATS.get(suffix, ("GIF",))[0], save_all=True, append_images=frames[1:],
+                    duration=max(20, round(1000 / rate)), loop=0, **({"quality": 90} if suffix == ".webp" else {}),
+                )  # fmt: skip
         except OSError as error:
             raise ImageError(f"{path} cannot be written: {error}", "check the folder") from error
 
 
-def ffmpeg() -> str:
-    """Where ffmpeg is. UsageError if it is not installed."""
-    if (program := shutil.which("ffmpeg")) is None:
-        raise UsageError("an .mp4 needs ffmpeg, which is not installed", "install ffmpeg, or write a .gif or .webp")
-    return program
-
-
-def _film(frames: Sequence[Image.Image], path: Path, rate: float) -> None:
-    program = ffmpeg()
-    with tempfile.TemporaryDirectory() as folder:
-        for number, frame in enumerate(frames):
-            frame.crop((0, 0, frame.width // 2 * 2, frame.height // 2 * 2)).save(Path(folder, f"{number:05}.png"))
-        command = [
-            *(program, "-loglevel", "error", "-y", "-framerate", f"{rate:.3f}", "-i", str(Path(folder, "%05d.png"))),
-            *("-pix_fmt", "yuv420p", "-movflags", "+faststart", "-f", "mp4", str(path)),
-        ]
-        made = subprocess.run(command, capture_output=True, text=True, check=False)
-    if made.returncode:
-        raise ImageError(f"ffmpeg cannot write the film: {made.stderr.strip()[:200]}", "write a .gif instead")
+def ready(path: Path, inputs: Iterable[Path], overwrite: bool) -> None:
+    """UsageError or ImageError if a morph cannot be saved there or would replace something, before any work is done."""
+    if path.suffix.lower() in video.FORMATS:
+        video.installed()
+    elif path.suffix.lower() not in MOVING:
+        writable(path)
+    if any(os.path.realpath(path) == os.path.realpath(one) for one in inputs):
+        raise UsageError(f"{path} would overwrite the input", "give another --out")
+    if path.is_dir() or (os.path.lexists(path) and not overwrite):
+        raise UsageError(f"{path} is there already", "give another --out, or --overwrite")
 
 
 def _scaled(frame: Image.Image, height: int) -> Image.Image:

@@ -118,7 +118,7 @@ def rewrite(
     first = next(results)  # before a file is begun: most of what fails fails here
     container, codec = FORMATS[path.suffix.lower()]
     with atomic(path) as part, _writing(path, part, container) as out:
-        video = _stream(out, codec, film, first)
+        video = _stream(out, codec, film.rate, film.unit, first)
         with closing(_sound(film, path, out)) as sound:
             packet = next(sound, None)
             for result in chain([first], results):
@@ -131,6 +131,23 @@ def rewrite(
             while packet is not None:
                 out.mux(packet)
                 packet = next(sound, None)
+
+
+def write(frames: Iterable[np.ndarray], target: str | os.PathLike[str], rate: float) -> None:
+    """Write frames of one size, each (H, W, 3) uint8, ``rate`` of them a second. The file is whole or not there.
+
+    An odd side gets a row or column more, repeated. ImageError: the file cannot be written; UsageError: no PyAV."""
+    path = Path(target)
+    writable(path)
+    container, codec = FORMATS[path.suffix.lower()]
+    images = iter(frames)
+    first = next(images)
+    exact = Fraction(rate).limit_denominator(1000)
+    with atomic(path) as part, _writing(path, part, container) as out:
+        video = _stream(out, codec, exact, 1 / exact, first)
+        for time, image in enumerate(chain([first], images)):
+            out.mux(video.encode(_frame(image, video, time, 1 / exact)))
+        out.mux(video.encode(None))
 
 
 def _checked(numbered: tuple[int, np.ndarray | ZooError]) -> np.ndarray:
@@ -153,14 +170,14 @@ def _pixels(frame: Any, ratio: Fraction | int) -> np.ndarray:
     return np.ascontiguousarray(np.rot90(pixels, round(frame.rotation / 90)))
 
 
-def _stream(out: Any, codec: tuple[str, dict[str, str]], film: Film, first: np.ndarray) -> Any:
+def _stream(out: Any, codec: tuple[str, dict[str, str]], rate: Fraction, unit: Fraction, first: np.ndarray) -> Any:
     """A stream for frames of this size."""
     name, options = codec
-    video = out.add_stream(name, rate=film.rate, options=options)
+    video = out.add_stream(name, rate=rate, options=options)
     video.height, video.width = (side + side % 2 for side in first.shape[:2])  # colours are stored for 2×2 pixels
     video.pix_fmt = "yuv420p"
     context = video.codec_context
-    context.time_base = film.unit
+    context.time_base = unit
     context.colorspace = context.color_primaries = context.color_trc = _BT709
     context.color_range = _LIMITED
     return video
@@ -168,7 +185,7 @@ def _stream(out: Any, codec: tuple[str, dict[str, str]], film: Film, first: np.n
 
 def _frame(image: np.ndarray, video: Any, time: int, unit: Fraction) -> Any:
     """(H, W, 3) uint8 as the stream takes it."""
-    av = _av()
+    av = installed()
     height, width = image.shape[:2]
     even = np.pad(image, ((0, height % 2), (0, width % 2), (0, 0)), "edge")
     frame = av.VideoFrame.from_ndarray(even, format="rgb24").reformat(
@@ -196,7 +213,7 @@ def _sound(film: Film, target: Path, out: Any) -> Generator[Any, None, None]:
 
 @contextmanager
 def _reading(path: Path) -> Iterator[Any]:
-    av = _av()
+    av = installed()
     try:
         container = av.open(str(path))
     except av.FFmpegError as error:
@@ -215,7 +232,7 @@ def _reading(path: Path) -> Iterator[Any]:
 @contextmanager
 def _writing(path: Path, part: Path, container: str) -> Iterator[Any]:
     """``part`` as a file to be ``path``."""
-    av = _av()
+    av = installed()
     options = {"movflags": "+faststart"} if container in ("mp4", "mov") else {}  # it plays while it is loaded
     try:
         with av.open(str(part), "w", format=container, options=options) as out:
@@ -224,7 +241,8 @@ def _writing(path: Path, part: Path, container: str) -> Iterator[Any]:
         raise ImageError(f"{path} cannot be written: {error.strerror}", "check the folder, or write .mkv") from error
 
 
-def _av() -> Any:
+def installed() -> Any:
+    """PyAV. UsageError if it is not installed."""
     try:
         import av
     except ImportError as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,7 +14,7 @@ from zoo.errors import ControlError, UsageError, ZooError, close_match, one_line
 from zoo.evaluate.album import strip
 from zoo.image import find_pictures, read, to_pil, writable, write
 from zoo.loading import load
-from zoo.morph import MOVING, ffmpeg
+from zoo.morph import ready
 from zoo.progress import tell
 from zoo_expression.translator import ExpressionTranslator
 from zoo_expression.units import EXPRESSIONS, LABELS, NAMES
@@ -32,7 +31,7 @@ Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace a result t
 def morph(
     name: Name,
     image: Annotated[Path, typer.Argument(metavar="IN", help="A photograph.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help=".gif, .webp, .mp4 (with ffmpeg), or a picture: a strip.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help=".gif, .webp, a film (.mp4), or a picture: a strip.")],
     to: Annotated[
         list[str], typer.Option(metavar="CONTROL=VALUE", help="Where it goes, such as happiness=1; again for more.")
     ],
@@ -46,9 +45,7 @@ def morph(
 
     Example: zoo morph ganimation-convnext portrait.jpg -o smile.gif --to happiness=1
     """
-    _free(out, [image], overwrite)
-    if out.suffix.lower() == ".mp4":
-        ffmpeg()
+    ready(out, [image], overwrite)
     translator = _translator(name, device)
     made = translator.morph(image, steps=steps, face=face, **_controls(translator, to))
     made.save(out, seconds)
@@ -75,7 +72,7 @@ def grid(
     if not paths:
         raise UsageError(f"there are no pictures in {', '.join(map(str, images))}", "give photographs")
     writable(out)
-    _free(out, paths, overwrite)
+    ready(out, paths, overwrite)
     translator = _translator(name, device)
     columns = _columns(translator, unit or (), values)
     photographs, failed = {}, []
@@ -115,16 +112,6 @@ def _translator(name: str, device: str | None) -> ExpressionTranslator:
     if not isinstance(translator, ExpressionTranslator):
         raise UsageError(f"{name} is no model of expressions", "zoo list --task facial-expression names them")
     return translator
-
-
-def _free(out: Path, inputs: Sequence[Path], overwrite: bool) -> None:
-    """UsageError if the result would replace something; nothing is done yet then."""
-    if out.suffix.lower() not in MOVING:
-        writable(out)
-    if any(os.path.realpath(out) == os.path.realpath(path) for path in inputs):
-        raise UsageError(f"{out} would overwrite the input", "give another --out")
-    if out.is_dir() or (os.path.lexists(out) and not overwrite):
-        raise UsageError(f"{out} is there already", "give another --out, or --overwrite")
 
 
 def _controls(translator: ExpressionTranslator, words: Sequence[str]) -> dict[str, Any]:

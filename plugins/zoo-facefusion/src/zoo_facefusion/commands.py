@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from zoo.errors import UsageError, close_match
-from zoo.image import writable
 from zoo.loading import load
-from zoo.morph import MOVING, ffmpeg
+from zoo.morph import ready
 from zoo_facefusion.regions import REGIONS
 from zoo_facefusion.translator import FusionTranslator
 
@@ -22,7 +20,7 @@ def fusion_strip(
     name: Name,
     a: Annotated[Path, typer.Argument(metavar="A", help="A photograph of one person.")],
     b: Annotated[Path, typer.Argument(metavar="B", help="A photograph of another.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help=".gif, .webp, .mp4 (with ffmpeg), or a picture: a strip.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help=".gif, .webp, a film (.mp4), or a picture: a strip.")],
     steps: Annotated[int, typer.Option(min=2, max=200, help="How many pictures.")] = 6,
     seconds: Annotated[float, typer.Option(min=0.1, help="From one person to the other.")] = 2.0,
     region: Annotated[
@@ -36,14 +34,7 @@ def fusion_strip(
 
     Example: zoo fusion-strip facefusion anna.jpg ben.jpg -o between.gif
     """
-    if out.suffix.lower() not in MOVING:
-        writable(out)
-    if out.suffix.lower() == ".mp4":
-        ffmpeg()
-    if any(os.path.realpath(out) == os.path.realpath(path) for path in (a, b)):
-        raise UsageError(f"{out} would overwrite the input", "give another --out")
-    if out.is_dir() or (os.path.lexists(out) and not overwrite):
-        raise UsageError(f"{out} is there already", "give another --out, or --overwrite")
+    ready(out, [a, b], overwrite)
     regions = dict(map(_share, region or ()))
     fused(name, device).strip(a, b, steps=steps, face=face, **regions).save(out, seconds)
     return {"lines": [f"{steps} pictures: {out}"], "out": str(out), "steps": steps}
