@@ -120,13 +120,8 @@ def main() -> None:
             for model in INFERENCE:
                 say(row(f"inference, {BATCH} faces, {model}, {told}", inference(model, dtype, device), turns))
             for model in TRAINING:
-                say(
-                    row(
-                        f"training step, {BATCH} faces, {model}, {told}",
-                        training(model, dtype, device),
-                        max(2, turns // 3),
-                    )
-                )
+                what = f"training step, {BATCH} faces, {model}, {told}"
+                say(row(what, training(model, dtype, device), max(2, turns // 3)))
 
 
 if __name__ == "__main__":
