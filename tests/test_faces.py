@@ -49,6 +49,16 @@ def in_crop(crop: faces.Crop, image: Tensor) -> Tensor:
     return (places - crop.matrix[:, 2]) @ torch.linalg.inv(crop.matrix[:, :2]).T
 
 
+def beyond(crop: faces.Crop, image: Tensor) -> Tensor:
+    """(H, W): the picture's pixels outside the crop's mask."""
+    size = crop.image.shape[-1]
+    places = in_crop(crop, image).floor().long()
+    reached = F.max_pool2d(crop.mask[None], 2 * 4 + 1, 1, 4)[0]  # the filters reach that far
+    outside = ((places < 0) | (places >= size)).any(-1)
+    places = places.clamp(0, size - 1)
+    return outside | (reached[places[..., 1], places[..., 0]] == 0)
+
+
 def test_the_face_of_the_sample(face: faces.Face) -> None:
     eyes, chin = face.landmarks[36:48].mean(0), face.landmarks[8]
     assert torch.allclose(eyes, torch.tensor([225.3 - LEFT, 102.5 - TOP]), atol=2)  # as seen in the picture
@@ -175,11 +185,7 @@ def test_outside_the_mask_every_bit_stays(image: Tensor, face: faces.Face, size:
     crop = faces.crop(image, face, size, faces.PORTRAIT)
     noise = torch.rand(3, size, size, generator=torch.Generator().manual_seed(1)) * 2 - 1
     pasted = faces.paste(image, crop, noise)
-    places = in_crop(crop, image).floor().long()
-    reached = F.max_pool2d(crop.mask[None], 2 * 4 + 1, 1, 4)[0]  # the filters reach that far
-    outside = ((places < 0) | (places >= size)).any(-1)
-    places = places.clamp(0, size - 1)
-    outside |= reached[places[..., 1], places[..., 0]] == 0
+    outside = beyond(crop, image)
     assert torch.equal(pasted[:, outside], image[:, outside])
     changed = (pasted != image).any(0)
     assert 0.5 < (changed.sum() / (~outside).sum()) < 1
@@ -215,6 +221,28 @@ def test_detail_stays_where_little_changed_and_goes_where_much_did(image: Tensor
 
     assert grain_at(face.landmarks[27]) > 0.9  # between the eyes
     assert abs(grain_at(face.landmarks[60:68].mean(0))) < 0.05
+
+
+@pytest.mark.parametrize("frame", [faces.FACE, faces.PORTRAIT])
+def test_a_face_is_moved_in_the_picture_and_in_its_crop(image: Tensor, face: faces.Face, frame: faces.Frame) -> None:
+    crop = faces.crop(image, face, 64, frame)
+    across = torch.linalg.inv(crop.matrix[:, :2]) @ torch.tensor([3.0, -2.0]).double()  # of the picture's pixels
+    flow = (across / 64).float()[:, None, None].expand(2, 64, 64)
+    moved, there = faces.move(image, crop, flow)
+    x, y = face.landmarks[30].long().tolist()
+    nose, came_from = moved[:, y - 9 : y + 9, x - 9 : x + 9], image[:, y - 11 : y + 7, x - 6 : x + 12]
+    assert torch.allclose(nose, came_from, atol=0.02)
+    assert torch.allclose(faces.paste(moved, there, there.image), moved, atol=1e-5)
+    again = faces.crop(moved, face, 64, frame).image  # the crop shows what the picture does
+    assert (again - there.image).abs().mean() < 0.03 < 2 * (again - crop.image).abs().mean()
+    outside = beyond(crop, image)
+    assert outside.any() and torch.equal(moved[:, outside], image[:, outside])
+
+
+def test_a_picture_without_the_crop_is_not_moved(image: Tensor, face: faces.Face) -> None:
+    crop = faces.crop(image, face)
+    corner = image[:, :20, :20]
+    assert torch.equal(faces.move(corner, crop, torch.full((2, 128, 128), 0.1))[0], corner)
 
 
 def test_a_picture_without_the_crop_stays(image: Tensor, face: faces.Face) -> None:

@@ -15,7 +15,7 @@ import importlib.util
 import math
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
@@ -25,6 +25,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from zoo.errors import ImageError, UsageError
+from zoo.fit import warped
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -97,6 +98,10 @@ FACE = Frame(1.293, 0.585)
 
 PORTRAIT = Frame(2.4, 0.62)
 """With hair and neck."""
+
+
+FAINT = 1e-3
+"""Where a crop's mask is less than this in the picture, the picture stays as it is."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -214,24 +219,34 @@ def paste(image: Tensor, crop: Crop, result: Tensor) -> Tensor:
     much = (_near(change.square()) - 0.8 * _near(change).square()).mean(0, keepdim=True)
     kept = 1 / (1 + (much / 0.2**2) ** 2)
     planes = torch.cat([change, crop.image, kept, crop.mask[None]])
-
-    size = crop.image.shape[-1]
-    corners = torch.tensor([[0, 0, 1], [0, size, 1], [size, 0, 1], [size, size, 1]]).double() @ crop.matrix.T
-    left, top = corners.amin(0).floor().long().clamp(min=0).tolist()
-    right, bottom = corners.amax(0).ceil().long().tolist()
-    window = image[:, top : max(bottom, 0), left : max(right, 0)]
-    if not window.numel():
+    where, planes = _spread(image, crop, planes)
+    if not planes.numel():
         return image.clone()
-    linear = torch.linalg.inv(crop.matrix[:, :2])
-    shift = linear @ (torch.tensor([left, top]) - crop.matrix[:, 2])
-    planes = _resampled(planes, torch.cat([linear, shift[:, None]], 1), window.shape[-2:])
-
+    window = image[where]
     change, coarse, kept, mask = planes.split([3, 3, 1, 1])
     mask = mask.clamp(0, 1)
     new = window + mask * (change - (1 - kept.clamp(0, 1)) * (window - coarse))
     pasted = image.clone()
-    pasted[:, top:bottom, left:right] = torch.where(mask > 1e-3, new.clamp(-1, 1), window)
+    pasted[where] = torch.where(mask > FAINT, new.clamp(-1, 1), window)
     return pasted
+
+
+@_exactly
+def move(image: Tensor, crop: Crop, flow: Tensor) -> tuple[Tensor, Crop]:
+    """The picture (3, H, W) that ``crop`` was cut out of, and the crop, moved: each pixel of the crop comes from ``flow``
+    (2, size, size) beside it, right and down in shares of its side; less and less where the crop's mask ends, where it
+    is 0 not at all."""
+    size = crop.image.shape[-1]
+    flow = flow.to(crop.image) * crop.mask
+    there = replace(crop, image=warped(crop.image[None], flow[None])[0])
+    where, planes = _spread(image, crop, torch.cat([flow * size, crop.mask[None]]))
+    moved = image.clone()
+    if planes.numel():
+        window = image[where]
+        across = torch.einsum("ij,jhw->ihw", crop.matrix[:, :2].float(), planes[:2])  # in the picture's pixels
+        sides = torch.tensor([window.shape[2], window.shape[1]])[:, None, None]
+        moved[where] = torch.where(planes[2] > FAINT, warped(window[None], (across / sides)[None])[0], window)
+    return moved, there
 
 
 @_exactly
@@ -243,6 +258,22 @@ def descriptor(image: Tensor, face: Face) -> Tensor:
     shape = dlib.full_object_detection(dlib.rectangle(0, 0, 299, 299), points)
     with _LOCK:
         return torch.tensor(list(_recogniser().compute_face_descriptor(_array(seen.image), shape)))
+
+
+def _spread(image: Tensor, crop: Crop, planes: Tensor) -> tuple[tuple[slice, slice, slice], Tensor]:
+    """Where in the picture the crop lies, and ``planes`` (C, size, size) of the crop over it: (C, h, w); h or w is 0 if
+    it lies outside."""
+    size = crop.image.shape[-1]
+    corners = torch.tensor([[0, 0, 1], [0, size, 1], [size, 0, 1], [size, size, 1]]).double() @ crop.matrix.T
+    left, top = corners.amin(0).floor().long().clamp(min=0).tolist()
+    right, bottom = corners.amax(0).ceil().long().clamp(min=0).tolist()
+    where = slice(None), slice(top, bottom), slice(left, right)
+    rows, columns = image[where].shape[1:]
+    if not rows or not columns:
+        return where, planes.new_empty(len(planes), 0, 0)
+    linear = torch.linalg.inv(crop.matrix[:, :2])
+    shift = linear @ (torch.tensor([left, top]) - crop.matrix[:, 2])
+    return where, _resampled(planes, torch.cat([linear, shift[:, None]], 1), (rows, columns))
 
 
 def _landmarks(dlib: Any, image: Tensor, box: tuple[float, float, float, float]) -> Tensor:

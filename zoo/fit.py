@@ -45,3 +45,12 @@ def _pad(image: Tensor, axis: Literal[-2, -1], before: int, length: int) -> Tens
     padding = (before, after, 0, 0) if axis == -1 else (0, 0, before, after)
     mode = "reflect" if max(before, after) < image.shape[axis] else "replicate"
     return F.pad(image[None], padding, mode)[0]
+
+
+def warped(image: Tensor, flow: Tensor) -> Tensor:
+    """Pictures (N,C,H,W) whose every pixel comes from ``flow`` (N,2,H,W) beside it: right and down, in shares of the sides."""
+    height, width = image.shape[2:]
+    x = (torch.arange(width, device=image.device) + 0.5) / width
+    y = (torch.arange(height, device=image.device) + 0.5) / height
+    source = torch.stack([x + flow[:, 0], y[:, None] + flow[:, 1]], dim=-1)
+    return F.grid_sample(image, 2 * source - 1, padding_mode="border", align_corners=False)

@@ -29,6 +29,7 @@ from zoo.morph import Morph
 from zoo.recipe import load_recipe
 from zoo.weights import save_weights
 from zoo_expression.commands import CLOSE
+from zoo_expression.networks import StarGANGenerator
 from zoo_expression.translator import ExpressionTranslator
 from zoo_expression.units import EXPRESSIONS, LABELS, NAMES
 
@@ -492,6 +493,35 @@ def test_morph_of_one_face_or_of_a_crop(translator: ExpressionTranslator, starga
     assert np.array_equal(made[-1], of(translator, crop, face=0, AU12=3))
     happy = stargan.morph(head(), steps=3, expression="happy").frames
     assert np.array_equal(array(happy[-1]), of(stargan, head(), expression="happy"))
+
+
+def mover(down: float) -> ExpressionTranslator:
+    """Moves all that it sees down by this share of the crop's side, and changes no colour."""
+    network = load_recipe("ganimation-convnext-small", ["generator.warp=0.5"], tiny=True).network()
+    generator = build_generator(network)
+    assert isinstance(generator, StarGANGenerator) and generator.flow is not None
+    with torch.no_grad():
+        generator.flow.weight.zero_()
+        generator.flow.bias.copy_(torch.tensor([0.0, -2 * down]).atanh())
+        generator.head.weight.zero_()
+        generator.head.bias.copy_(torch.tensor([0.0, 0.0, 0.0, 100.0]))
+    return ExpressionTranslator(generator.eval(), network, device="cpu")
+
+
+def test_what_is_moved_stays_as_sharp_as_the_photograph() -> None:
+    translator, picture = mover(1 / 16), array(head(640)).astype(int)
+    noise = np.random.default_rng(0).integers(-20, 20, picture.shape)
+    fine = (picture + noise).clip(0, 255).astype(np.uint8)
+    crop = of(translator, fine, face=0).astype(int)
+    assert np.abs(crop[40:] - fine[:-40]).max() <= 1
+    rows, columns = slice(200, 240), slice(320, 360)  # around the nose
+    seen = faces.crop(read(fine).rgb, faces.find(read(fine).rgb)[0], translator.side)
+    x, y = (seen.matrix[:, :2] @ torch.tensor([0.0, translator.side / 16], dtype=torch.float64)).tolist()
+    moved = of(translator, fine).astype(int)
+    source = fine[rows.start - round(y) : rows.stop - round(y), columns.start - round(x) : columns.stop - round(x)]
+    one, other = moved[rows, columns] - moved[rows, columns].mean(), source - source.mean()
+    assert (one * other).mean() / (one.std() * other.std()) > 0.8  # noise included
+    assert np.array_equal(moved[:80], fine[:80]) and np.array_equal(moved[:, :220], fine[:, :220])
 
 
 def test_a_morph_ends_where_translate_does_at_any_size(translator: ExpressionTranslator) -> None:

@@ -192,6 +192,24 @@ def test_a_residual_generator_begins_with_the_picture() -> None:
     assert torch.allclose(generator.parts(image, units=torch.zeros(1, 17))["colour"], 0.98 * image, atol=1e-5)
 
 
+def test_a_generator_that_moves_the_picture() -> None:
+    generator = StarGANGenerator(8, 1, warp=0.25, meter={"width": 4, "layers": 2, "size": 32})
+    flow = cast(nn.Conv2d, generator.flow)
+    nn.init.zeros_(flow.weight)
+    with torch.no_grad():
+        cast(Tensor, flow.bias).copy_(torch.tensor([1.0, -0.5]).atanh().clamp(max=30))
+        cast(Tensor, generator.head.bias)[3] = 100.0  # the attention is 1: the colours stay
+    image = torch.rand(2, 3, 32, 32) * 2 - 1
+    made = generator.parts(image, units=torch.rand(2, 17))
+    assert generator.makes == {"attention", "colour", "flow"} == made.keys() - {"image"}
+    assert torch.allclose(made["flow"], torch.tensor([0.25, -0.125])[:, None, None].expand(2, 2, 32, 32))
+    assert torch.allclose(made["image"][:, :, 4:, :-8], image[:, :, :-4, 8:], atol=1e-5)
+    edge = made["image"][:, :, 4:, -8:]
+    assert torch.allclose(edge, image[:, :, :-4, -1:].expand_as(edge), atol=1e-5)  # the border is repeated
+    with pytest.raises(ConfigError, match="warp is a share of the picture's side"):
+        build_part("generator", {"name": "stargan", "warp": 1.5})
+
+
 def test_the_discriminator_reads_and_judges() -> None:
     judge = Discriminator(width=4, layers=3, widest=8, size=32)
     real, read = judge(torch.rand(2, 3, 48, 40))  # is scaled to 32
@@ -359,6 +377,21 @@ def test_single_units_as_targets(photos: Path) -> None:
     assert not torch.equal(next(made.step(other))["units"] * MOST, wanted)
 
 
+def test_expressions_as_targets(photos: Path) -> None:
+    data = batch(photos, 5)
+    data["seed"] = torch.arange(5) * 7
+    wanted = next(trainer(tiny(), posed=1.0).step(data))["units"] * MOST
+    poses = torch.tensor([pattern(name) for name in EXPRESSIONS])
+    found = set()
+    for one, own in zip(wanted, data["units"]):
+        way = poses - own  # (8,17)
+        share = ((one - own) * way).sum(1) / way.square().sum(1)
+        off = (own + share[:, None] * way - one).norm(dim=1)
+        assert off.min() < 1e-4 and 0 <= share[off.argmin()] <= 1  # on the way to one of them
+        found.add(int(off.argmin()))
+    assert len(found) > 1
+
+
 class Flat(nn.Module):
     """Realness is linear in the picture, with the same slope everywhere: each patch is a weighted sum of all pixels."""
 
@@ -406,6 +439,7 @@ def test_the_meter_follows_the_discriminator(photos: Path, follow: float) -> Non
             (option, "share, single and follow are from 0 to 1")
             for option in ("share=0", "share=2", "single=-1", "follow=0")
         ),
+        ("posed=1.5", "single and posed are shares of the edits, together at most 1"),
         ("most=[1, 2]", "most is 17 numbers from 0 to 5"),
         (f"most={[6] * 17}", "most is 17 numbers from 0 to 5"),
     ],

@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from zoo.blocks.norm import InstanceNorm2d
 from zoo.blocks.residual import ResidualBlock
+from zoo.fit import warped
 from zoo.generator import Generator, SizeRule
 from zoo_expression.units import EXPRESSIONS, FULL, LABELS, MOST, NAMES, pattern
 
@@ -135,8 +136,10 @@ class StarGANGenerator(Generator):
     7×7 convolution, two stride-2 convolutions, residual ``blocks`` of ``block(channels)``, two transposed convolutions
     (figure 4.3). With ``attention`` they end in a colour C and an attention A, and the result is A·I + (1 − A)·C
     (Pumarola et al., eq. 1): where A is 1 the picture stays. With ``residual`` C is the picture changed, not made from
-    nothing: an untrained generator changes little, and does not first learn to keep A at 1. The condition is 17 action units, in intensities, or with
-    ``labels`` one of StarGAN's five expressions. ``meter`` are the options of the `Meter` that comes along: the
+    nothing: an untrained generator changes little, and does not first learn to keep A at 1. With ``warp`` I is moved
+    first, smoothly and by up to this share of its side: brows and lips go elsewhere, and need not be painted. The
+    condition is 17 action units, in intensities, or with ``labels`` one of StarGAN's five expressions. ``meter`` are the
+    options of the `Meter` that comes along: the
     trainer copies the discriminator's head into it, so that a weights file can say what a face shows.
     """
 
@@ -150,13 +153,16 @@ class StarGANGenerator(Generator):
         attention: bool = True,
         labels: bool = False,
         residual: bool = False,
+        warp: float = 0.0,
         meter: dict[str, int] | None = None,
     ) -> None:
         super().__init__()
         if width < 1 or blocks < 0:
             raise ValueError("a network has 1 or more channels, and 0 or more blocks")
-        self.attention, self.labels, self.residual = attention, labels, residual
-        self.makes = frozenset({"attention", "colour"}) if attention else frozenset()
+        if not 0 <= warp < 1:
+            raise ValueError("warp is a share of the picture's side")
+        self.attention, self.labels, self.residual, self.warp = attention, labels, residual, warp
+        self.makes = frozenset(["attention", "colour"] * attention + ["flow"] * bool(warp))
         units = len(LABELS) if labels else len(NAMES)
         self.stem = nn.Conv2d(3, width, 7, padding=3, bias=False)  # (N,w,H,W)
         self.down = nn.ModuleList(
@@ -166,6 +172,7 @@ class StarGANGenerator(Generator):
         self.up = nn.ModuleList(nn.ConvTranspose2d(2 * width * i, width * i, 4, 2, 1, bias=False) for i in (2, 1))
         self.modulations = nn.ModuleList(Modulation(width * i, units, 1.0 if labels else 10.0) for i in (1, 2, 4, 2, 1))
         self.head = nn.Conv2d(width, 4 if attention else 3, 7, padding=3)
+        self.flow = nn.Conv2d(4 * width, 2, 3, padding=1) if warp else None
         self.meter = Meter(**{**(meter or {}), "units": units})
         as_buffers(self.meter)
 
@@ -175,17 +182,22 @@ class StarGANGenerator(Generator):
         for i, layer in enumerate((self.stem, *self.down)):
             x = self.modulations[i](layer(x), condition)
         x = self.body(x)
+        picture, made = image.float(), {}
+        if self.flow is not None:
+            flow = self.warp * torch.tanh(self.flow(x).float())
+            made["flow"] = F.interpolate(flow, image.shape[2:], mode="bilinear", align_corners=False)  # (N,2,H,W)
+            picture = warped(picture, made["flow"])
         for i, layer in enumerate(self.up):
             x = self.modulations[3 + i](layer(x), condition)
-        made = self.head(x).float()
-        colour = made[:, :3]
+        head = self.head(x).float()
+        change = head[:, :3]
         colour = torch.tanh(
-            colour + torch.atanh(NEARLY * image.float().clamp(-1, 1)) if self.residual else colour
+            change + torch.atanh(NEARLY * picture.clamp(-1, 1)) if self.residual else change
         )  # (N,3,H,W)
         if not self.attention:
-            return {"image": colour}
-        attention = torch.sigmoid(made[:, 3:])  # (N,1,H,W)
-        return {"image": torch.lerp(colour, image.float(), attention), "attention": attention, "colour": colour}
+            return {"image": colour, **made}
+        attention = torch.sigmoid(head[:, 3:])  # (N,1,H,W)
+        return {"image": torch.lerp(colour, picture, attention), "attention": attention, "colour": colour, **made}
 
     def condition(self, image: Tensor, like: Tensor | None = None, **controls: Tensor) -> Tensor:
         """The condition (N,U) that the controls ask for: ``expression``, (N,) of StarGAN's labels, or

@@ -44,9 +44,7 @@ class Editor:
             seen = torch.stack([resize(image, (self.side, self.side)) for image in images])
             parts = self.generator.parts(seen, units=condition.to(where))
         parts = {name: part.float() for name, part in parts.items()}
-        if images.shape != seen.shape:
-            parts["image"] = (images + enlarged(parts["image"] - seen, images.shape[-1])).clamp(-1, 1)
-        return parts
+        return {**parts, "image": enlarged(images, seen, parts)}
 
     def read(self, images: Tensor) -> Tensor:
         """(N,17) intensities, or (N,5) scores of labels, by the model's own meter."""

@@ -16,7 +16,7 @@ from zoo.recipe import Data, Recipe
 from zoo.trainer import Batch, Count, Step, Trainer, parts_of
 from zoo_expression.data import Faces
 from zoo_expression.networks import Discriminator, StarGANGenerator
-from zoo_expression.units import EXPRESSIONS, LABELLED, MOST, UNITS
+from zoo_expression.units import EXPRESSIONS, LABELLED, MOST, UNITS, pattern
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -32,7 +32,8 @@ class ExpressionTrainer(Trainer):
 
     ``share`` of a batch is edited, all of it is read: reading is cheap, and the meter has to be good before the editor
     can be. In ``single`` of the edits the target is not another face's, but the face's own with some units of another
-    and one anywhere up to its ``most``: what users ask for. In the first ``head_start`` steps the discriminator is alone and
+    and one anywhere up to its ``most``; in ``posed`` it is one of the thesis's expressions in any share: what users ask
+    for. In the first ``head_start`` steps the discriminator is alone and
     learns to read: an editor that is judged by one that cannot yet learns to leave pictures as they are.
     """
 
@@ -50,12 +51,15 @@ class ExpressionTrainer(Trainer):
         recipe: Recipe,
         share: float = 1.0,
         single: float = 0.0,
+        posed: float = 0.0,
         most: Sequence[float] = (2.5,) * 17,
         follow: float = 0.01,
         head_start: int = 0,
     ) -> None:
         if not (0 < share <= 1 and 0 <= single <= 1 and 0 < follow <= 1):
             raise ValueError("share, single and follow are from 0 to 1")
+        if posed < 0 or single + posed > 1:
+            raise ValueError("single and posed are shares of the edits, together at most 1")
         if not isinstance(most, Sequence) or len(most) != 17 or not all(0 <= value <= MOST for value in most):
             raise ValueError("most is 17 numbers from 0 to 5")
         generator = cast(StarGANGenerator, build_generator({"generator": recipe.generator}))
@@ -65,8 +69,11 @@ class ExpressionTrainer(Trainer):
         initialise(generator)
         if generator.residual:
             nn.init.normal_(generator.head.weight, 0.0, 1e-3)
+        if generator.flow is not None:
+            nn.init.normal_(generator.flow.weight, 0.0, 1e-3)
         self.memory = nn.ModuleDict({"steps": Count()})
-        self.share, self.single, self.most, self.follow, self.head_start = share, single, most, follow, head_start
+        self.share, self.single, self.posed = share, single, posed
+        self.most, self.follow, self.head_start = most, follow, head_start
         self.labels = generator.labels
         self.policy = recipe.data.augment.differentiable
 
@@ -139,6 +146,9 @@ class ExpressionTrainer(Trainer):
                 other[i] = torch.where((kept < 0.5).to(other.device), units[i], other[i])
                 unit = int(which * 17)
                 other[i, unit] = float(much) * self.most[unit]
+            elif float(whole) < self.single + self.posed:
+                pose = units.new_tensor(pattern(list(EXPRESSIONS)[int(which * len(EXPRESSIONS))]))
+                other[i] = torch.lerp(units[i], pose, float(much))
         return self._condition(other)
 
     def _realness(self, image: Tensor) -> Tensor:

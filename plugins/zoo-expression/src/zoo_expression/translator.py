@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,7 @@ from zoo import faces
 from zoo import image as pictures
 from zoo.control import check
 from zoo.errors import ControlError, ImageError, UsageError
+from zoo.fit import warped
 from zoo.generator import SizeRule
 from zoo.image import Source
 from zoo.morph import Morph
@@ -29,6 +31,10 @@ STRONG = 0.5
 log = logging.getLogger("zoo")
 
 
+Parts = dict[str, Tensor]
+"""What the generator made of one face, or (N,…) of several."""
+
+
 @dataclass(frozen=True)
 class Found:
     """A face in a picture: its crop (3,size,size), and how an edited one is put back."""
@@ -36,18 +42,34 @@ class Found:
     image: Tensor
     crop: faces.Crop | None = None  # None: the picture is a crop itself
 
-    def paste(self, picture: Tensor, edited: Tensor) -> Tensor:
+    def paste(self, picture: Tensor, made: Parts) -> Tensor:
         if self.crop is not None:
-            return faces.paste(picture, self.crop, edited)
-        change = enlarged((edited - self.image)[None], max(picture.shape[1:]))[0]
-        top, left = ((change.shape[-1] - side) // 2 for side in picture.shape[1:])
-        change = change[:, top : top + picture.shape[1], left : left + picture.shape[2]]
-        return (picture + change).clamp(-1, 1)
+            crop = self.crop
+            if "flow" in made:  # what is finer than the crop is moved, too
+                picture, crop = faces.move(picture, crop, made["flow"])
+            return faces.paste(picture, crop, made["image"])
+        square, (top, left) = squared(picture)
+        edited = enlarged(square, self.image[None], {name: part[None] for name, part in made.items()})[0]
+        return edited[:, top : top + picture.shape[1], left : left + picture.shape[2]]
 
 
-def enlarged(change: Tensor, side: int) -> Tensor:
-    """What an edit changed (N,3,s,s), for a picture of another size: what is finer than the edit stays."""
-    return change if change.shape[-1] == side else F.interpolate(change, (side, side), mode="bicubic")
+def squared(picture: Tensor) -> tuple[Tensor, tuple[int, int]]:
+    """(3,H,W) as a square (1,3,S,S), its border repeated, and the row and column where it begins."""
+    height, width = picture.shape[1:]
+    side = max(height, width)
+    top, left = (side - height) // 2, (side - width) // 2
+    return F.pad(picture[None], (left, side - width - left, top, side - height - top), "replicate"), (top, left)
+
+
+def enlarged(images: Tensor, seen: Tensor, made: Parts) -> Tensor:
+    """Pictures (N,3,S,S) edited as the generator has edited them in another size (N,3,s,s): what is finer stays."""
+    side, result = images.shape[-1], made["image"]
+    if side == seen.shape[-1]:
+        return result
+    if "flow" in made:
+        images = warped(images, F.interpolate(made["flow"], (side, side), mode="bicubic"))
+        seen = warped(seen, made["flow"])
+    return (images + F.interpolate(result - seen, (side, side), mode="bicubic")).clamp(-1, 1)
 
 
 class ExpressionTranslator(Translator):
@@ -60,6 +82,7 @@ class ExpressionTranslator(Translator):
 
     def __init__(self, *args: Any, **settings: Any) -> None:
         super().__init__(*args, **settings)
+        self._parts = torch.compile(self.generator.parts) if settings.get("compile") else self.generator.parts
         self.side = self.generator.size.above(self.working)  # of a face crop, in pixels
         self.working, self.size = 0, SizeRule()  # pictures stay as they are: only the faces in them are scaled
 
@@ -88,8 +111,8 @@ class ExpressionTranslator(Translator):
         given = {name: value[:1].expand(len(batch), *value.shape[1:]) for name, value in controls.items()}
         if like is not None:
             given["like"] = self._batch([self._shown(like[0].float().cpu(), number)]).expand_as(batch)
-        edited = iter(self._call(batch, **given).float().cpu())
-        drawn = [self._pasted(picture, ones, edited) for picture, ones in zip(image.float().cpu(), found)]
+        made = self._edited(batch, **given)
+        drawn = [self._pasted(picture, ones, made) for picture, ones in zip(image.float().cpu(), found)]
         return torch.stack(drawn).to(image.device)
 
     # -- verbs of its own ---------------------------------------------------------------------------------------------
@@ -127,10 +150,10 @@ class ExpressionTranslator(Translator):
             crop = self._batch([found])
             own, asked = self.generator.own(crop), self.generator.condition(crop, **given)
             edited = [
-                self._call(crop, units=torch.lerp(own, asked, share))[0].float().cpu()
+                next(self._edited(crop, units=torch.lerp(own, asked, share)))
                 for share in torch.linspace(0, 1, steps).tolist()
             ]
-        return Morph([picture.like(found.paste(picture.rgb, one)) for one in edited])
+        return Morph([picture.like(found.paste(picture.rgb, made)) for made in edited])
 
     # -- faces --------------------------------------------------------------------------------------------------------
 
@@ -143,10 +166,7 @@ class ExpressionTranslator(Translator):
         """All faces that can be edited, or the one with this number. ImageError if there is none."""
         size = self.side
         if number == 0:
-            height, width = picture.shape[1:]
-            side = max(height, width)
-            top, left = (side - height) // 2, (side - width) // 2
-            square = F.pad(picture[None], (left, side - width - left, top, side - height - top), "replicate")
+            square, _ = squared(picture)
             return [Found(F.interpolate(square, (size, size), mode="bicubic", antialias=True)[0].clamp(-1, 1))]
         found = faces.find(picture)
         usable = faces.usable(found, number, VERB, "a face crop")
@@ -166,8 +186,13 @@ class ExpressionTranslator(Translator):
     def _batch(self, found: list[Found]) -> Tensor:
         return self._place(torch.stack([one.image for one in found]))
 
+    def _edited(self, faces: Tensor, **given: Tensor) -> Iterator[Parts]:
+        """What the generator makes of each face."""
+        made = {name: part.float().cpu() for name, part in self._parts(faces, **given).items()}
+        return (dict(zip(made, one)) for one in zip(*made.values()))
+
     @staticmethod
-    def _pasted(picture: Tensor, found: list[Found], edited: Any) -> Tensor:
+    def _pasted(picture: Tensor, found: list[Found], made: Iterator[Parts]) -> Tensor:
         for one in found:
-            picture = one.paste(picture, next(edited))
+            picture = one.paste(picture, next(made))
         return picture
