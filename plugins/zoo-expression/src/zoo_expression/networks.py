@@ -139,8 +139,8 @@ class StarGANGenerator(Generator):
     nothing: an untrained generator changes little, and does not first learn to keep A at 1. With ``warp`` I is moved
     first, smoothly and by up to this share of its side: brows and lips go elsewhere, and need not be painted. The
     condition is 17 action units, in intensities, or with ``labels`` one of StarGAN's five expressions. ``meter`` are the
-    options of the `Meter` that comes along: the
-    trainer copies the discriminator's head into it, so that a weights file can say what a face shows.
+    options of the `Meter` that comes along: the trainer copies the discriminator's head into it, so that a weights file
+    can say what a face shows.
     """
 
     size = SizeRule(multiple_of=4, minimum=32)
