@@ -380,7 +380,7 @@ def test_single_units_as_targets(photos: Path) -> None:
 def test_expressions_as_targets(photos: Path) -> None:
     data = batch(photos, 5)
     data["seed"] = torch.arange(5) * 7
-    wanted = next(trainer(tiny(), posed=1.0).step(data))["units"] * MOST
+    wanted = next(trainer(tiny(), posed=1.0, most=[2.5] * 17).step(data))["units"] * MOST
     poses = torch.tensor([pattern(name) for name in EXPRESSIONS])
     found = set()
     for one, own in zip(wanted, data["units"]):
@@ -390,6 +390,8 @@ def test_expressions_as_targets(photos: Path) -> None:
         assert off.min() < 1e-4 and 0 <= share[off.argmin()] <= 1  # on the way to one of them
         found.add(int(off.argmin()))
     assert len(found) > 1
+    capped = next(trainer(tiny(), posed=1.0, most=[0.0] * 17).step(data))["units"] * MOST
+    assert (capped <= data["units"] + 1e-5).all() and not torch.allclose(capped, wanted)
 
 
 class Flat(nn.Module):

@@ -32,8 +32,8 @@ class ExpressionTrainer(Trainer):
 
     ``share`` of a batch is edited, all of it is read: reading is cheap, and the meter has to be good before the editor
     can be. In ``single`` of the edits the target is not another face's, but the face's own with some units of another
-    and one anywhere up to its ``most``; in ``posed`` it is one of the thesis's expressions in any share: what users ask
-    for. In the first ``head_start`` steps the discriminator is alone and
+    and one anywhere up to its ``most``; in ``posed`` it is one of the thesis's expressions in any share, up to the same:
+    what users ask for. In the first ``head_start`` steps the discriminator is alone and
     learns to read: an editor that is judged by one that cannot yet learns to leave pictures as they are.
     """
 
@@ -147,8 +147,8 @@ class ExpressionTrainer(Trainer):
                 unit = int(which * 17)
                 other[i, unit] = float(much) * self.most[unit]
             elif float(whole) < self.single + self.posed:
-                pose = units.new_tensor(pattern(list(EXPRESSIONS)[int(which * len(EXPRESSIONS))]))
-                other[i] = torch.lerp(units[i], pose, float(much))
+                pose = pattern(list(EXPRESSIONS)[int(which * len(EXPRESSIONS))])
+                other[i] = torch.lerp(units[i], units.new_tensor(list(map(min, pose, self.most))), float(much))
         return self._condition(other)
 
     def _realness(self, image: Tensor) -> Tensor:
