@@ -201,7 +201,8 @@ def test_a_generator_that_moves_the_picture() -> None:
         cast(Tensor, generator.head.bias)[3] = 100.0  # the attention is 1: the colours stay
     image = torch.rand(2, 3, 32, 32) * 2 - 1
     made = generator.parts(image, units=torch.rand(2, 17))
-    assert generator.makes == {"attention", "colour", "flow"} == made.keys() - {"image"}
+    assert generator.makes == {"attention", "colour", "flow", "paint"} == made.keys() - {"image"}
+    assert not made["paint"].any()
     assert torch.allclose(made["flow"], torch.tensor([0.25, -0.125])[:, None, None].expand(2, 2, 32, 32))
     assert torch.allclose(made["image"][:, :, 4:, :-8], image[:, :, :-4, 8:], atol=1e-5)
     edge = made["image"][:, :, 4:, -8:]
@@ -249,6 +250,7 @@ def test_losses_by_hand() -> None:
     attention = torch.tensor([[0.0, 1.0], [0.5, 1.0]])[None, None]
     assert value("attention-area", attention=attention) == pytest.approx((1 + 0.25 + 1) / 4)
     assert value("attention-variation", attention=attention) == pytest.approx((1 + 0.25) / 2 + 0.25 / 2)
+    assert value("paint", paint=attention) == pytest.approx((1 + 0.25 + 1) / 4)
 
 
 # -- pictures -----------------------------------------------------------------------------------------------------------
@@ -332,7 +334,7 @@ def batch(photos: Path, n: int = 4) -> dict[str, Tensor]:
 def test_what_a_step_yields(photos: Path) -> None:
     made, data = trainer(tiny()), batch(photos)
     edited, judged = list(made.step(data))
-    assert edited.keys() == made.provides["generator"] | {"attention", "colour"}
+    assert edited.keys() == made.provides["generator"] | {"attention", "colour", "flow", "paint"}
     assert torch.equal(edited["source"], data["source"])
     assert torch.equal(edited["units"], data["target_units"] / MOST)
     assert torch.equal(judged["units"], data["units"] / MOST)
@@ -454,9 +456,7 @@ def test_wrong_options_are_one_line(tmp_path: Path, photos: Path, option: str, t
 
 # -- runs ---------------------------------------------------------------------------------------------------------------
 
-EDITED = {
-    f"generator.{name}" for name in ("adversarial", "action-units", "cycle", "attention-area", "attention-variation")
-}
+EDITED = {f"generator.{name}" for name in ("adversarial", "action-units", "cycle", "attention-variation", "paint")}
 JUDGED = {f"discriminator.{name}" for name in ("critic", "action-units")}
 
 

@@ -45,3 +45,13 @@ class AttentionVariationLoss(Loss):
     def forward(self, step: Mapping[str, Tensor]) -> Tensor:
         attention = step["attention"].float()
         return attention.diff(dim=-1).square().mean() + attention.diff(dim=-2).square().mean()
+
+
+class PaintLoss(Loss):
+    """The mean square of what was painted on the picture after it was moved: a reader is fooled by dark paint where brows
+    were, as if hair had fallen over them, and such hair looks real. For generators that make ``paint``, with ``warp``."""
+
+    needs = frozenset({"paint"})
+
+    def forward(self, step: Mapping[str, Tensor]) -> Tensor:
+        return step["paint"].float().square().mean()

@@ -162,7 +162,7 @@ class StarGANGenerator(Generator):
         if not 0 <= warp < 1:
             raise ValueError("warp is a share of the picture's side")
         self.attention, self.labels, self.residual, self.warp = attention, labels, residual, warp
-        self.makes = frozenset(["attention", "colour"] * attention + ["flow"] * bool(warp))
+        self.makes = frozenset(["attention", "colour"] * attention + ["flow", "paint"] * bool(warp))
         units = len(LABELS) if labels else len(NAMES)
         self.stem = nn.Conv2d(3, width, 7, padding=3, bias=False)  # (N,w,H,W)
         self.down = nn.ModuleList(
@@ -172,9 +172,9 @@ class StarGANGenerator(Generator):
         self.up = nn.ModuleList(nn.ConvTranspose2d(2 * width * i, width * i, 4, 2, 1, bias=False) for i in (2, 1))
         self.modulations = nn.ModuleList(Modulation(width * i, units, 1.0 if labels else 10.0) for i in (1, 2, 4, 2, 1))
         self.head = nn.Conv2d(width, 4 if attention else 3, 7, padding=3)
-        self.flow = nn.Conv2d(4 * width, 2, 3, padding=1) if warp else None
         self.meter = Meter(**{**(meter or {}), "units": units})
         as_buffers(self.meter)
+        self.flow = nn.Conv2d(4 * width, 2, 3, padding=1) if warp else None
 
     def parts(self, image: Tensor, units: Tensor | None = None, **controls: Tensor) -> dict[str, Tensor]:
         """``units`` (N,U) is the condition as the trainer has it; else ``controls`` say what it is, see `condition`."""
@@ -194,10 +194,13 @@ class StarGANGenerator(Generator):
         colour = torch.tanh(
             change + torch.atanh(NEARLY * picture.clamp(-1, 1)) if self.residual else change
         )  # (N,3,H,W)
-        if not self.attention:
-            return {"image": colour, **made}
-        attention = torch.sigmoid(head[:, 3:])  # (N,1,H,W)
-        return {"image": torch.lerp(colour, picture, attention), "attention": attention, "colour": colour, **made}
+        made["image"] = colour
+        if self.attention:
+            made |= {"attention": torch.sigmoid(head[:, 3:]), "colour": colour}  # (N,1,H,W)
+            made["image"] = torch.lerp(colour, picture, made["attention"])
+        if self.flow is not None:
+            made["paint"] = made["image"] - picture
+        return made
 
     def condition(self, image: Tensor, like: Tensor | None = None, **controls: Tensor) -> Tensor:
         """The condition (N,U) that the controls ask for: ``expression``, (N,) of StarGAN's labels, or

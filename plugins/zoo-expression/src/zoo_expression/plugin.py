@@ -9,7 +9,13 @@ from zoo_expression.blocks import ConvNeXtBlock
 from zoo_expression.crops import face_crops
 from zoo_expression.evaluate import expression_eval
 from zoo_expression.judge import au_judge
-from zoo_expression.losses import ActionUnitLoss, AttentionAreaLoss, AttentionVariationLoss, ExpressionClassLoss
+from zoo_expression.losses import (
+    ActionUnitLoss,
+    AttentionAreaLoss,
+    AttentionVariationLoss,
+    ExpressionClassLoss,
+    PaintLoss,
+)
 from zoo_expression.networks import Discriminator, StarGANGenerator
 from zoo_expression.trainer import ExpressionTrainer
 from zoo_expression.translator import ExpressionTranslator
@@ -29,5 +35,6 @@ def zoo_register(register: Registrar) -> None:
     register.loss("expression-class", ExpressionClassLoss)
     register.loss("attention-area", AttentionAreaLoss)
     register.loss("attention-variation", AttentionVariationLoss)
+    register.loss("paint", PaintLoss)
     register.trainer("expression", ExpressionTrainer)
     register.translator("expression", ExpressionTranslator)
