@@ -52,9 +52,9 @@ class Morph:
         there = [frame.convert("RGB") for frame in self.pictures]
         frames = [*there, *there[-2:0:-1]]
         rate = max(1, len(there) - 1) / seconds
-        if suffix in video.FORMATS:
-            return video.write(map(np.asarray, frames), path, rate)
         try:
+            if suffix in video.FORMATS:
+                return video.write(map(np.asarray, frames), path, rate)
             with atomic(path) as part:
                 frames[0].save(
                     part, FORMATS.get(suffix, ("GIF",))[0], save_all=True, append_images=frames[1:],

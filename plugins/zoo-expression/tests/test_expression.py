@@ -635,6 +635,14 @@ def test_wrong_aims(model: Path, cli: Cli, tmp_path: Path, to: str, told: str) -
     assert len(said.splitlines()) <= 2 and not (tmp_path / "out.gif").exists()
 
 
+def test_a_film_that_cannot_be_written(smile: Morph, tmp_path: Path) -> None:
+    pytest.importorskip("av")
+    (tmp_path / "file").write_text("kept")
+    with pytest.raises(ImageError, match=r"smile\.mp4 cannot be written.*check the folder"):
+        smile.save(tmp_path / "file" / "smile.mp4")
+    assert (tmp_path / "file").read_text() == "kept"
+
+
 def test_a_film_without_pyav_is_one_line(
     model: Path, cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
