@@ -2,7 +2,7 @@
 
 usage: python benchmarks/fuzz_pictures.py [--inputs 10000] [--seed 0] [--first 0] [--workers 2] [--memory 2.0] [--out DIR]
 
-Each input goes through `zoo.image.read`, and in batches through `Translator.stream` of a tiny model, in a process
+Each input goes through `zoo.pictures.image.read`, and in batches through `Translator.stream` of a tiny model, in a process
 that may take so many GB of memory beyond its libraries; one batch of twenty also through `zoo translate FOLDER -o OUT`
 of a process of its own. Input ``--first N --inputs 1`` repeats number N.
 """

@@ -30,11 +30,11 @@ from speed import RESULTS, SAMPLE, machine
 from torch import Tensor
 
 from zoo.blocks.vgg import VGG19 as OurVGG19
-from zoo.fit import resize
-from zoo.hub import locate
-from zoo.image import read
+from zoo.catalogue.registry import registry
+from zoo.pictures.fit import resize
+from zoo.pictures.image import read
 from zoo.recipe import load_recipe
-from zoo.registry import registry
+from zoo.weights.sources import locate
 
 MARKS = ("<!-- style: written by style_transfer.py -->", "<!-- end of style -->")
 QUIET = 1.2

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
+from zoo.catalogue.host import host
+from zoo.catalogue.registry import registry
 from zoo.cli import main
-from zoo.plugins import host
-from zoo.registry import registry
 
 SETTINGS = (
     "HF_ENDPOINT",

@@ -12,9 +12,9 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from zoo.catalogue.registry import catalogue
 from zoo.errors import ConfigError
 from zoo.publish.card_file import with_entry, write
-from zoo.registry import catalogue
 
 HUB = {"repo": "me/mine", "revision": "7" * 40}
 KEYS = ("model", "weights", "v1", "hub")

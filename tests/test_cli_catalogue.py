@@ -14,8 +14,8 @@ import pytest
 from installed import DATA, FILE, HUB, REVISION, SHA256, install
 
 import zoo.cli
+from zoo.catalogue.registry import registry
 from zoo.errors import ZooError
-from zoo.registry import registry
 from zoo.testing.hub import LoopbackHub
 
 Run = Callable[..., subprocess.CompletedProcess[str]]

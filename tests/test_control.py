@@ -179,5 +179,5 @@ def test_two_controls_of_one_name_are_refused():
 
 
 def test_import_needs_no_torch():
-    code = "import sys, zoo.control, zoo.weights, zoo.files; sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
+    code = "import sys, zoo.control, zoo.weights.file, zoo.helpers.files; sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 from training import EVEN, TINY, arguments, call, environment, pictures, run, same
 
-import zoo.files
+import zoo.helpers.files
 from zoo.errors import UsageError
-from zoo.files import atomic
+from zoo.helpers.files import atomic
 from zoo.train import checkpoint
 from zoo.train.pack import pack
 
@@ -60,7 +60,7 @@ def killed_at(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
             monkeypatch.setattr(Path, "unlink", lambda self, missing_ok=False: None)
             raise Killed
 
-    monkeypatch.setattr(zoo.files, "sync", sync)
+    monkeypatch.setattr(zoo.helpers.files, "sync", sync)
 
 
 # -- files --------------------------------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ import zoo
 from zoo.cli import main
 from zoo.cli.output import quiet_libraries
 from zoo.errors import ImageError
-from zoo.image import read
+from zoo.pictures.image import read
 
 sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))  # the script that makes ten thousand of them
 from fuzzing import judge as judging

@@ -24,17 +24,17 @@ from PIL import Image
 from pydantic import BaseModel
 
 import zoo.card
+import zoo.catalogue.hooks
 import zoo.cli
 import zoo.cli.translate
 import zoo.control
 import zoo.errors
-import zoo.hookspecs
 import zoo.recipe
+from zoo.catalogue.host import host
+from zoo.catalogue.manifest import KINDS
+from zoo.catalogue.registry import registry
 from zoo.generator import build_part
-from zoo.manifest import KINDS
-from zoo.plugins import host
 from zoo.recipe import load_recipe
-from zoo.registry import registry
 from zoo.testing import PluginContract
 from zoo.testing.check import checks
 from zoo.testing.scaffold import make
@@ -181,7 +181,7 @@ def test_its_contracts_work() -> None:
 
 
 def test_every_hook_and_kind_of_part_is_told() -> None:
-    hooks = {name: f for name, f in vars(zoo.hookspecs).items() if hasattr(f, "zoo_spec")}
+    hooks = {name: f for name, f in vars(zoo.catalogue.hooks).items() if hasattr(f, "zoo_spec")}
     assert hooks
     for name, function in hooks.items():
         assert f"`{name}({', '.join(inspect.signature(function).parameters)})`" in PLUGINS

@@ -18,8 +18,8 @@ from tiny_plugin import TinyPlugin, tiny  # noqa: F401  (a fixture)
 import zoo.doctor.page
 from zoo.doctor import isolated
 from zoo.doctor.isolated import Lost
-from zoo.remote import answers
 from zoo.testing.hub import LoopbackHub
+from zoo.weights.remote import answers
 
 SECTIONS = ["zoo", "packages", "machine", "devices", "caches", "network", "plugins", "models", "environment"]
 

@@ -21,10 +21,10 @@ from tiny_plugin import NETWORK, TinyPlugin, tiny  # noqa: F401  (a fixture)
 
 import zoo
 from zoo import SizeRule
+from zoo.catalogue.registry import registry
 from zoo.errors import PluginError, UsageError
 from zoo.export import Report, export
-from zoo.registry import registry
-from zoo.weights import save_weights
+from zoo.weights.file import save_weights
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs/export.md").read_text(encoding="utf-8")

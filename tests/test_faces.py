@@ -16,7 +16,8 @@ from torch.nn import functional as F
 
 from zoo import faces
 from zoo.errors import UsageError
-from zoo.image import read
+from zoo.faces import detect
+from zoo.pictures.image import read
 
 SAMPLE = Path(__file__).parents[1] / "docs/sample/eileen-collins.jpg"
 LEFT, TOP, SIDE = 60, 20, 300  # the part of the sample that is used mostly: head and shoulders
@@ -273,7 +274,7 @@ def test_dlib_is_missing(image: Tensor, face: faces.Face, monkeypatch: pytest.Mo
 
 
 def test_the_models_are_missing(image: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
-    faces._predictor.cache_clear()  # they are read once
+    detect._predictor.cache_clear()  # they are read once
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(UsageError, match="which is not installed"):
         faces.find(image)

@@ -18,10 +18,10 @@ from faulty import CODE, CONTENT, IMPORTED, LETHAL, OUTSIDE, Wrong, install
 from tiny_plugin import TinyPlugin, tiny  # noqa: F401
 from training import TINY, pictures
 
+from zoo.catalogue.host import host
+from zoo.catalogue.registry import registry
 from zoo.doctor.plugins import check_plugins, faults
 from zoo.errors import PluginError, ZooError
-from zoo.plugins import host
-from zoo.registry import registry
 
 ALL = {**OUTSIDE, **IMPORTED, **LETHAL, **CONTENT}
 UNREAD = sorted(name for name in OUTSIDE if name != "newer")  # nothing of their zoo.yaml is known
@@ -314,7 +314,7 @@ def test_an_import_leaves_no_trace(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("PYTHONPATH", str(tmp_path / "site"))
     code = """
 import os, random, numpy as np, torch
-from zoo.plugins import host
+from zoo.catalogue.host import host
 def state():
     return (torch.get_default_dtype(), torch.get_num_threads(), torch.is_grad_enabled(), os.getcwd(), random.getstate(),
             torch.get_rng_state().tolist(), str(np.random.get_state()))

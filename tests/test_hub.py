@@ -18,11 +18,11 @@ from installed import DATA, FILE, HUB, REVISION, SHA256, install
 from packaging.version import Version
 
 import zoo
-from zoo import cache
 from zoo.card import Weights
 from zoo.errors import IntegrityError, NetworkError, NotFoundError, UsageError, ZooError
-from zoo.hub import fetch, where
 from zoo.testing.hub import LoopbackHub
+from zoo.weights import cache
+from zoo.weights.sources import fetch, where
 
 ON_HUB = Weights.model_validate({**FILE, "hub": HUB})
 BUNDLED = Weights.model_validate({**FILE, "hub": HUB, "bundled": True})
@@ -264,7 +264,7 @@ def test_the_cache_is_the_clients(settings: dict[str, str]) -> None:
     environment = {**os.environ, **settings}
     if not settings.get("HF_HOME", "x"):
         del environment["HF_HOME"]
-    code = "from huggingface_hub import constants; from zoo.cache import hub_cache; print(constants.HF_HUB_CACHE, hub_cache())"
+    code = "from huggingface_hub import constants; from zoo.weights.cache import hub_cache; print(constants.HF_HUB_CACHE, hub_cache())"
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     theirs, ours = done.stdout.split()
     assert theirs == ours

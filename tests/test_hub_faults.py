@@ -29,10 +29,10 @@ from PIL import Image
 from tiny_plugin import NETWORK, TinyPlugin, tiny  # noqa: F401  (a fixture)
 
 import zoo
-from zoo.cache import cache_folder, hub_cache
 from zoo.errors import IntegrityError, NetworkError, NotFoundError, ZooError
 from zoo.testing.hub import LoopbackHub
-from zoo.weights import save_weights
+from zoo.weights.cache import cache_folder, hub_cache
+from zoo.weights.file import save_weights
 
 PATIENT = Version(version("huggingface_hub")) >= Version("2")  # older clients give up earlier; the next call goes on
 REVISION = "5" * 40
@@ -109,8 +109,8 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(time, "sleep", lambda seconds: None)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DOWNLOAD_TIMEOUT", 0.2)
     monkeypatch.setattr("huggingface_hub.constants.DOWNLOAD_CHUNK_SIZE", 1000)
-    monkeypatch.setattr("zoo.remote.TIMEOUT", 0.2)
-    monkeypatch.setattr("zoo.remote.CHUNK", 1000)
+    monkeypatch.setattr("zoo.weights.remote.TIMEOUT", 0.2)
+    monkeypatch.setattr("zoo.weights.remote.CHUNK", 1000)
 
 
 # -- faults that pass ---------------------------------------------------------------------------------------------

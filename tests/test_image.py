@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageCms
 
 from zoo.errors import ImageError, NotFoundError
-from zoo.image import find_pictures, read, to_pil, write
+from zoo.pictures.image import find_pictures, read, to_pil, write
 
 RNG = np.random.default_rng(0)
 COLOURS = RNG.integers(0, 256, (5, 7, 3), dtype=np.uint8)

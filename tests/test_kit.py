@@ -19,7 +19,7 @@ from zoo.recipe import load_recipe
 from zoo.testing import PluginContract
 from zoo.testing.check import checks
 from zoo.testing.scaffold import make
-from zoo.weights import save_weights
+from zoo.weights.file import save_weights
 
 PROJECTS = sorted(Path(__file__).parents[1].glob("plugins/zoo-*"))
 APART = {"test_import_leaves_no_trace", "test_wheel_installs_alone"}  # in processes of their own

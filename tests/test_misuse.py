@@ -89,13 +89,15 @@ runpy.run_module("zoo", run_name="__main__")
 """
 
 
-@pytest.mark.parametrize("moment", ["zoo.cli", "typer", "zoo.cli.list", "pydantic", "zoo.hub", "yaml", "the end"])
+@pytest.mark.parametrize(
+    "moment", ["zoo.cli", "typer", "zoo.cli.list", "pydantic", "zoo.weights.sources", "yaml", "the end"]
+)
 def test_ctrl_c_while_a_command_starts_and_ends(moment: str) -> None:
     done = subprocess.run([sys.executable, "-c", INTERRUPTED, moment, "list"], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (130, "")
 
 
-@pytest.mark.parametrize("moment", ["torch", "torch.nn", "zoo.image", "zoo_tiny.plugin"])
+@pytest.mark.parametrize("moment", ["torch", "torch.nn", "zoo.pictures.image", "zoo_tiny.plugin"])
 def test_ctrl_c_while_torch_is_imported(
     tiny: TinyPlugin,  # noqa: F811
     moment: str,

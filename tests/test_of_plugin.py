@@ -13,8 +13,8 @@ import typer
 from conftest import leave
 from installed import announce
 
+from zoo.catalogue.host import host
 from zoo.errors import UsageError
-from zoo.plugins import host
 from zoo.progress import tell
 
 

@@ -19,7 +19,7 @@ from zoo.recipe import Recipe
 from zoo.train.engine import Options
 from zoo.train.pack import pack
 from zoo.train.run import train
-from zoo.weights import read_header
+from zoo.weights.file import read_header
 
 FILES = {"model.safetensors", "config.json", "README.md"}
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from zoo.registry import registry
+from zoo.catalogue.registry import registry
 from zoo.testing import wheel
 
 ROOT = Path(__file__).parents[1]

@@ -14,10 +14,10 @@ from zoo.blocks.label import with_label
 from zoo.blocks.patchgan import PatchGAN
 from zoo.blocks.pool import ImagePool
 from zoo.blocks.residual import ResidualBlock
+from zoo.catalogue.host import host
 from zoo.errors import ConfigError, NotFoundError
 from zoo.generator import Generator, build_generator, build_part, initialise
 from zoo.loss import Loss
-from zoo.plugins import host
 from zoo.train.objective import Terms
 
 POLICIES = ["colour", "translation", "cutout"]

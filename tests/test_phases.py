@@ -25,7 +25,7 @@ import torch
 from torch import nn
 from zoo.blocks.patchgan import PatchGAN
 from zoo.generator import Generator, SizeRule
-from zoo.hookspecs import hookimpl
+from zoo.catalogue.hooks import hookimpl
 from zoo.trainer import Trainer
 
 class Paint(Generator):

@@ -12,9 +12,9 @@ import pytest
 from conftest import forget
 from installed import announce
 
+from zoo.catalogue.host import host
 from zoo.errors import NotFoundError, PluginError
 from zoo.generator import build_generator
-from zoo.plugins import host
 from zoo.recipe import load_recipe
 
 Make = Callable[..., Path]
@@ -135,7 +135,7 @@ def test_the_allow_list(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_catalogue_needs_no_torch_and_no_plugin_code(make: Make) -> None:
     make("loud", BAD, "parts: {block: [loud]}")
     code = (
-        "import sys; from zoo.plugins import host; from zoo.recipe import load_recipe; host().parts();"
+        "import sys; from zoo.catalogue.host import host; from zoo.recipe import load_recipe; host().parts();"
         "load_recipe('cycleda'); heavy = {'torch', 'numpy', 'PIL', 'zoo_cycleda', 'zoo_loud'} & sys.modules.keys();"
         "sys.exit(repr(heavy) if heavy else 0)"
     )

@@ -29,12 +29,12 @@ import zoo
 from zoo.card import Weights
 from zoo.cli import main
 from zoo.errors import ConfigError, IntegrityError, NetworkError, NotFoundError, UsageError, ZooError
-from zoo.hub import fetch
 from zoo.publish.model_page import front_matter
 from zoo.publish.publish import publish
 from zoo.testing.hub import LoopbackHub
 from zoo.train.pack import pack
-from zoo.weights import save_weights
+from zoo.weights.file import save_weights
+from zoo.weights.sources import fetch
 
 TOKEN = "hf_secret"
 LATER = pytest.mark.skipif(

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from zoo.catalogue.host import host
 from zoo.errors import ConfigError, NotFoundError, PluginError
-from zoo.plugins import host
 from zoo.recipe import Recipe, load_recipe
 
 PLAIN = {"generator": {"name": "resnet"}, "trainer": {"name": "cycle"}, "losses": {}}

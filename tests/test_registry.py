@@ -8,13 +8,13 @@ import pytest
 from installed import FACTS, FILE
 
 import zoo
-from zoo import registry as module
 from zoo.card import Card
+from zoo.catalogue import registry as module
+from zoo.catalogue.host import PluginHost
+from zoo.catalogue.manifest import Manifest, Plugin
+from zoo.catalogue.registry import Registry, registry
 from zoo.errors import ConfigError, NotFoundError, PluginError
-from zoo.manifest import Manifest, Plugin
-from zoo.plugins import PluginHost
-from zoo.reading import read_yaml
-from zoo.registry import Registry, registry
+from zoo.helpers.reading import read_yaml
 
 NAMES = ["cyclegan", "cyclese", "cycleda", "cyclepix", "conditional-cyclepix"]
 NAMES += ["vgg19", "gatys", "partstyle-paper", "partstyle"]

@@ -18,12 +18,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import zoo
-from zoo import memory
 from zoo.blocks.norm import InstanceNorm2d
 from zoo.blocks.residual import ResidualBlock
 from zoo.errors import ImageError, UsageError
 from zoo.generator import Generator, SizeRule
-from zoo.tiles import spans
+from zoo.machine import memory
+from zoo.pictures.tiles import spans
 from zoo.translator import Translator
 
 MEAN, MOST = 0.5, 4.0
@@ -434,11 +434,11 @@ def test_a_large_photograph_takes_less_than_4_gb(photograph, tmp_path):
 def test_a_large_photograph_in_its_own_size_takes_less_than_4_gb(photograph, tmp_path):
     code = """
 import sys
-import zoo, zoo.tiles
+import zoo, zoo.pictures.tiles
 from zoo.generator import build_generator
 from zoo.recipe import load_recipe
 from zoo.translator import Translator
-zoo.tiles.AGREED = float("inf")  # one round is enough to see the memory
+zoo.pictures.tiles.AGREED = float("inf")  # one round is enough to see the memory
 network = load_recipe("cyclegan-small", ["generator.width=4", "generator.blocks=1"]).network()
 Translator(build_generator(network).eval(), network, device="cpu").translate(sys.argv[1], size=0, tile=768).save(sys.argv[2])
 """

@@ -13,9 +13,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from zoo import faces, track
+from zoo import faces
 from zoo.errors import ImageError
-from zoo.image import read
+from zoo.faces import track
+from zoo.pictures.image import read
 
 SAMPLE = Path(__file__).parents[1] / "docs/sample/eileen-collins.jpg"
 RATE = 20.0

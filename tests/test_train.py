@@ -303,7 +303,7 @@ def test_start_from_takes_what_fits(
 
 
 def bare(path: Path) -> Path:
-    from zoo.weights import save_weights
+    from zoo.weights.file import save_weights
 
     save_weights(path, {"nothing": torch.zeros(3)}, {})
     return path

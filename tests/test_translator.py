@@ -17,6 +17,8 @@ from tiny_plugin import TinyPlugin, tiny  # noqa: F401  (a fixture)
 from torch import Tensor, nn
 
 import zoo
+from zoo.catalogue.host import host
+from zoo.catalogue.registry import registry
 from zoo.errors import (
     ControlError,
     ImageError,
@@ -27,11 +29,10 @@ from zoo.errors import (
     ZooError,
 )
 from zoo.generator import Generator, SizeRule
-from zoo.image import Picture
-from zoo.plugins import host
+from zoo.machine.device import pick_device
+from zoo.pictures.image import Picture
 from zoo.progress import Stopped, tell
-from zoo.registry import registry
-from zoo.translator import Translator, pick_device
+from zoo.translator import Translator
 
 RNG = np.random.default_rng(0)
 
@@ -503,7 +504,7 @@ def test_weights_of_another_recipe_are_refused(tiny: TinyPlugin, tmp_path):  # n
 
 
 def test_weights_that_do_not_fit_are_refused(tiny: TinyPlugin, tmp_path):  # noqa: F811
-    from zoo.weights import save_weights
+    from zoo.weights.file import save_weights
 
     path = tmp_path / "wide.safetensors"
     save_weights(path, {"tone": torch.ones(2)}, {"recipe": "tiny", "generator": {"name": "tiny"}})

@@ -11,12 +11,12 @@ from torch import Tensor
 from torchvision.models.vgg import cfgs, make_layers
 
 from zoo.blocks.vgg import _OF_NOISE, _PLACES, LAYERS, VGG19
+from zoo.catalogue.registry import registry
 from zoo.errors import IntegrityError
 from zoo.generator import build_part
-from zoo.hub import locate
 from zoo.loss import Views
 from zoo.losses.perceptual import gram
-from zoo.registry import registry
+from zoo.weights.sources import locate
 
 
 def picture(seed: int = 0, size: int = 32) -> Tensor:

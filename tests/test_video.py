@@ -18,10 +18,10 @@ from PIL import Image
 from tiny_plugin import TinyPlugin, tiny  # noqa: F401  (a fixture)
 from torch import Tensor
 
-from zoo import video
 from zoo.errors import ImageError, NotFoundError, UsageError
 from zoo.generator import Generator
-from zoo.image import Picture
+from zoo.pictures import video
+from zoo.pictures.image import Picture
 from zoo.translator import Translator
 
 av = pytest.importorskip("av")

@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from zoo.errors import IntegrityError, NotFoundError
-from zoo.weights import load_weights, read_header, save_weights
+from zoo.weights.file import load_weights, read_header, save_weights
 
 NETWORK = {"generator": {"name": "plain", "width": 4}, "recipe": "plain"}
 

@@ -12,15 +12,15 @@ import pytest
 import torch
 from installed import announce
 
-from zoo.plugins import host
-from zoo.registry import registry
-from zoo.weights import save_weights
+from zoo.catalogue.host import host
+from zoo.catalogue.registry import registry
+from zoo.weights.file import save_weights
 
 CODE = """
 import torch
 from torch import nn
 from zoo.generator import Generator, SizeRule
-from zoo.hookspecs import hookimpl
+from zoo.catalogue.hooks import hookimpl
 
 class Tiny(Generator):
     size = SizeRule(multiple_of=8, minimum=16)

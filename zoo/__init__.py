@@ -11,9 +11,13 @@ from __future__ import annotations
 import importlib
 import os
 
+from zoo.helpers import moved
+
 # OpenMP's threads keep the cores busy while they wait, and NNPACK's (zoo.blocks.conv), which are others, then get none:
 # a third of the speed on two cores. OpenMP reads this when torch is imported; whoever has chosen already keeps it.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+moved.install()
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:  # what typing's own constant is for, without typing
@@ -21,30 +25,31 @@ if TYPE_CHECKING:  # what typing's own constant is for, without typing
 
     from zoo import errors
     from zoo.card import Card
+    from zoo.catalogue.hooks import Registrar, hookimpl
+    from zoo.catalogue.registry import info, list_models
     from zoo.control import Control, parse_controls
     from zoo.generator import Generator, SizeRule
-    from zoo.hookspecs import hookimpl
-    from zoo.hub import download
     from zoo.loading import load
     from zoo.loss import Loss
-    from zoo.registry import info, list_models
     from zoo.trainer import Trainer
     from zoo.translator import Translator
+    from zoo.weights.sources import download
 
     __version__: str
 
-_HOME = {
+_HOME = {  # of each public name
     "Card": "card",
     "Control": "control",
     "Generator": "generator",
     "Loss": "loss",
+    "Registrar": "catalogue.hooks",
     "SizeRule": "generator",
     "Trainer": "trainer",
     "Translator": "translator",
-    "download": "hub",
-    "hookimpl": "hookspecs",
-    "info": "registry",
-    "list_models": "registry",
+    "download": "weights.sources",
+    "hookimpl": "catalogue.hooks",
+    "info": "catalogue.registry",
+    "list_models": "catalogue.registry",
     "load": "loading",
     "parse_controls": "control",
 }
@@ -54,6 +59,7 @@ __all__ = [
     "Control",
     "Generator",
     "Loss",
+    "Registrar",
     "SizeRule",
     "Trainer",
     "Translator",

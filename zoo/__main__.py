@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from zoo.interrupt import leave_at_once
+from zoo.helpers.interrupt import leave_at_once
 
 
 def run() -> None:

@@ -7,8 +7,8 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from zoo.errors import ConfigError, NotFoundError, close_match, describe
-from zoo.manifest import Name
 
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=64)]
 Plain = StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*\.safetensors$", max_length=128)
 FileName = Annotated[str, Plain]  # a name and no path: it cannot leave its folder
 Printable = StringConstraints(pattern=r"^[^\x00-\x1f\x7f-\x9f]*$", min_length=1, strip_whitespace=True)

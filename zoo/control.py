@@ -275,7 +275,7 @@ class Image(_Control):
         if value is None and self.required:
             raise ControlError(f"{self.name} is missing: it takes {self.takes}", self.help)
         if not self.many or value is None:
-            return value  # read and checked by zoo.image
+            return value  # read and checked by zoo.pictures.image
         if isinstance(value, list | tuple) and not value:
             raise ControlError(f"{self.name} is an empty list: it takes {self.takes}", self.help)
         return list(value) if isinstance(value, list | tuple) else [value]

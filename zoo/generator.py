@@ -13,10 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from zoo.catalogue.host import host
+from zoo.catalogue.manifest import KINDS
 from zoo.errors import ConfigError, close_match, describe
-from zoo.manifest import KINDS
-from zoo.plugins import host
-from zoo.weights import load_weights
+from zoo.weights.file import load_weights
 
 
 @dataclass(frozen=True)

@@ -10,15 +10,16 @@ from typing import Any
 import torch
 
 from zoo.card import Card
+from zoo.catalogue.host import host
+from zoo.catalogue.manifest import CORE
+from zoo.catalogue.registry import registry
 from zoo.errors import NotFoundError, UsageError, close_match
 from zoo.generator import build_generator
-from zoo.hub import locate
-from zoo.manifest import CORE
-from zoo.plugins import host
+from zoo.machine.device import DTYPES, pick_device
 from zoo.recipe import load_recipe, network_of
-from zoo.registry import registry
-from zoo.translator import DTYPES, Translator, pick_device
-from zoo.weights import read_header
+from zoo.translator import Translator
+from zoo.weights.file import read_header
+from zoo.weights.sources import locate
 
 _PICKLES = (".pth", ".pt", ".ckpt", ".bin", ".pkl")
 

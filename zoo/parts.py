@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from zoo.blocks.patchgan import PatchGAN
 from zoo.blocks.residual import ResidualBlock
+from zoo.catalogue.hooks import Registrar, hookimpl
 from zoo.evaluate.pairs import LpipsMetric, SsimMetric, VggMetric
 from zoo.evaluate.sets import FidMetric, KidMetric
-from zoo.hookspecs import hookimpl
 from zoo.losses.adversarial import AdversarialLoss, CriticLoss, GradientPenalty
 from zoo.losses.perceptual import ContentLoss, PerceptualLoss, StyleLoss, TotalVariationLoss
 from zoo.losses.pixelwise import CycleLoss, IdentityLoss, PixelLoss
-from zoo.plugins import Registrar
 
 
 @hookimpl

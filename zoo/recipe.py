@@ -11,9 +11,9 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from zoo.card import Card
+from zoo.catalogue.host import host
 from zoo.errors import ConfigError, NotFoundError, UsageError, close_match, describe
-from zoo.plugins import host
-from zoo.reading import read_yaml
+from zoo.helpers.reading import read_yaml
 
 
 class _Strict(BaseModel):

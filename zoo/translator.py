@@ -16,45 +16,25 @@ from typing import Any, SupportsIndex
 import torch
 from torch import Tensor
 
-from zoo import image as pictures
-from zoo import large, video
 from zoo.card import Card
 from zoo.control import Image as ImageControl
 from zoo.control import check, parse_controls
-from zoo.errors import ImageError, IntegrityError, NotFoundError, PluginError, UsageError, ZooError, close_match
-from zoo.fit import fit, resize
+from zoo.errors import ImageError, IntegrityError, NotFoundError, PluginError, UsageError, ZooError
 from zoo.generator import Generator
-from zoo.image import Picture, Source
-from zoo.memory import is_shortage
+from zoo.machine.device import DTYPES, pick_device
+from zoo.machine.memory import is_shortage
+from zoo.pictures import image as pictures
+from zoo.pictures import large, video
+from zoo.pictures.fit import fit, resize
+from zoo.pictures.image import Picture, Source
+from zoo.pictures.tiles import Tiler
 from zoo.progress import Progress, Stopped, listening
-from zoo.tiles import Tiler
 
 BATCH_PIXELS = 2**20
 """Pictures of one size go through the network together up to this many pixels: sixteen of 256×256."""
 
 WAITING_PIXELS = 2**24
 """For that, pictures wait for others of their size up to this many pixels, counted as they came in."""
-
-DTYPES = {None: None, "fp32": None, torch.float32: None, "bf16": torch.bfloat16, torch.bfloat16: torch.bfloat16}
-
-
-def pick_device(device: str | torch.device | None = None) -> torch.device:
-    """``device``, or the best there is: CUDA, MPS, CPU. UsageError if this machine does not have it."""
-    available = {
-        "cuda": torch.cuda.device_count() if torch.cuda.is_available() else 0,
-        "mps": int(torch.backends.mps.is_available()),
-        "cpu": 1,
-    }
-    there_are = [kind for kind, count in available.items() if count]
-    if device is None:
-        return torch.device(there_are[0])
-    try:
-        wanted = torch.device(device)
-    except (RuntimeError, TypeError):
-        raise UsageError(f"no device is called {device!r}", close_match(str(device), available)) from None
-    if (wanted.index or 0) >= available.get(wanted.type, 0):
-        raise UsageError(f"device {device} is not available here", f"there are: {', '.join(there_are)}")
-    return wanted
 
 
 def _whole(value: object, least: int) -> bool:
@@ -139,7 +119,7 @@ class Translator:
     ) -> Any:
         """Translate a picture, a list of them, or the pictures of a folder and of those below it.
 
-        ``image``: path, PIL picture, array (H, W[, C]) or tensor (C, H, W): see `zoo.image.read`. The result has its
+        ``image``: path, PIL picture, array (H, W[, C]) or tensor (C, H, W): see `zoo.pictures.image.read`. The result has its
         form and size: PIL for path and PIL, array, or tensor; a list for a list or folder; (N, 3, H, W) for
         (N, C, H, W). It is RGB, with the alpha that the picture had. Where a model draws a part of the picture only, as
         the face, it is as large as this part.

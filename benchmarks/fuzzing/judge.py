@@ -20,7 +20,7 @@ from PIL import Image
 
 from fuzzing.damaged import Input
 from zoo.errors import ImageError, NotFoundError, ZooError
-from zoo.image import find_pictures, read
+from zoo.pictures.image import find_pictures, read
 
 
 @dataclass(frozen=True)

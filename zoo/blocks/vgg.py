@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from zoo.blocks.conv import Conv2d
-from zoo.weights import load_weights, read_header
+from zoo.weights.file import load_weights, read_header
 
 _WIDTHS = {1: (64, 64), 2: (128, 128), 3: (256,) * 4, 4: (512,) * 4, 5: (512,) * 4}
 LAYERS = tuple(f"conv{block}_{i}" for block, widths in _WIDTHS.items() for i in range(1, len(widths) + 1))

@@ -13,7 +13,7 @@ import typer
 from typer.core import TyperGroup
 
 from zoo.errors import UsageError, ZooError, close_match, one_line
-from zoo.interrupt import tidy_up
+from zoo.helpers.interrupt import tidy_up
 
 COMMANDS = {
     "list": ("zoo.cli.list:command", "The models, one line each."),
@@ -64,7 +64,7 @@ class _Commands(TyperGroup):
 
 def of_plugins() -> dict[str, str]:
     """The commands that plugins declare, and whose they are."""
-    from zoo.plugins import host
+    from zoo.catalogue.host import host
 
     return {part.name: part.owner for part in host().parts() if part.kind == "command" and part.name not in COMMANDS}
 

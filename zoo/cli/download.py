@@ -8,11 +8,11 @@ from typing import Annotated
 import typer
 
 from zoo.card import Card
+from zoo.catalogue.registry import registry
 from zoo.cli.list import JsonOption
 from zoo.cli.output import as_json, megabytes, table
 from zoo.errors import PartialFailure, UsageError, ZooError
-from zoo.hub import download, where
-from zoo.registry import registry
+from zoo.weights.sources import download, where
 
 
 def command(

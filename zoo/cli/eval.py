@@ -52,7 +52,7 @@ def command(
     from zoo.evaluate.compare import evaluate, match
     from zoo.evaluate.metric import Tools
     from zoo.evaluate.models import load_models, unite
-    from zoo.translator import pick_device
+    from zoo.machine.device import pick_device
 
     found = match(photos, drawings)
     shown = _shown(sitters, found)
@@ -88,8 +88,8 @@ def command(
 
 def _metrics(asked: str, tools: Tools, found: Sequence[Sitter]) -> list[type[Metric]]:
     """The metrics asked for; without a wish those of the default ones that can be had, and a line on each other."""
+    from zoo.catalogue.host import host
     from zoo.evaluate.pairs import PairMetric
-    from zoo.plugins import host
 
     pairs = any(sitter.photo and sitter.drawing for sitter in found)
     chosen: list[type[Metric]] = []

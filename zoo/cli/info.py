@@ -8,14 +8,14 @@ from typing import Annotated, Any
 import typer
 
 from zoo.card import Card
+from zoo.catalogue.host import host
+from zoo.catalogue.registry import registry
 from zoo.cli.list import JsonOption, facts
 from zoo.cli.output import as_json, megabytes, notes
 from zoo.control import parse_controls
 from zoo.errors import ZooError
-from zoo.hub import where
-from zoo.plugins import host
 from zoo.recipe import load_recipe
-from zoo.registry import registry
+from zoo.weights.sources import where
 
 
 def command(

@@ -8,10 +8,10 @@ from typing import Annotated
 import typer
 
 from zoo.card import Card
+from zoo.catalogue.host import host
+from zoo.catalogue.registry import registry
 from zoo.cli.output import as_json, megabytes, notes, table
-from zoo.hub import where
-from zoo.plugins import host
-from zoo.registry import registry
+from zoo.weights.sources import where
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 

@@ -9,11 +9,11 @@ from typing import Any, get_type_hints
 
 import typer
 
+from zoo.catalogue.host import host
 from zoo.cli.bars import Bars
 from zoo.cli.list import JsonOption
 from zoo.cli.output import as_json, table
 from zoo.errors import PartialFailure
-from zoo.plugins import host
 from zoo.progress import listening
 
 

@@ -6,11 +6,11 @@ from typing import Annotated
 
 import typer
 
+from zoo.catalogue.host import host
+from zoo.catalogue.manifest import KINDS
 from zoo.cli.list import JsonOption
 from zoo.cli.output import as_json, notes, table
 from zoo.errors import UsageError, close_match
-from zoo.manifest import KINDS
-from zoo.plugins import host
 
 
 def command(

@@ -6,12 +6,12 @@ from typing import Annotated, Any
 
 import typer
 
+from zoo.catalogue.host import host
+from zoo.catalogue.registry import registry
 from zoo.cli.list import JsonOption
 from zoo.cli.output import as_json, notes, table
 from zoo.doctor.plugins import brings, check_plugins
 from zoo.errors import PluginError
-from zoo.plugins import host
-from zoo.registry import registry
 
 
 def command(

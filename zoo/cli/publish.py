@@ -28,7 +28,7 @@ def command(
     import yaml
 
     from zoo.publish.publish import publish
-    from zoo.remote import endpoint
+    from zoo.weights.remote import endpoint
 
     done = publish(name, repo, folder=folder, private=private, message=message, dry_run=dry_run)
     state = "would upload to" if dry_run else "uploaded to" if done.new else "already at"

@@ -56,9 +56,9 @@ def make(
     Example: zoo survey make cyclegan cyclese cycleda --photos test/photo --drawings test/drawing -o survey.html
     """
     from zoo.evaluate.models import load_models, made_already, unite
+    from zoo.machine.device import pick_device
     from zoo.survey.page import check_free, gather, write_page
     from zoo.survey.questions import choose
-    from zoo.translator import pick_device
 
     check_free(out, overwrite)
     asked = choose(questions, drawings is not None)

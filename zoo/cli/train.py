@@ -100,8 +100,8 @@ def _weights(name: str) -> Path:
     """A path as it is, a model's name as its weights on disk."""
     if Path(name).exists():
         return Path(name)
-    from zoo.hub import locate
-    from zoo.registry import registry
+    from zoo.catalogue.registry import registry
+    from zoo.weights.sources import locate
 
     card, tag = registry().card(name)
     return locate(card, tag)

@@ -13,18 +13,18 @@ from typing import Annotated, Any
 import typer
 from torch import Tensor
 
-from zoo import video
+from zoo.catalogue.registry import registry
 from zoo.cli.bars import Bars
 from zoo.cli.list import JsonOption
 from zoo.cli.output import as_json, quiet_libraries
 from zoo.control import Control, Flag, parse_controls
 from zoo.errors import NotFoundError, PartialFailure, UsageError, ZooError, close_match, one_line
-from zoo.image import FORMATS, existing, find_pictures, to_pil, writable, write
 from zoo.loading import is_recipe, load, need_plugin, weights_file
+from zoo.pictures import video
+from zoo.pictures.image import FORMATS, existing, find_pictures, to_pil, writable, write
 from zoo.recipe import load_recipe, network_of
-from zoo.registry import registry
 from zoo.translator import Translator
-from zoo.weights import read_header
+from zoo.weights.file import read_header
 
 OPTIONS = (
     "--out",

@@ -75,7 +75,7 @@ def _tried(name: str) -> dict[str, str]:
     import torch
     from torch.nn import functional as F
 
-    from zoo.memory import allowed
+    from zoo.machine.memory import allowed
 
     image, kernel = torch.rand(1, 8, 32, 32), torch.rand(8, 8, 3, 3) / 72
     wanted, works = F.conv2d(image, kernel), []

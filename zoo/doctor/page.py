@@ -25,15 +25,15 @@ from pathlib import Path
 from packaging.requirements import Requirement
 
 import zoo
-from zoo.cache import cache_folder, cached, hub_cache
+from zoo.catalogue.host import host
+from zoo.catalogue.manifest import CORE
+from zoo.catalogue.registry import registry
 from zoo.doctor import isolated, machine
 from zoo.doctor.plugins import brings, check_plugins
 from zoo.errors import describe
-from zoo.hub import is_offline, is_url, mirrors, where
-from zoo.manifest import CORE
-from zoo.plugins import host
-from zoo.registry import registry
-from zoo.remote import endpoint
+from zoo.weights.cache import cache_folder, cached, hub_cache
+from zoo.weights.remote import endpoint
+from zoo.weights.sources import is_offline, is_url, mirrors, where
 
 ENVIRONMENT = re.compile(
     r"(ZOO|HF|HUGGING_?FACE|TORCH|PYTORCH|CUDA|OMP|MKL|KMP|ACCELERATE)_\w+|[a-z]+_proxy|XDG_CACHE_HOME|SSL_CERT_\w+",
@@ -169,7 +169,7 @@ def _state(url: str) -> str:
     if is_offline():
         return OFFLINE
     try:
-        why = isolated.call("zoo.remote:answers", url, timeout=PATIENCE)
+        why = isolated.call("zoo.weights.remote:answers", url, timeout=PATIENCE)
     except isolated.Lost as exc:
         why = f"{exc}"
     return f"not reached: {why}" if why else REACHED

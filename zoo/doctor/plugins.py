@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from zoo.card import Card, parse_cards
+from zoo.catalogue.host import host
+from zoo.catalogue.manifest import CORE, KINDS, Plugin
+from zoo.catalogue.registry import registry
 from zoo.doctor import isolated
 from zoo.errors import ZooError
-from zoo.manifest import CORE, KINDS, Plugin
-from zoo.plugins import host
 from zoo.recipe import Recipe, load_recipe
-from zoo.registry import registry
 
 TIMEOUT = 60  # seconds for one plugin; most of them go into torch
 

@@ -11,8 +11,8 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from zoo.errors import ImageError
 from zoo.evaluate.compare import Sitter
-from zoo.files import atomic
-from zoo.image import read, to_pil, write
+from zoo.helpers.files import atomic
+from zoo.pictures.image import read, to_pil, write
 
 GAP, HEAD = 8, 24  # pixels
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from PIL import Image, ImageFilter, ImageOps
 
 from zoo.evaluate.compare import Model
-from zoo.image import read, to_pil
+from zoo.pictures.image import read, to_pil
 
 
 def grey(photo: Path) -> Image.Image:

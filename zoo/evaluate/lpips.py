@@ -22,7 +22,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from zoo.weights import load_weights
+from zoo.weights.file import load_weights
 
 _SHIFT = (-0.030, -0.088, -0.188)  # ImageNet's mean and deviation for pictures in [-1, 1]
 _SCALE = (0.458, 0.448, 0.450)

@@ -12,7 +12,7 @@ import torch
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
-from zoo.evaluate import files
+from zoo.weights import networks
 
 
 class MetricResult(BaseModel):
@@ -44,13 +44,13 @@ class Tools:
     ) -> None:
         self.seed = seed
         self.device = torch.device(device)
-        self._given = {kind: files.find(kind, path) for kind, path in (given or {}).items() if path}
+        self._given = {kind: networks.find(kind, path) for kind, path in (given or {}).items() if path}
         self._networks: dict[str, nn.Module] = {}
         self._identities: dict[str, str] = {}
 
     def file(self, kind: str) -> Path:
-        """The file of ``kind`` that was given or is found (``zoo.evaluate.files``); NotFoundError if there is none."""
-        return files.find(kind, self._given.get(kind))
+        """The file of ``kind`` that was given or is found (``zoo.weights.networks``); NotFoundError if there is none."""
+        return networks.find(kind, self._given.get(kind))
 
     def network(self, build: type[nn.Module], kind: str) -> nn.Module:
         """``build(file)`` of that kind, made once for all metrics."""

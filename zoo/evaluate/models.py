@@ -12,8 +12,8 @@ from PIL.Image import Image
 
 from zoo.errors import NotFoundError, UsageError, close_match
 from zoo.evaluate.compare import Model, Sitter, by_name
-from zoo.image import read, to_pil
 from zoo.loading import load
+from zoo.pictures.image import read, to_pil
 
 T = TypeVar("T")
 

@@ -16,10 +16,10 @@ from zoo.errors import UsageError
 from zoo.export.graph import OPSET, Network, halve, write_graph
 from zoo.export.metadata import metadata
 from zoo.export.parity import Comparison, compare, examples, sizes
-from zoo.files import atomic
 from zoo.generator import SizeRule
+from zoo.helpers.files import atomic
 from zoo.loading import load
-from zoo.memory import is_shortage
+from zoo.machine.memory import is_shortage
 
 if TYPE_CHECKING:
     from onnx import ModelProto

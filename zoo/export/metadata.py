@@ -9,13 +9,13 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Any
 
+from zoo.catalogue.registry import registry
 from zoo.control import Control, Image
 from zoo.generator import SizeRule
-from zoo.hub import locate
 from zoo.loading import weights_file
-from zoo.registry import registry
 from zoo.translator import Translator
-from zoo.weights import read_header
+from zoo.weights.file import read_header
+from zoo.weights.sources import locate
 
 
 def metadata(

@@ -10,8 +10,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from zoo.blocks.vgg import LAYERS, VGG19
-from zoo.evaluate.files import find
 from zoo.loss import Loss, view
+from zoo.weights.networks import find
 
 
 class FeatureLoss(Loss):

@@ -12,12 +12,12 @@ from typing import Any
 import yaml
 
 from zoo.card import Card
+from zoo.catalogue.host import host
+from zoo.catalogue.manifest import CORE
+from zoo.catalogue.registry import catalogue
 from zoo.errors import ConfigError, UsageError
-from zoo.files import atomic
-from zoo.manifest import CORE
-from zoo.plugins import host
-from zoo.reading import read_yaml
-from zoo.registry import catalogue
+from zoo.helpers.files import atomic
+from zoo.helpers.reading import read_yaml
 
 
 def card_file(card: Card) -> tuple[Path, tuple[str, ...]]:

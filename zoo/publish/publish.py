@@ -15,15 +15,15 @@ from typing import Any
 from pydantic import ValidationError
 
 from zoo.card import Card, HubFile, Weights
+from zoo.catalogue.host import host
+from zoo.catalogue.registry import registry
 from zoo.errors import IntegrityError, NotFoundError, UsageError, ZooError, describe
-from zoo.hub import locate
-from zoo.plugins import host
 from zoo.publish import model_page
 from zoo.publish.card_file import card_file, with_entry, write
 from zoo.publish.upload import check, upload
 from zoo.recipe import network_of
-from zoo.registry import registry
-from zoo.weights import Header, read_header
+from zoo.weights.file import Header, read_header
+from zoo.weights.sources import locate
 
 PACKED, CONFIG, PAGE = "model.safetensors", "config.json", "README.md"
 _BEHIND = ("file", "sha256", "bytes", "bundled")  # of a card's weights: `hub` follows these

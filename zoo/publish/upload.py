@@ -8,8 +8,8 @@ from pathlib import Path
 
 from zoo.card import Weights
 from zoo.errors import ConfigError, IntegrityError, NetworkError, UsageError, ZooError
-from zoo.hub import is_offline
-from zoo.remote import bar_on_terminals_only, endpoint, unreachable
+from zoo.weights.remote import bar_on_terminals_only, endpoint, unreachable
+from zoo.weights.sources import is_offline
 
 
 def upload(repo: str, files: Mapping[str, Path | bytes], message: str, *, private: bool = False) -> tuple[str, bool]:

@@ -17,8 +17,8 @@ from PIL import Image, ImageOps
 
 from zoo.errors import ImageError, NotFoundError, UsageError
 from zoo.evaluate.compare import Model, Sitter
-from zoo.files import atomic
-from zoo.image import encode, read, to_pil
+from zoo.helpers.files import atomic
+from zoo.pictures.image import encode, read, to_pil
 from zoo.survey.key import Key, Result
 from zoo.survey.questions import Questionnaire, Wording, words
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 from zoo.errors import ConfigError, UsageError, close_match, describe
-from zoo.reading import read_yaml
+from zoo.helpers.reading import read_yaml
 
 RATINGS = range(-2, 3)
 """What the five points of the scale count, in their order."""

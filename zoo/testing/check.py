@@ -14,12 +14,12 @@ import pytest
 import torch
 
 from zoo.card import Card
+from zoo.catalogue.host import host
+from zoo.catalogue.registry import registry
 from zoo.errors import ZooError
-from zoo.plugins import host
+from zoo.helpers.untouched import untouched
 from zoo.recipe import load_recipe
-from zoo.registry import registry
 from zoo.testing.subject import Model, write_pictures
-from zoo.untouched import untouched
 
 Test = Callable[..., None]
 IMPORTS = "test_registers_what_it_declares", "test_import_leaves_no_trace"  # what these are about

@@ -8,13 +8,11 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from email.message import Message
     from io import BufferedIOBase
-
-    from zoo.testing.hub import LoopbackHub
 
 _REPO = r"(?P<repo>[^/]+/[^/]+)"
 _LARGE = (".safetensors", ".bin")  # what the Hub's default .gitattributes puts into large file storage
@@ -38,11 +36,27 @@ class Repository:
     head: str = ""
 
 
+class Store(Protocol):
+    """What uploads see of a hub: its faults, and where things are put."""
+
+    token: str
+    limited: bool
+    read_only: bool
+    cuts: int
+    files: dict[tuple[str, str, str], bytes]
+    repositories: dict[str, Repository]
+    blobs: dict[str, bytes]
+
+    @property
+    def url(self) -> str: ...
+    def add(self, repo: str, revision: str, file: str, data: bytes) -> str: ...
+
+
 class Uploads:
     """What ``create_repo``, ``create_commit`` and ``repo_info`` ask for. Mixed into the handler of ``LoopbackHub``."""
 
     if TYPE_CHECKING:
-        hub: LoopbackHub
+        hub: Store
         command: str
         headers: Message
         rfile: BufferedIOBase

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from torch import Tensor
 
+from zoo.catalogue.host import host
 from zoo.errors import NotFoundError, ZooError
 from zoo.generator import build_part
 from zoo.loss import Loss
-from zoo.plugins import host
 from zoo.recipe import Recipe
 from zoo.testing.subject import Model, batch, yielded
 from zoo.trainer import PAIRED, Trainer

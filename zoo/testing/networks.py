@@ -15,7 +15,7 @@ from zoo.loading import load
 from zoo.recipe import load_recipe
 from zoo.testing.check import Contract, check
 from zoo.testing.subject import Model, distance, photo, picture, stir, tensors_of
-from zoo.weights import load_weights, save_weights
+from zoo.weights.file import load_weights, save_weights
 
 
 class NetworkChecks(Contract):

@@ -18,19 +18,19 @@ from typing import Any
 import pytest
 
 from zoo.card import Card, parse_cards
+from zoo.catalogue.host import host
+from zoo.catalogue.manifest import CORE, KINDS
 from zoo.control import parse_controls
 from zoo.generator import Generator
-from zoo.hub import locate
 from zoo.loading import load
 from zoo.loss import Loss
-from zoo.manifest import CORE, KINDS
-from zoo.plugins import host
 from zoo.recipe import Recipe, load_recipe
 from zoo.testing import wheel
 from zoo.testing.check import Contract, check
 from zoo.testing.subject import Model, photo
 from zoo.trainer import Trainer
 from zoo.translator import Translator
+from zoo.weights.sources import locate
 
 NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 KINDS_OF: Mapping[str, type] = {"generator": Generator, "loss": Loss, "trainer": Trainer, "translator": Translator}
@@ -222,7 +222,7 @@ IMPORT = f"""
 import contextlib, json, pathlib, socket, sys
 import torch, torchvision, accelerate
 import zoo.translator, zoo.parts
-from zoo.plugins import host
+from zoo.catalogue.host import host
 from zoo.testing.trace import changes, snapshot
 
 reached = []

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from zoo.catalogue.host import host
 from zoo.errors import ConfigError
-from zoo.plugins import host
 from zoo.testing.check import Contract, check
 from zoo.testing.drawing import SAME
 from zoo.testing.lesson import Lesson, lesson

@@ -7,9 +7,9 @@ import shutil
 import tempfile
 from pathlib import Path
 
+from zoo.catalogue.host import host
+from zoo.catalogue.manifest import CORE
 from zoo.errors import UsageError
-from zoo.manifest import CORE
-from zoo.plugins import host
 
 TEMPLATE = Path(__file__).parent / "template"
 NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")

@@ -15,15 +15,15 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.utils.data import default_collate
 
+from zoo.catalogue.host import host
 from zoo.control import Choice, Control, Flag, Integer, Number, Numbers, Text, parse_controls
 from zoo.control import Image as ImageControl
 from zoo.generator import Generator, SizeRule, build_generator, build_part
 from zoo.loading import load
-from zoo.plugins import host
 from zoo.recipe import Recipe, load_recipe
 from zoo.trainer import Trainer
 from zoo.translator import Translator
-from zoo.weights import save_weights
+from zoo.weights.file import save_weights
 
 TINY = 2_000_000  # parameters, and
 LONGEST = 128  # pixels that a recipe may have to be trained here

@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from zoo.errors import IntegrityError, ZooError
-from zoo.files import atomic, sync
+from zoo.helpers.files import atomic, sync
 
 log = logging.getLogger("zoo.train")
 _NAME = re.compile(r"step-(\d{8})\.safetensors")

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from torch.utils.data import Dataset
 
 from zoo.errors import ImageError, NotFoundError, UsageError
-from zoo.image import find_pictures, read
+from zoo.pictures.image import find_pictures, read
 from zoo.recipe import Data
 from zoo.train.augment import backdrop, frame, new_backdrop, recolour
 

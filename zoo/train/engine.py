@@ -334,7 +334,7 @@ def start_from(networks: nn.ModuleDict, exported: str, path: Path) -> None:
     else:
         from safetensors.torch import load_file
 
-        from zoo.weights import read_header
+        from zoo.weights.file import read_header
 
         read_header(path)
         given, target = load_file(path), networks[exported].state_dict()

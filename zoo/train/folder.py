@@ -12,7 +12,7 @@ import yaml
 from pydantic import ValidationError
 
 from zoo.errors import ConfigError, NotFoundError, UsageError, describe
-from zoo.files import atomic, clean, is_part
+from zoo.helpers.files import atomic, clean, is_part
 from zoo.recipe import Recipe
 from zoo.train.checkpoint import checkpoints, tidy
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from zoo.catalogue.host import host
 from zoo.errors import ConfigError, PluginError, ZooError
 from zoo.generator import build_part
 from zoo.loss import Loss
-from zoo.plugins import host
 from zoo.recipe import Recipe
 from zoo.trainer import PAIRED, Batch, Step, Trainer
 

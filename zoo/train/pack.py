@@ -9,14 +9,14 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from zoo.catalogue.host import host
 from zoo.errors import NotFoundError, UsageError
-from zoo.files import atomic, clean
-from zoo.plugins import host
+from zoo.helpers.files import atomic, clean
 from zoo.publish.model_page import front_matter
 from zoo.recipe import Recipe
 from zoo.train import checkpoint
 from zoo.train.folder import settings
-from zoo.weights import save_weights
+from zoo.weights.file import save_weights
 
 log = logging.getLogger("zoo.train")
 WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"

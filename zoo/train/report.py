@@ -15,8 +15,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
-from zoo.files import atomic
-from zoo.image import to_pil, write
+from zoo.helpers.files import atomic
+from zoo.pictures.image import to_pil, write
 
 log = logging.getLogger("zoo.train")
 

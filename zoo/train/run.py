@@ -9,14 +9,14 @@ from pathlib import Path
 
 from rich.console import Console
 
+from zoo.catalogue.host import host
 from zoo.errors import ConfigError, UsageError
-from zoo.plugins import host
+from zoo.machine.device import pick_device
 from zoo.recipe import Recipe, load_recipe
 from zoo.train.engine import Engine, Options
 from zoo.train.folder import claimed
 from zoo.train.report import NoReport, Report
 from zoo.trainer import Trainer
-from zoo.translator import pick_device
 
 
 def train(

@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from zoo.cli import main
 from zoo.evaluate import sets
 from zoo.generator import build_generator
-from zoo.image import read, to_pil, write
+from zoo.pictures.image import read, to_pil, write
 from zoo.recipe import load_recipe
-from zoo.weights import save_weights
+from zoo.weights.file import save_weights
 from zoo_animeface import evaluate
 from zoo_animeface.dan import Dan, load_dan
 from zoo_animeface.measure import FAR, Accuracy, Variety

@@ -22,7 +22,7 @@ from zoo.recipe import Recipe, load_recipe
 from zoo.train import checkpoint
 from zoo.train.engine import Options
 from zoo.train.run import train
-from zoo.weights import save_weights
+from zoo.weights.file import save_weights
 from zoo_animeface.dan import Dan, Stage
 from zoo_animeface.data import AnimeFaces
 from zoo_animeface.edges import edge_blurred, grey

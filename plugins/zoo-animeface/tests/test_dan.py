@@ -16,13 +16,13 @@ from torch.nn import functional as F
 import zoo
 from zoo.errors import ConfigError, NotFoundError, UsageError
 from zoo.generator import build_part
-from zoo.image import read, to_pil, write
+from zoo.pictures.image import read, to_pil, write
 from zoo.recipe import Augment, Data, load_recipe
 from zoo.testing.subject import stir
 from zoo.train import checkpoint
 from zoo.train.engine import Options
 from zoo.train.run import train
-from zoo.weights import save_weights
+from zoo.weights.file import save_weights
 from zoo_animeface.align import PointedFaces, ShapeLoss, moved
 from zoo_animeface.dan import Dan, heat_map, load_dan
 from zoo_animeface.geometry import similarity

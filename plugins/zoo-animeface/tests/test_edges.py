@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 from zoo.cli import main
-from zoo.image import read
+from zoo.pictures.image import read
 from zoo_animeface.edges import WIDE, edge_blurred, grey
 
 

@@ -15,8 +15,8 @@ from zoo import faces
 from zoo.blocks.vgg import VGG19
 from zoo.errors import ConfigError
 from zoo.generator import build_part, initialise
-from zoo.image import read
 from zoo.loss import Views
+from zoo.pictures.image import read
 from zoo_animeface.dan import Dan, Stage
 from zoo_animeface.edges import grey
 from zoo_animeface.losses import CartoonContentLoss, EdgeCriticLoss, GreyStyleLoss, LandmarkLoss, wing

@@ -9,7 +9,7 @@ import torch
 
 from zoo.cli import main
 from zoo.errors import ConfigError, NotFoundError
-from zoo.image import read
+from zoo.pictures.image import read
 from zoo_animeface.photos import photo_points
 from zoo_animeface.points import COLUMNS, FRONTAL, GROUPS, NAMES, TABLE, Row, mirrored, of_68, read_points, write_points
 
@@ -130,6 +130,6 @@ def test_photographs_are_looked_at_once(tmp_path: Path, capsys: pytest.CaptureFi
 def _grey() -> bytes:
     from PIL import Image
 
-    from zoo.image import encode
+    from zoo.pictures.image import encode
 
     return encode(Image.new("RGB", (32, 32), "grey"), ".png")

@@ -17,9 +17,9 @@ from torch import Tensor
 from zoo import faces
 from zoo.cli import main
 from zoo.errors import ImageError
-from zoo.fit import resize
 from zoo.generator import Generator, SizeRule
-from zoo.image import read
+from zoo.pictures.fit import resize
+from zoo.pictures.image import read
 from zoo_animeface.translator import FRAME, AnimeTranslator
 
 av = pytest.importorskip("av")

@@ -15,9 +15,9 @@ from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from zoo.blocks.residual import ResidualBlock
+from zoo.catalogue.host import host
 from zoo.errors import ConfigError
 from zoo.generator import Generator, build_generator, build_part
-from zoo.plugins import host
 from zoo.recipe import Recipe, load_recipe
 from zoo.train.objective import build_losses
 from zoo_cycleda.blocks import (

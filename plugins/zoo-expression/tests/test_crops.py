@@ -15,12 +15,12 @@ from torch.nn import functional as F
 
 from zoo import faces
 from zoo.cli import main
-from zoo.crops import AWAY, FACELESS, UNREADABLE
 from zoo.errors import ConfigError
+from zoo.faces.folders import AWAY, FACELESS, UNREADABLE
 from zoo.generator import build_generator
-from zoo.image import read, to_pil, write
+from zoo.pictures.image import read, to_pil, write
 from zoo.recipe import load_recipe
-from zoo.weights import read_header, save_weights
+from zoo.weights.file import read_header, save_weights
 from zoo_expression import crops
 from zoo_expression.data import Faces
 from zoo_expression.table import COLUMNS, read_table

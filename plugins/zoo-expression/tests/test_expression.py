@@ -23,11 +23,11 @@ from zoo import faces
 from zoo.cli import main
 from zoo.errors import ControlError, ImageError, UsageError
 from zoo.generator import build_generator
-from zoo.image import read
 from zoo.loading import load
-from zoo.morph import Morph
+from zoo.pictures.image import read
+from zoo.pictures.morph import Morph
 from zoo.recipe import load_recipe
-from zoo.weights import save_weights
+from zoo.weights.file import save_weights
 from zoo_expression.commands import CLOSE
 from zoo_expression.networks import StarGANGenerator
 from zoo_expression.translator import ExpressionTranslator

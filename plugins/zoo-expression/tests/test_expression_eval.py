@@ -21,10 +21,10 @@ from zoo.errors import IntegrityError, NotFoundError, UsageError
 from zoo.evaluate import sets
 from zoo.faces import Face
 from zoo.generator import Generator
-from zoo.image import read, to_pil
+from zoo.pictures.image import read, to_pil
 from zoo.progress import listening
 from zoo.translator import Translator
-from zoo.weights import read_header, save_weights
+from zoo.weights.file import read_header, save_weights
 from zoo_expression import evaluate, measure
 from zoo_expression.evaluate import expression_eval
 from zoo_expression.judge import Judge, accuracy, au_judge, load_judge, read_faces

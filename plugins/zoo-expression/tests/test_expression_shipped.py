@@ -9,9 +9,9 @@ import pytest
 from PIL import Image
 
 import zoo
-from zoo.hub import locate
-from zoo.registry import registry
-from zoo.weights import read_header
+from zoo.catalogue.registry import registry
+from zoo.weights.file import read_header
+from zoo.weights.sources import locate
 
 MODELS = ["ganimation", "ganimation-convnext"]
 SAMPLE = Path(__file__).parents[3] / "docs" / "sample" / "eileen-collins.jpg"

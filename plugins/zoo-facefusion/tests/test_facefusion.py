@@ -21,10 +21,10 @@ from zoo import faces
 from zoo.cli import main
 from zoo.errors import ControlError, ImageError, UsageError
 from zoo.generator import build_generator
-from zoo.image import read
 from zoo.loading import load
+from zoo.pictures.image import read
 from zoo.recipe import load_recipe
-from zoo.weights import save_weights
+from zoo.weights.file import save_weights
 from zoo_facefusion.align import FITTED, align, average, yaw
 from zoo_facefusion.translator import FusionTranslator
 

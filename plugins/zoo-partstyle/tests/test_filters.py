@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from zoo.errors import ConfigError, ControlError, NotFoundError, UsageError
-from zoo.image import read, to_pil, write
+from zoo.pictures.image import read, to_pil, write
 from zoo_partstyle import filters
 from zoo_partstyle.choose import choose
 from zoo_partstyle.objects import Labels, Layer, ObjectSet, has_class, names, object_set, read_labels, width

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from zoo.errors import ControlError, ImageError
-from zoo.image import to_pil, write
+from zoo.pictures.image import to_pil, write
 from zoo_partstyle.choose import choose
 from zoo_partstyle.locate import Found, object_map
 from zoo_partstyle.objects import ObjectSet

@@ -14,13 +14,13 @@ from PIL import Image
 from torch import Tensor
 
 from zoo.blocks.vgg import VGG19
+from zoo.catalogue.registry import registry
 from zoo.cli import main
 from zoo.errors import ControlError, NotFoundError, UsageError, ZooError
 from zoo.generator import Generator, SizeRule
-from zoo.hub import locate
 from zoo.progress import Stopped, listening, tell
-from zoo.registry import registry
 from zoo.translator import Translator
+from zoo.weights.sources import locate
 from zoo_partstyle import evaluate
 from zoo_partstyle.evaluate import style_eval
 from zoo_partstyle.measure import LAYERS, Scale, Scene, scene

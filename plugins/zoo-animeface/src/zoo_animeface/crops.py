@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from zoo import faces
-from zoo.crops import Out, Photos, Size, cut_out
+from zoo.faces.folders import Out, Photos, Size, cut_out
 from zoo_animeface.translator import FRAME
 
 

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from zoo.catalogue.registry import registry
 from zoo.errors import NotFoundError, UsageError
 from zoo.generator import Generator, SizeRule, build_generator
-from zoo.hub import locate
-from zoo.registry import registry
-from zoo.weights import read_header
+from zoo.weights.file import read_header
+from zoo.weights.sources import locate
 from zoo_animeface.edges import luma
 from zoo_animeface.geometry import similarity
 from zoo_animeface.points import FRONTAL, NAMES, SIDE

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from zoo.errors import IntegrityError
-from zoo.image import Source, read
+from zoo.pictures.image import Source, read
 from zoo.translator import Translator
 from zoo_animeface.dan import Dan
 from zoo_animeface.points import NAMES

@@ -14,7 +14,7 @@ import typer
 from torch import Tensor
 
 from zoo.errors import ImageError, NotFoundError, UsageError
-from zoo.image import find_pictures, read, to_pil, write
+from zoo.pictures.image import find_pictures, read, to_pil, write
 from zoo.progress import tell
 
 LOW, HIGH = 100, 200

@@ -15,15 +15,16 @@ from torch import Tensor
 from zoo.errors import ImageError, NotFoundError, UsageError, one_line
 from zoo.evaluate.album import Album
 from zoo.evaluate.compare import Sitter, by_name
-from zoo.evaluate.files import find
 from zoo.evaluate.metric import Tools, View
 from zoo.evaluate.models import labelled
 from zoo.evaluate.sets import KidMetric
-from zoo.fit import resize
-from zoo.image import read, to_pil
 from zoo.loading import load
+from zoo.machine.device import pick_device
+from zoo.pictures.fit import resize
+from zoo.pictures.image import read, to_pil
 from zoo.progress import tell
-from zoo.translator import Translator, pick_device
+from zoo.translator import Translator
+from zoo.weights.networks import find
 from zoo_animeface.dan import Dan, load_dan
 from zoo_animeface.measure import Accuracy, Variety
 from zoo_animeface.photos import photo_points

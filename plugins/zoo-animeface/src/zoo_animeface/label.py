@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from zoo.errors import ImageError, NotFoundError, UsageError
-from zoo.image import read, to_pil, writable, write
+from zoo.pictures.image import read, to_pil, writable, write
 from zoo.progress import tell
 from zoo_animeface.detections import Array, Box, Detection, middle, read_detections
 from zoo_animeface.outline import NODES, Outline, search

@@ -18,8 +18,8 @@ from zoo.blocks.conv import Conv2d
 from zoo.blocks.norm import InstanceNorm2d
 from zoo.blocks.residual import ResidualBlock
 from zoo.blocks.vgg import LAYERS, VGG19
-from zoo.evaluate.files import find
 from zoo.generator import Generator, SizeRule
+from zoo.weights.networks import find
 
 
 class CartoonGenerator(Generator):

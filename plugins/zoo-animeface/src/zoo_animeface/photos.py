@@ -13,7 +13,7 @@ from torch import Tensor
 
 from zoo import faces
 from zoo.errors import ImageError, NotFoundError, UsageError
-from zoo.image import find_pictures, read
+from zoo.pictures.image import find_pictures, read
 from zoo.progress import tell
 from zoo_animeface.points import NAMES, TABLE, Row, of_68, read_points, write_points
 

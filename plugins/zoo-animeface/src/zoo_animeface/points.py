@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from zoo.errors import ConfigError, NotFoundError
-from zoo.files import atomic
+from zoo.helpers.files import atomic
 
 SIDE = 112
 """Pixels along a side of the thesis's pictures; its distances are in these."""

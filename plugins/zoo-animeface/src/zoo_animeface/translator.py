@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from zoo import faces
-from zoo.portrait import PortraitTranslator
+from zoo.faces.portrait import PortraitTranslator
 
 FRAME = faces.Frame(2.09, 0.57)
 """Where a face lies in the photographs of the training, and nearly so in drawn faces, whose jaws are as wide and whose eyes

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from zoo.errors import UsageError
 from zoo.evaluate.album import strip
-from zoo.files import atomic
-from zoo.image import to_pil, write
+from zoo.helpers.files import atomic
+from zoo.pictures.image import to_pil, write
 from zoo_expression.measure import JUDGED, VALUES
 from zoo_expression.units import NAMES
 

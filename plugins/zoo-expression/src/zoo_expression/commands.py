@@ -12,9 +12,9 @@ from PIL import Image
 from zoo import faces
 from zoo.errors import ControlError, UsageError, ZooError, close_match, one_line
 from zoo.evaluate.album import strip
-from zoo.image import find_pictures, read, to_pil, writable, write
 from zoo.loading import load
-from zoo.morph import ready
+from zoo.pictures.image import find_pictures, read, to_pil, writable, write
+from zoo.pictures.morph import ready
 from zoo.progress import tell
 from zoo_expression.translator import ExpressionTranslator
 from zoo_expression.units import EXPRESSIONS, LABELS, NAMES

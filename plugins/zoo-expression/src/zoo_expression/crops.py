@@ -18,11 +18,11 @@ import typer
 from torch import Tensor
 
 from zoo import faces
-from zoo.crops import UNREADABLE, Photos, Size, fit, photographs, report
 from zoo.errors import ImageError, NotFoundError, UsageError
-from zoo.files import atomic
-from zoo.image import read, to_pil, write
+from zoo.faces.folders import UNREADABLE, Photos, Size, fit, photographs, report
+from zoo.helpers.files import atomic
 from zoo.loading import load
+from zoo.pictures.image import read, to_pil, write
 from zoo.progress import tell
 from zoo_expression.networks import StarGANGenerator
 from zoo_expression.table import COLUMNS, TABLE, Labels, Row, write_table

@@ -11,15 +11,15 @@ from typing import Annotated, Any
 import torch
 import typer
 
-from zoo.evaluate.files import find as find_file
+from zoo.catalogue.registry import registry
 from zoo.evaluate.metric import Metric, Tools, View
 from zoo.evaluate.models import labelled
 from zoo.evaluate.sets import FidMetric, KidMetric
-from zoo.hub import locate
 from zoo.loading import load
+from zoo.machine.device import pick_device
 from zoo.progress import tell
-from zoo.registry import registry
-from zoo.translator import pick_device
+from zoo.weights.networks import find as find_file
+from zoo.weights.sources import locate
 from zoo_expression.album import Album
 from zoo_expression.judge import load_judge, read_faces
 from zoo_expression.measure import JUDGED, VALUES, Identity

@@ -21,11 +21,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from zoo.errors import ImageError, IntegrityError, NotFoundError, UsageError, one_line
-from zoo.fit import resize
-from zoo.image import read
+from zoo.machine.device import pick_device
+from zoo.pictures.fit import resize
+from zoo.pictures.image import read
 from zoo.progress import tell
-from zoo.translator import pick_device
-from zoo.weights import load_weights, read_header, save_weights
+from zoo.weights.file import load_weights, read_header, save_weights
 from zoo_expression.measure import correlation
 from zoo_expression.table import TABLE, read_table
 from zoo_expression.units import NAMES

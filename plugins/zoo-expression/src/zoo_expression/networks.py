@@ -16,8 +16,8 @@ from torch.nn import functional as F
 
 from zoo.blocks.norm import InstanceNorm2d
 from zoo.blocks.residual import ResidualBlock
-from zoo.fit import warped
 from zoo.generator import Generator, SizeRule
+from zoo.pictures.fit import warped
 from zoo_expression.units import EXPRESSIONS, FULL, LABELS, MOST, NAMES, pattern
 
 NEARLY = 0.98

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from zoo.hookspecs import hookimpl
-from zoo.plugins import Registrar
+from zoo.catalogue.hooks import Registrar, hookimpl
 from zoo_expression import commands
 from zoo_expression.blocks import ConvNeXtBlock
 from zoo_expression.crops import face_crops

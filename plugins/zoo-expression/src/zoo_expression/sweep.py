@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from zoo.errors import UsageError
-from zoo.fit import resize
+from zoo.pictures.fit import resize
 from zoo.progress import tell
 from zoo.translator import Translator
 from zoo_expression.album import Album

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from zoo.errors import ConfigError, NotFoundError
-from zoo.files import atomic
+from zoo.helpers.files import atomic
 from zoo_expression.units import MOST, UNITS
 
 TABLE = "aus.csv"

@@ -12,13 +12,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from zoo import faces
-from zoo import image as pictures
 from zoo.control import check
 from zoo.errors import ControlError, ImageError, UsageError
-from zoo.fit import warped
 from zoo.generator import SizeRule
-from zoo.image import Source
-from zoo.morph import Morph
+from zoo.pictures import image as pictures
+from zoo.pictures.fit import warped
+from zoo.pictures.image import Source
+from zoo.pictures.morph import Morph
 from zoo.translator import Translator
 from zoo_expression.networks import StarGANGenerator
 from zoo_expression.units import COMPETING, EXPRESSIONS, LABELS, NAMES, UNITS

@@ -9,7 +9,7 @@ import typer
 
 from zoo.errors import UsageError, close_match
 from zoo.loading import load
-from zoo.morph import ready
+from zoo.pictures.morph import ready
 from zoo_facefusion.regions import REGIONS
 from zoo_facefusion.translator import FusionTranslator
 

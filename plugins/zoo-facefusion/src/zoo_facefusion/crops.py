@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from zoo.crops import Out, Photos, Size, cut_out
+from zoo.faces.folders import Out, Photos, Size, cut_out
 from zoo_facefusion.align import align
 
 

@@ -16,16 +16,16 @@ from torch import Tensor
 
 from zoo.errors import UsageError
 from zoo.evaluate.album import strip
-from zoo.evaluate.files import find as find_file
 from zoo.evaluate.metric import Metric, Tools, View
 from zoo.evaluate.models import labelled
 from zoo.evaluate.pairs import LpipsMetric, SsimMetric
 from zoo.evaluate.sets import KidMetric
-from zoo.files import atomic
-from zoo.fit import resize
-from zoo.image import find_pictures, read, to_pil, write
+from zoo.helpers.files import atomic
+from zoo.machine.device import pick_device
+from zoo.pictures.fit import resize
+from zoo.pictures.image import find_pictures, read, to_pil, write
 from zoo.progress import tell
-from zoo.translator import pick_device
+from zoo.weights.networks import find as find_file
 from zoo_facefusion.commands import fused
 from zoo_facefusion.measure import DEAD, STEPS, Elements, path, unevenness
 from zoo_facefusion.translator import FusionTranslator

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from zoo.hookspecs import hookimpl
-from zoo.plugins import Registrar
+from zoo.catalogue.hooks import Registrar, hookimpl
 from zoo_facefusion import losses
 from zoo_facefusion.commands import fusion_strip
 from zoo_facefusion.crops import fusion_crops

@@ -12,12 +12,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from zoo import faces
-from zoo import image as pictures
 from zoo.control import check
 from zoo.errors import ControlError, ImageError, UsageError, close_match
-from zoo.image import Picture, Source
-from zoo.morph import Morph
-from zoo.portrait import PortraitTranslator
+from zoo.faces.portrait import PortraitTranslator
+from zoo.pictures import image as pictures
+from zoo.pictures.image import Picture, Source
+from zoo.pictures.morph import Morph
 from zoo_facefusion.align import FRAME, aligned, yaw
 from zoo_facefusion.networks import FusionGenerator
 from zoo_facefusion.regions import REGIONS

@@ -19,7 +19,7 @@ from torch.nn import functional as F
 
 from zoo.blocks.vgg import VGG19
 from zoo.errors import ConfigError, ImageError, ZooError, one_line
-from zoo.image import find_pictures, read
+from zoo.pictures.image import find_pictures, read
 from zoo.progress import tell
 from zoo_partstyle.learn import Sums, columns_of, told_apart
 from zoo_partstyle.objects import Layer, Made, ObjectSet, Place, width

@@ -17,17 +17,17 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from zoo.blocks.vgg import VGG19
+from zoo.catalogue.registry import registry
 from zoo.control import check
 from zoo.errors import ImageError, IntegrityError, NotFoundError, UsageError, ZooError, one_line
 from zoo.evaluate.album import strip
 from zoo.evaluate.compare import Sitter, match
-from zoo.files import atomic
-from zoo.hub import locate
-from zoo.image import read, to_pil, write
+from zoo.helpers.files import atomic
 from zoo.loading import is_recipe, load
+from zoo.pictures.image import read, to_pil, write
 from zoo.progress import tell
-from zoo.registry import registry
 from zoo.translator import Translator
+from zoo.weights.sources import locate
 from zoo_partstyle.measure import LAYERS, VISIBLE, Scale, Scene, fitted, mean, row, scene
 
 PROTOCOL = (

@@ -9,9 +9,9 @@ import typer
 
 from zoo.blocks.vgg import VGG19
 from zoo.errors import NotFoundError, UsageError
-from zoo.evaluate.files import find
-from zoo.image import find_pictures, writable, write
-from zoo.translator import pick_device
+from zoo.machine.device import pick_device
+from zoo.pictures.image import find_pictures, writable, write
+from zoo.weights.networks import find
 from zoo_partstyle.choose import LAYERS, Criterion, choose
 from zoo_partstyle.objects import Labels, read_labels, width
 from zoo_partstyle.sheet import contact_sheet

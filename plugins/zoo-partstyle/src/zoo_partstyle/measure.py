@@ -14,9 +14,9 @@ from torch.nn import functional as F
 
 from zoo.blocks.vgg import VGG19
 from zoo.errors import ImageError
-from zoo.fit import resize
-from zoo.image import read
 from zoo.losses.perceptual import gram
+from zoo.pictures.fit import resize
+from zoo.pictures.image import read
 
 LAYERS = ("conv1_1", "conv2_1", "conv3_1", "conv4_1", "conv5_1")
 VISIBLE = 0.05

@@ -17,13 +17,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from zoo import memory
 from zoo.blocks.vgg import VGG19
+from zoo.catalogue.host import host
 from zoo.errors import ConfigError, ImageError
 from zoo.generator import Generator, SizeRule, build_part
 from zoo.loss import Loss, Views
-from zoo.plugins import host
-from zoo.weights import load_weights, read_header
+from zoo.machine import memory
+from zoo.weights.file import load_weights, read_header
 from zoo_partstyle.choose import fingerprint
 from zoo_partstyle.locate import SMALLEST, object_map
 from zoo_partstyle.objects import named, object_set

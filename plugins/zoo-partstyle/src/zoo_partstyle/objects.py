@@ -18,7 +18,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, StringConstraints, ValidationError, model_validator
 
 from zoo.errors import ConfigError, ControlError, NotFoundError, close_match, describe
-from zoo.files import atomic
+from zoo.helpers.files import atomic
 
 _WIDTHS = {"1": 64, "2": 128, "3": 256, "4": 512, "5": 512}
 _LAYER = re.compile(r"conv(?:[12]_[12]|[345]_[1-4])")

@@ -11,7 +11,7 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from zoo.image import read, to_pil
+from zoo.pictures.image import read, to_pil
 from zoo_partstyle.objects import ObjectSet
 
 TILE, GAP, MARGIN, HEAD = 112, 4, 132, 34

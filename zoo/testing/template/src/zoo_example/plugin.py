@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from zoo.hookspecs import hookimpl
-from zoo.plugins import Registrar
+from zoo.catalogue.hooks import Registrar, hookimpl
 from zoo_example.blocks import GatedBlock
 from zoo_example.losses import EdgesLoss
 from zoo_example.networks import DrawingGenerator

@@ -7,20 +7,19 @@ import importlib.util
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.utils import canonicalize_name
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from zoo.card import Name
 from zoo.errors import ConfigError, close_match, describe
-from zoo.reading import read_yaml
+from zoo.helpers.reading import read_yaml
 
 GROUP = "zoo"
 CORE = "zoo-core"
 KINDS = ("block", "loss", "generator", "discriminator", "trainer", "translator", "metric", "command")
-
-Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=64)]
 
 
 class Manifest(BaseModel):

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from zoo import faces
 from zoo.errors import ImageError
 from zoo.faces import Face
-from zoo.image import Source, read
+from zoo.pictures.image import Source, read
 
 LOOKS = 10.0
 """Times a second that faces are looked for; from one of them to the next a face moves evenly."""

@@ -7,9 +7,9 @@ from dataclasses import replace
 
 from torch import Tensor
 
-from zoo import memory
 from zoo.errors import UsageError
-from zoo.tiles import TILE, NotLocalError, Tiler
+from zoo.machine import memory
+from zoo.pictures.tiles import TILE, NotLocalError, Tiler
 
 SMALLEST = 128
 """Tiles are not made smaller than this when memory runs out."""

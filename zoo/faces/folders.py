@@ -14,8 +14,8 @@ from torch import Tensor
 
 from zoo import faces
 from zoo.errors import ImageError, NotFoundError, UsageError
-from zoo.files import atomic
-from zoo.image import find_pictures, read, to_pil, write
+from zoo.helpers.files import atomic
+from zoo.pictures.image import find_pictures, read, to_pil, write
 from zoo.progress import tell
 
 FACELESS = "no face found"

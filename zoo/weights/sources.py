@@ -17,13 +17,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from zoo.cache import cached, discard, verify
 from zoo.card import Card, Weights
+from zoo.catalogue.host import host
+from zoo.catalogue.registry import registry
 from zoo.errors import IntegrityError, NetworkError, NotFoundError, UsageError, ZooError, describe
-from zoo.files import atomic
-from zoo.plugins import host
-from zoo.registry import registry
-from zoo.remote import endpoint, from_hub, from_mirror
+from zoo.helpers.files import atomic
+from zoo.weights.cache import cached, discard, verify
+from zoo.weights.remote import endpoint, from_hub, from_mirror
 
 log = logging.getLogger(__name__)
 

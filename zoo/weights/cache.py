@@ -10,7 +10,7 @@ from pathlib import Path
 
 from zoo.card import Weights
 from zoo.errors import IntegrityError
-from zoo.files import atomic, clean
+from zoo.helpers.files import atomic, clean
 
 
 def cache_folder() -> Path:

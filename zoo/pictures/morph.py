@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from zoo import video
 from zoo.errors import ImageError, UsageError
-from zoo.files import atomic
-from zoo.image import FORMATS, read, to_pil, writable, write
+from zoo.helpers.files import atomic
+from zoo.pictures import video
+from zoo.pictures.image import FORMATS, read, to_pil, writable, write
 
 MOVING = (".gif", ".webp", *video.FORMATS)
 

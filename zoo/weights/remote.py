@@ -20,10 +20,10 @@ from pathlib import Path
 from typing import BinaryIO
 from urllib.parse import quote
 
-from zoo.cache import alone, hub_cache, own_place, sweep, verify
 from zoo.card import Weights
 from zoo.errors import IntegrityError, NetworkError, NotFoundError, ZooError, describe
-from zoo.files import atomic
+from zoo.helpers.files import atomic
+from zoo.weights.cache import alone, hub_cache, own_place, sweep, verify
 
 CHUNK = 1 << 20
 TIMEOUT = 30  # seconds without a byte from a mirror

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from zoo.errors import IntegrityError, NotFoundError
-from zoo.files import atomic
+from zoo.helpers.files import atomic
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

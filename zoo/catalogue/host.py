@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,9 +13,10 @@ from typing import Any
 import pluggy
 from packaging.utils import canonicalize_name
 
-from zoo import hookspecs
-from zoo.errors import ConfigError, NotFoundError, PluginError, close_match, describe
-from zoo.manifest import CORE, KINDS, Plugin, discover
+from zoo.catalogue import hooks
+from zoo.catalogue.hooks import Registrar
+from zoo.catalogue.manifest import CORE, Plugin, discover
+from zoo.errors import NotFoundError, PluginError, close_match, describe
 
 
 @dataclass(frozen=True)
@@ -25,31 +26,6 @@ class Part:
     kind: str
     name: str
     owner: str
-
-
-class Registrar:
-    """Collects what one plugin registers; nothing reaches the host before all of it proved right."""
-
-    block: Callable[[str, Any], None]
-    loss: Callable[[str, Any], None]
-    generator: Callable[[str, Any], None]
-    discriminator: Callable[[str, Any], None]
-    trainer: Callable[[str, Any], None]
-    translator: Callable[[str, Any], None]
-    metric: Callable[[str, Any], None]
-    command: Callable[[str, Any], None]
-
-    def __init__(self) -> None:
-        self.staged: dict[tuple[str, str], Any] = {}
-        for kind in KINDS:
-            setattr(self, kind, functools.partial(self._add, kind))
-
-    def _add(self, kind: str, name: str, part: Any) -> None:
-        if (kind, name) in self.staged:
-            raise ConfigError(f"{kind} {name!r} is registered twice")
-        if not callable(part):
-            raise ConfigError(f"{kind} {name!r} is not a class or function")
-        self.staged[kind, name] = part
 
 
 class PluginHost:
@@ -111,7 +87,7 @@ class PluginHost:
             raise NotFoundError(f"plugin {name!r} is not installed", f"pip install {name}")
         if name in self.faults:
             raise self._broken(name)
-        from zoo.untouched import untouched
+        from zoo.helpers.untouched import untouched
 
         plugin = self.plugins[name]
         try:
@@ -173,7 +149,7 @@ def _claimed(plugin: Plugin) -> Iterator[tuple[str, str]]:
 def _collect(plugin: Plugin) -> dict[tuple[str, str], Any]:
     """What a plugin registers, which must be what it declares."""
     manager = pluggy.PluginManager("zoo")  # one for each plugin: an unknown hook is blamed on the right one
-    manager.add_hookspecs(hookspecs)
+    manager.add_hookspecs(hooks)
     try:
         manager.register(plugin.entry.load(), name=plugin.name)
         manager.check_pending()

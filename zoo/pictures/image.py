@@ -22,7 +22,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from zoo.errors import ImageError, NotFoundError, close_match
-from zoo.files import atomic
+from zoo.helpers.files import atomic
 
 SUFFIXES = frozenset({
     ".avif", ".bmp", ".gif", ".jp2", ".jpeg", ".jpg", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp",

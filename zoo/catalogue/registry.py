@@ -7,10 +7,10 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from zoo.card import Card, parse_cards
+from zoo.catalogue.host import host
+from zoo.catalogue.manifest import CORE
 from zoo.errors import ConfigError, NotFoundError, PluginError, close_match
-from zoo.manifest import CORE
-from zoo.plugins import host
-from zoo.reading import read_yaml
+from zoo.helpers.reading import read_yaml
 
 
 class Registry:
@@ -64,7 +64,7 @@ def registry() -> Registry:
 
 def catalogue() -> Path:
     """``registry.yaml`` beside this module in a wheel, one folder up in a checkout."""
-    here = Path(__file__).resolve().parent
+    here = Path(__file__).resolve().parents[1]
     return next(path for path in (here / "registry.yaml", here.parent / "registry.yaml") if path.is_file())
 
 

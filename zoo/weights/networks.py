@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from zoo.card import Weights
+from zoo.catalogue.registry import registry
 from zoo.errors import NotFoundError
-from zoo.hub import fetch, locate
-from zoo.registry import registry
+from zoo.weights.sources import fetch, locate
 
 
 @dataclass(frozen=True)

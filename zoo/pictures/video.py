@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from zoo.errors import ImageError, NotFoundError, UsageError, ZooError, close_match
-from zoo.files import atomic
+from zoo.helpers.files import atomic
 from zoo.progress import tell
 
 SUFFIXES = frozenset({

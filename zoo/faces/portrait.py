@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, ClassVar
 
-from zoo import faces, track
-from zoo.image import Picture, Source
+from zoo import faces
+from zoo.faces import track
+from zoo.pictures.image import Picture, Source
 from zoo.translator import Translator
 
 log = logging.getLogger("zoo")

@@ -1,0 +1,1 @@
+"""What there is: cards, plugins and what they bring. No torch here."""

@@ -1,0 +1,25 @@
+"""Faces in a picture: find them, cut one out upright, put it back, tell who it is."""
+
+from zoo.faces.crops import FACE, FAINT, PORTRAIT, Crop, Frame, crop, move, paste
+from zoo.faces.detect import PROFILE, SEEN, SMALLEST, Face, fault, find, usable
+from zoo.faces.identity import SAME, descriptor
+
+__all__ = [
+    "FACE",
+    "FAINT",
+    "PORTRAIT",
+    "PROFILE",
+    "SAME",
+    "SEEN",
+    "SMALLEST",
+    "Crop",
+    "Face",
+    "Frame",
+    "crop",
+    "descriptor",
+    "fault",
+    "find",
+    "move",
+    "paste",
+    "usable",
+]

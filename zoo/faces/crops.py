@@ -1,0 +1,146 @@
+"""A face cut out of a picture upright, moved, and put back."""
+
+from __future__ import annotations
+
+import functools
+import math
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from zoo.faces.detect import Face
+from zoo.faces.geometry import exactly, placed, resampled, rotation
+from zoo.pictures.fit import warped
+
+
+@dataclass(frozen=True)
+class Frame:
+    """Where a face lies in a square: upright, the box around its landmarks in the middle from left to right."""
+
+    scale: float  # side of the square / height of the landmarks' box
+    middle: float  # where the middle of the box lies, from the top, in shares of the side
+
+
+FACE = Frame(1.293, 0.585)
+"""The face fills the square: half the forehead to the chin, as OpenFace's aligned faces have it."""
+
+PORTRAIT = Frame(2.4, 0.62)
+"""With hair and neck."""
+
+
+FAINT = 1e-3
+"""Where a crop's mask is less than this in the picture, the picture stays as it is."""
+
+
+@dataclass(frozen=True, eq=False)
+class Crop:
+    """A face cut out of a picture, and where it was."""
+
+    image: Tensor  # (3, size, size) in [-1, 1]
+    landmarks: Tensor  # (68, 2), in the crop's pixels
+    matrix: Tensor  # (2, 3) float64: from the crop's pixels to the picture's
+
+    @functools.cached_property
+    def mask(self) -> Tensor:
+        """(size, size) in [0, 1]: the face with its forehead, feathered, 0 along the border of the crop."""
+        size = self.image.shape[-1]
+        points = self.landmarks.double()
+        height = float(points[:, 1].max() - points[:, 1].min())
+        points = torch.cat([points, points[17:27] - torch.tensor([0, 0.25 * height])])  # the brows, moved up
+        at = torch.arange(size, dtype=torch.float64) + 0.5
+        inside = torch.full((size, size), torch.inf, dtype=torch.float64)
+        for turn in torch.arange(0, 2 * math.pi, math.pi / 24).tolist():  # the convex hull, by its tangents
+            x, y = math.cos(turn), math.sin(turn)
+            reach = float((points[:, 0] * x + points[:, 1] * y).max())
+            inside = torch.minimum(inside, reach - (at * x + at[:, None] * y))
+        edge = torch.minimum(at, size - at)
+        border = torch.minimum(edge, edge[:, None]) - max(1.0, 0.015 * size)
+        mask = _smooth(inside / (0.12 * height) + 0.5) * _smooth(border / (0.05 * size))
+        return mask.to(self.image)
+
+
+@exactly
+def crop(image: Tensor, face: Face, size: int = 128, frame: Frame = FACE) -> Crop:
+    """``face`` of a picture (3, H, W), upright in a square of ``size`` pixels; the picture's border is repeated."""
+    upright = face.upright
+    low, high = upright.amin(0), upright.amax(0)
+    side = float(high[1] - low[1]) * frame.scale
+    corner = (low + high) / 2 - side * torch.tensor([0.5, frame.middle])
+    matrix = placed(face.angle, side / size, *(rotation(face.angle) @ corner).tolist())
+    landmarks = ((upright - corner) * (size / side)).float()
+    return Crop(resampled(image, matrix, (size, size)).clamp(-1, 1), landmarks, matrix)
+
+
+@exactly
+def paste(image: Tensor, crop: Crop, result: Tensor) -> Tensor:
+    """``result`` (3, size, size), made of ``crop.image``, put back into the picture (3, H, W) that it was cut out of.
+
+    Where the crop's mask is 0 the picture stays as it is, bit by bit. What in the picture is finer than the crop's
+    pixels is kept where the result changed little: a large photograph stays sharp, and nothing shines through where
+    a mouth has opened.
+    """
+    change = result.to(crop.image) - crop.image
+    # how much it changed, brighter or darker as a whole counting little: a smile's wrinkles stay in another light
+    much = (_near(change.square()) - 0.8 * _near(change).square()).mean(0, keepdim=True)
+    kept = 1 / (1 + (much / 0.2**2) ** 2)
+    planes = torch.cat([change, crop.image, kept, crop.mask[None]])
+    where, planes = _spread(image, crop, planes)
+    if not planes.numel():
+        return image.clone()
+    window = image[where]
+    change, coarse, kept, mask = planes.split([3, 3, 1, 1])
+    mask = mask.clamp(0, 1)
+    new = window + mask * (change - (1 - kept.clamp(0, 1)) * (window - coarse))
+    pasted = image.clone()
+    pasted[where] = torch.where(mask > FAINT, new.clamp(-1, 1), window)
+    return pasted
+
+
+@exactly
+def move(image: Tensor, crop: Crop, flow: Tensor) -> tuple[Tensor, Crop]:
+    """The picture (3, H, W) that ``crop`` was cut out of, and the crop, moved: each pixel of the crop comes from ``flow``
+    (2, size, size) beside it, right and down in shares of its side; less and less where the crop's mask ends, where it
+    is 0 not at all."""
+    size = crop.image.shape[-1]
+    flow = flow.to(crop.image) * crop.mask
+    there = replace(crop, image=warped(crop.image[None], flow[None])[0])
+    where, planes = _spread(image, crop, torch.cat([flow * size, crop.mask[None]]))
+    moved = image.clone()
+    if planes.numel():
+        window = image[where]
+        across = torch.einsum("ij,jhw->ihw", crop.matrix[:, :2].float(), planes[:2])  # in the picture's pixels
+        sides = torch.tensor([window.shape[2], window.shape[1]])[:, None, None]
+        moved[where] = torch.where(planes[2] > FAINT, warped(window[None], (across / sides)[None])[0], window)
+    return moved, there
+
+
+def _spread(image: Tensor, crop: Crop, planes: Tensor) -> tuple[tuple[slice, slice, slice], Tensor]:
+    """Where in the picture the crop lies, and ``planes`` (C, size, size) of the crop over it: (C, h, w); h or w is 0 if
+    it lies outside."""
+    size = crop.image.shape[-1]
+    corners = torch.tensor([[0, 0, 1], [0, size, 1], [size, 0, 1], [size, size, 1]]).double() @ crop.matrix.T
+    left, top = corners.amin(0).floor().long().clamp(min=0).tolist()
+    right, bottom = corners.amax(0).ceil().long().clamp(min=0).tolist()
+    where = slice(None), slice(top, bottom), slice(left, right)
+    rows, columns = image[where].shape[1:]
+    if not rows or not columns:
+        return where, planes.new_empty(len(planes), 0, 0)
+    linear = torch.linalg.inv(crop.matrix[:, :2])
+    shift = linear @ (torch.tensor([left, top]) - crop.matrix[:, 2])
+    return where, resampled(planes, torch.cat([linear, shift[:, None]], 1), (rows, columns))
+
+
+def _near(planes: Tensor) -> Tensor:
+    """(C, H, W): means over the surroundings of each pixel, about a twentieth of the side wide, smooth."""
+    radius = max(1, round(planes.shape[-1] / 80))
+    for _ in range(2):
+        planes = F.avg_pool2d(planes, 2 * radius + 1, 1, radius, count_include_pad=False)
+    return planes
+
+
+def _smooth(x: Tensor) -> Tensor:
+    """From 0 at 0 to 1 at 1 without a bend."""
+    x = x.clamp(0, 1)
+    return x * x * (3 - 2 * x)

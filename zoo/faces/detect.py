@@ -1,0 +1,176 @@
+"""Faces in a picture, found and judged.
+
+A picture is a tensor (3, H, W) in [-1, 1]. Coordinates are pixels, x to the right, y down, counted along the pixels'
+edges: the middle of the first pixel lies at (0.5, 0.5).
+
+The only module that imports dlib (D. E. King, "Dlib-ml: A Machine Learning Toolkit", JMLR 2009), which brings the
+detector (histograms of oriented gradients), the landmarks (V. Kazemi and J. Sullivan, "One Millisecond Face Alignment
+with an Ensemble of Regression Trees", CVPR 2014; trained on iBUG 300-W) and the descriptor (a ResNet of 29 layers).
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import math
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from zoo.errors import ImageError, UsageError
+from zoo.faces.geometry import exactly, placed, resampled, rotation
+
+SEEN = 1280
+"""Pixels along the longer side that the detector sees at most: its time grows with their square."""
+
+MAGNIFIED = 2.0
+"""Small pictures are scaled up by this much: the detector sees faces from 80 pixels."""
+
+MARGIN = 0.25
+"""Shares of a picture's longer side, added around it by replication: the detector misses faces at the border."""
+
+SURE = 0.3
+"""The detector's score above which there may be several faces: a badge on a space suit has 0.09, most faces over 1."""
+
+SMALLEST = 32
+"""Pixels from brow to chin below which there is too little of a face for a network."""
+
+PROFILE = 0.75
+"""`Face.turned` above which too little of a face is seen."""
+
+LOCK = threading.RLock()  # dlib's objects change while they work
+
+
+@dataclass(frozen=True, eq=False)
+class Face:
+    """A face in a picture, in the picture's pixels."""
+
+    box: tuple[float, float, float, float]  # left, top, right, bottom, as the detector says: brow to chin
+    landmarks: Tensor  # (68, 2) x and y, float32, in the order of iBUG 300-W
+
+    @property
+    def angle(self) -> float:
+        """Radians by which the line through the eyes is turned, clockwise as seen."""
+        x, y = (self.landmarks[42:48].mean(0) - self.landmarks[36:42].mean(0)).tolist()
+        return math.atan2(y, x)
+
+    @property
+    def upright(self) -> Tensor:
+        """The landmarks (68, 2), turned around the picture's corner so that the line through the eyes is level."""
+        return self.landmarks.double() @ rotation(self.angle)
+
+    @property
+    def height(self) -> float:
+        """Pixels from the lowest to the highest landmark when the face is upright."""
+        low, high = self.upright[:, 1].aminmax()
+        return float(high - low)
+
+    @property
+    def turned(self) -> float:
+        """0 seen from the front, about 1 in profile: where the tip of the nose lies between the ends of the jaw."""
+        right, nose, left = self.upright[[0, 30, 16], 0].tolist()
+        return abs(left + right - 2 * nose) / max(left - right, 1e-6)
+
+
+@exactly
+def find(image: Tensor, seen: int = SEEN) -> list[Face]:
+    """The faces in a picture (3, H, W) in [-1, 1], the largest first; [] if there is none.
+
+    Found are faces that look about towards the camera and are tilted by less than about 40°, from 40 pixels in
+    pictures of up to 640; in larger ones from a sixteenth of the longer side. ``seen`` are the pixels along that side
+    that the detector sees at most: where faces are larger, fewer are faster.
+
+    UsageError if dlib or its models are not installed.
+    """
+    dlib = dlib_module()
+    height, width = image.shape[-2:]
+    scale = min(MAGNIFIED, seen / max(height, width))
+    margin = MARGIN * max(height, width)
+    size = (math.ceil((height + 2 * margin) * scale), math.ceil((width + 2 * margin) * scale))
+    view = array(resampled(image, placed(0, 1 / scale, -margin, -margin), size))
+    with LOCK:
+        found, scores, _ = _detector().run(view)
+        doubtful = min(SURE, max(scores, default=0))  # a doubtful face counts only where there is no better one
+        faces = []
+        for one, score in zip(found, scores):
+            left, top = one.left() / scale - margin, one.top() / scale - margin
+            right, bottom = (one.right() + 1) / scale - margin, (one.bottom() + 1) / scale - margin
+            if score >= doubtful:
+                box = left, top, right, bottom
+                faces.append(Face(box, _landmarks(dlib, image, box)))
+    return sorted(faces, key=lambda face: face.box[0] - face.box[2])
+
+
+def fault(face: Face, verb: str) -> str:
+    """Why a network cannot ``verb`` a face; "" if it can."""
+    if face.height < SMALLEST:
+        return f"the face is {face.height:.0f} pixels high: too small to {verb}, which takes {SMALLEST}"
+    return "the face is turned too far to the side" if face.turned > PROFILE else ""
+
+
+def usable(found: Sequence[Face], number: int | None, verb: str, whole: str) -> list[Face]:
+    """Of the faces of a picture, the largest first, those that a network can ``verb``, or the one with this number.
+
+    ``whole`` says what a picture is that is taken as it is, by the number 0. ImageError if there is no such face."""
+    if not found:
+        hint = f"give a photograph of a face seen from the front; for a picture that is {whole} already: face 0"
+        raise ImageError("no face found", hint)
+    if number is not None and number > len(found):
+        count = "1 face was" if len(found) == 1 else f"{len(found)} faces were"
+        raise ImageError(f"there is no face {number}: {count} found", "1 is the largest")
+    asked = found if number is None else found[number - 1 : number]
+    if not (good := [face for face in asked if not fault(face, verb)]):
+        raise ImageError(fault(asked[0], verb), "give a larger or a more frontal photograph")
+    return good
+
+
+def _landmarks(dlib: Any, image: Tensor, box: tuple[float, float, float, float]) -> Tensor:
+    """(68, 2) in the pixels of ``image``. dlib gives whole pixels: it sees every face scaled to 300 of them."""
+    scale = (box[2] - box[0]) / 300
+    matrix = placed(0, scale, box[0] - 150 * scale, box[1] - 150 * scale)
+    shape = _predictor()(array(resampled(image, matrix, (600, 600))), dlib.rectangle(150, 150, 449, 449))
+    points = torch.tensor([[point.x + 0.5, point.y + 0.5, 1] for point in shape.parts()])
+    return (points.double() @ matrix.T).float()
+
+
+def array(image: Tensor) -> np.ndarray:
+    """(3, H, W) in [-1, 1] -> (H, W, 3) uint8."""
+    levels = image.detach().add(1).mul(127.5).round().clamp(0, 255).byte()
+    return np.ascontiguousarray(levels.permute(1, 2, 0).cpu().numpy())
+
+
+def dlib_module() -> Any:
+    try:
+        import dlib
+    except ImportError as error:
+        raise _missing() from error
+    return dlib
+
+
+def _missing() -> UsageError:
+    return UsageError("finding faces needs dlib, which is not installed", "pip install 'zoo-core[faces]'")
+
+
+def model_file(name: str) -> str:
+    """The path of a file of face_recognition_models, which cannot be imported: it wants pkg_resources."""
+    spec = importlib.util.find_spec("face_recognition_models")
+    path = Path(spec.origin).parent / "models" / name if spec and spec.origin else None
+    if path is None or not path.is_file():
+        raise _missing()
+    return str(path)
+
+
+@functools.cache
+def _detector() -> Any:
+    return dlib_module().get_frontal_face_detector()
+
+
+@functools.cache
+def _predictor() -> Any:
+    return dlib_module().shape_predictor(model_file("shape_predictor_68_face_landmarks.dat"))

@@ -1,0 +1,58 @@
+"""Where pixels lie: turned, scaled, moved, and pictures resampled there."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Sequence
+from typing import ParamSpec, TypeVar
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def exactly(function: Callable[P, R]) -> Callable[P, R]:
+    """Also where a network computes in bf16: pixels are counted in fractions."""
+
+    @functools.wraps(function)
+    def run(*args: P.args, **kwargs: P.kwargs) -> R:
+        with torch.autocast("cpu", enabled=False):
+            return function(*args, **kwargs)
+
+    return run
+
+
+def resampled(planes: Tensor, matrix: Tensor, size: Sequence[int]) -> Tensor:
+    """planes (C, H, W) -> (C, *size). ``matrix`` (2, 3) says where in ``planes`` each pixel lies; their border is
+    repeated. What is too fine for the new pixels is filtered out; only the part that is needed is looked at."""
+    step = math.sqrt(abs(float(torch.linalg.det(matrix[:, :2]))))
+    rows, columns = size
+    corners = torch.tensor([[0, 0, 1], [0, rows, 1], [columns, 0, 1], [columns, rows, 1]]).double() @ matrix.T
+    reach = 2 * max(step, 1) + 2  # of the filters
+    limits = torch.tensor([planes.shape[-1], planes.shape[-2]])
+    low = (corners.amin(0) - reach).floor().long().clamp(min=0).minimum(limits - 1)
+    high = (corners.amax(0) + reach).ceil().long().clamp(min=1).minimum(limits).maximum(low + 1)
+    part = planes[None, :, low[1] : high[1], low[0] : high[0]]
+    if step > 1:
+        coarse = [math.ceil(length / step) for length in part.shape[-2:]]
+        part = F.interpolate(part, size=coarse, mode="bicubic", antialias=True)
+    # affine_grid counts from -1 to 1, from edge to edge, on both sides
+    half, whole = torch.tensor([columns / 2, rows / 2]).double(), (high - low).double()
+    linear, middle = matrix[:, :2], matrix[:, :2] @ half + matrix[:, 2] - low
+    theta = torch.cat([linear * half * 2 / whole[:, None], (middle * 2 / whole - 1)[:, None]], 1)
+    grid = F.affine_grid(theta[None].to(planes), [1, 1, rows, columns], align_corners=False)
+    return F.grid_sample(part, grid, mode="bicubic", padding_mode="border", align_corners=False)[0]
+
+
+def rotation(angle: float) -> Tensor:
+    """(2, 2) turns columns by ``angle`` radians, clockwise as seen; rows, multiplied from the left, back."""
+    return torch.tensor([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]], dtype=torch.float64)
+
+
+def placed(angle: float, scale: float, x: float, y: float) -> Tensor:
+    """(2, 3) scales, turns, then moves."""
+    return torch.cat([rotation(angle) * scale, torch.tensor([[x], [y]], dtype=torch.float64)], 1)

@@ -1,0 +1,1 @@
+"""What everybody needs and nobody reads about: files, YAML, interrupts."""

@@ -1,0 +1,1 @@
+"""Pictures and videos: read, written, brought to size, drawn in tiles."""

@@ -1,0 +1,1 @@
+"""Weights files, and how they come to this disk."""
