@@ -53,6 +53,12 @@ def test_one_picture_into_one_file(run: Zoo):
     assert tree() == {"a.png", "new/b.png"}
 
 
+def test_what_ends_like_a_folder_is_one(run: Zoo):
+    picture("a.png")
+    code, _, err = run("a.png", "-o", "drawings.v2/")
+    assert (code, tree()) == (0, {"a.png", "drawings.v2/a.png"}), err
+
+
 def test_a_tree_is_kept(run: Zoo):
     for name in ("in/a.png", "in/x/a.png", "in/x/y/b.bmp"):
         picture(name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import pwd
 import subprocess
 import sys
 import time
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import forget
+from conftest import forget, leave
 from installed import DATA, FILE, HUB, REVISION, SHA256, install
 from packaging.version import Version
 
@@ -268,3 +269,31 @@ def test_the_cache_is_the_clients(settings: dict[str, str]) -> None:
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     theirs, ours = done.stdout.split()
     assert theirs == ours
+
+
+@pytest.mark.parametrize(
+    "words", [["list"], ["info", "cyclegan"], ["doctor", "--json"], ["download", "cyclegan"]], ids=" ".join
+)
+def test_a_user_without_a_home_needs_none(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], words: list[str]
+) -> None:
+    def nobody(_: int) -> None:
+        raise KeyError("getpwuid(): uid not found")
+
+    for name in (
+        "HOME",
+        "USER",
+        "LOGNAME",
+        "LNAME",
+        "USERNAME",
+        "ZOO_CACHE",
+        "XDG_CACHE_HOME",
+        "HF_HOME",
+        "HF_HUB_CACHE",
+    ):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(pwd, "getpwuid", nobody)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    code, out, err = leave(capsys, *words)
+    assert code in (0, 1 if words[0] == "doctor" else 0), err
+    assert "Traceback" not in err and out

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shutil
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -164,6 +166,8 @@ def test_forms_in_and_out(tmp_path):
     tensor = torch.rand(2, 3, 10, 12)
     torch.testing.assert_close(translator.translate(tensor), tensor, atol=1e-6, rtol=0)
     torch.testing.assert_close(translator.translate(tensor[0]), tensor[0], atol=1e-6, rtol=0)
+    arrays = np.stack([array, array[::-1]])
+    assert np.array_equal(translator.translate(arrays), arrays)
 
 
 def test_a_list_gives_a_list_of_the_same_forms(tmp_path):
@@ -181,6 +185,16 @@ def test_a_folder_gives_a_list(tmp_path):
     (tmp_path / "notes.txt").write_text("no picture")
     results = Translator(Identity(), device="cpu").translate(tmp_path)
     assert all(np.array_equal(np.asarray(result), array) for result, array in zip(results, arrays, strict=True))
+
+
+def test_what_gives_pictures_one_by_one_gives_a_list(tmp_path):
+    arrays = [photo(10, 10), photo(10, 12)]
+    for name, array in zip("ab", arrays):
+        Image.fromarray(array).save(tmp_path / f"{name}.png")
+    translator = Translator(Identity(), device="cpu")
+    for pictures in (tmp_path.glob("*.png"), (array for array in arrays), map(Image.fromarray, arrays)):
+        results = translator.translate(pictures)
+        assert sorted(np.asarray(one).shape for one in results) == [(10, 10, 3), (10, 12, 3)]
 
 
 def test_an_empty_folder_is_an_error(tmp_path):
@@ -288,6 +302,43 @@ def test_translate_leaves_no_trace():
     assert (torch.is_grad_enabled(), torch.backends.cudnn.benchmark, torch.get_default_dtype()) == flags
     assert all(parameter.grad is None for parameter in generator.parameters())
     assert np.array_equal(result, Translator(generator.eval(), device="cpu").translate(array))
+
+
+class Makes(Conv):
+    """A network that makes tensors of its own, as it is built and as it draws."""
+
+    def parts(self, image: Tensor, **controls: Tensor) -> dict[str, Tensor]:
+        return {"image": super().parts(image)["image"] * torch.linspace(0, 1, image.shape[-1])}
+
+
+@pytest.mark.parametrize("kind", ["float64", "meta", "no-grad", "inference"])
+def test_whatever_torch_is_set_to_a_picture_is_drawn_the_same(tiny: TinyPlugin, kind: str) -> None:  # noqa: F811
+    picture = photo()
+    expected = [zoo.load("tiny", device="cpu").translate(picture), Translator(Makes(), device="cpu").translate(picture)]
+    setting = {
+        "float64": default_dtype(torch.float64),
+        "meta": torch.device("meta"),
+        "no-grad": torch.no_grad(),
+        "inference": torch.inference_mode(),
+    }[kind]
+    made = Translator(Makes(), device="cpu")
+    with setting:
+        before = torch.get_default_dtype(), torch.get_default_device(), torch.is_grad_enabled()
+        stream = made.stream([picture])
+        drawn = [zoo.load("tiny", device="cpu").translate(picture), next(stream)]
+        assert before == (torch.get_default_dtype(), torch.get_default_device(), torch.is_grad_enabled())
+        assert next(stream, None) is None
+    assert all(np.array_equal(one, other) for one, other in zip(drawn, expected, strict=True))
+
+
+@contextmanager
+def default_dtype(dtype: torch.dtype) -> Iterator[None]:
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
 
 
 def test_a_network_that_fails_leaves_no_trace_either():

@@ -392,3 +392,107 @@ def test_wrong_names_and_options_are_one_line_and_no_work(run: Zoo, words: Seque
 
 def test_suffixes_that_are_written_are_read() -> None:
     assert video.FORMATS.keys() <= video.SUFFIXES
+
+
+# -- times -------------------------------------------------------------------------------------------------------------
+
+
+def clip(path: Path, start: float, count: int = 10) -> Path:
+    """MPEG-TS as recorders write it: pictures and a tone whose times begin at ``start`` seconds."""
+    with av.open(str(path), "w", format="mpegts") as out:
+        stream = out.add_stream("libx264", rate=25)
+        stream.height, stream.width, stream.pix_fmt = 48, 64, "yuv420p"
+        stream.codec_context.time_base = Fraction(1, 90000)
+        tone = out.add_stream("aac", rate=44100, layout="mono")
+        for number, pixels in enumerate(pattern(count)):
+            frame = av.VideoFrame.from_ndarray(pixels, format="rgb24").reformat(64, 48, "yuv420p")
+            frame.pts, frame.time_base = round((start + number / 25) * 90000), Fraction(1, 90000)
+            out.mux(stream.encode(frame))
+        out.mux(stream.encode(None))
+        for number in range(round(count / 25 * 44100 / 1024) + 1):
+            heard_ = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.int16), format="s16", layout="mono")
+            heard_.sample_rate, heard_.pts = 44100, round(start * 44100) + 1024 * number
+            heard_.time_base = Fraction(1, 44100)
+            out.mux(tone.encode(heard_))
+        out.mux(tone.encode(None))
+    return path
+
+
+def sounding(path: Path) -> list[float]:
+    """When the packets of the sound are heard."""
+    with av.open(str(path)) as container:
+        return [float(p.pts * p.time_base) for p in container.demux(audio=0) if p.pts is not None]
+
+
+@pytest.mark.parametrize("starts", [(50000,), (5, 5), (5, 30000), (30000, 5, 30000)], ids=str)
+def test_times_begin_at_0_and_go_on_where_clips_were_joined(
+    tmp_path: Path, same: Translator, starts: Sequence[float]
+) -> None:
+    source = tmp_path / "in.ts"
+    source.write_bytes(b"".join(clip(tmp_path / "clip.ts", start).read_bytes() for start in starts))
+    same.translate_video(source, tmp_path / "out.mp4")
+    seen, sound = times(tmp_path / "out.mp4"), sounding(tmp_path / "out.mp4")
+    assert len(seen) == 10 * len(starts)
+    assert seen[0] < 0.1 and abs(sound[0] - seen[0]) < 0.1
+    assert abs(sound[-1] - seen[-1]) < 0.1  # they end together
+    for told in (seen, sound):
+        steps = np.diff(told)
+        assert steps.min() > 0 and steps.max() < 0.2
+
+
+def test_what_begins_later_than_the_sound_still_does(tmp_path: Path, same: Translator) -> None:
+    frames = pattern(6)
+    source = film(tmp_path / "in.mkv", frames, sound="aac", times=range(50, 56))
+    same.translate_video(source, tmp_path / "out.mkv")
+    assert times(tmp_path / "out.mkv")[0] == pytest.approx(2, abs=0.05)
+
+
+# -- colours -----------------------------------------------------------------------------------------------------------
+
+TRANSFERS = {  # light, 1 at white paper, to signal (ITU-R BT.2100; BT.2408: white paper is 203 of 1000 cd/m²)
+    "arib-std-b67": lambda light: np.where(
+        (scene := (light * 0.203) ** (1 / 1.2)) <= 1 / 12,
+        np.sqrt(3 * scene),
+        0.17883277 * np.log(np.maximum(12 * scene - 0.28466892, 1e-9)) + 0.55991073,
+    ),
+    "smpte2084": lambda light: (
+        ((0.8359375 + 18.8515625 * (y := (light * 203 / 10000) ** 0.1593017578125)) / (1 + 18.6875 * y)) ** 78.84375
+    ),
+}
+
+
+@pytest.mark.parametrize("transfer", TRANSFERS)
+def test_a_phones_hdr_keeps_white_white_and_grey_grey(tmp_path: Path, transfer: str) -> None:
+    path = tmp_path / "hdr.mp4"
+    levels = np.array([0, 64, 128, 192, 255, 255])  # of sRGB; the last is four times as bright as white paper
+    light = np.where(levels / 255 <= 0.04045, levels / 255 / 12.92, ((levels / 255 + 0.055) / 1.055) ** 2.4)
+    light[-1] = 4
+    luma = np.rint(64 + 876 * TRANSFERS[transfer](light)).astype(np.uint16).repeat(16)
+    with av.open(str(path), "w") as out:
+        stream = out.add_stream("libx265", rate=25)
+        stream.width, stream.height, stream.pix_fmt = len(luma), 32, "yuv420p10le"
+        told = f"log-level=none:colorprim=bt2020:transfer={transfer}:colormatrix=bt2020nc:range=limited"
+        stream.options = {"crf": "2", "x265-params": told}
+        frame = av.VideoFrame(len(luma), 32, "yuv420p10le")
+        for plane, value in zip(frame.planes, (luma, 512, 512)):
+            buffer = np.full((plane.height, plane.line_size // 2), 512, np.uint16)
+            buffer[:, : plane.width] = value
+            plane.update(buffer.tobytes())
+        frame.pts = 0
+        out.mux(stream.encode(frame))
+        out.mux(stream.encode(None))
+    ((_, read),) = video.probe(path).frames("reading")
+    seen = read[16, 8::16].astype(int)
+    assert np.abs(seen - seen.mean(1, keepdims=True)).max() <= 2  # grey
+    assert np.abs(seen[:4, 0] - levels[:4]).max() <= 4
+    assert 240 <= seen[4, 0] < seen[5, 0]
+
+
+@pytest.mark.parametrize(
+    ("pixels", "codec"), [("yuv420p10le", "libx265"), ("yuvj420p", "libx264"), ("yuv444p10le", "libx264")]
+)
+def test_ten_bits_and_full_range_are_read_as_they_say(tmp_path: Path, pixels: str, codec: str) -> None:
+    frames = [np.full((32, 64, 3), level, np.uint8) for level in (0, 128, 255)]
+    path = film(tmp_path / "in.mkv", frames, codec=codec, pixels=pixels)
+    for (_, read), frame in zip(video.probe(path).frames("reading"), frames):
+        assert np.abs(read.astype(int) - frame).max() <= 2

@@ -15,7 +15,7 @@ from zoo.catalogue.manifest import CORE
 from zoo.catalogue.registry import registry
 from zoo.errors import NotFoundError, UsageError, close_match
 from zoo.generator import build_generator
-from zoo.machine.device import DTYPES, pick_device
+from zoo.machine.device import DTYPES, pick_device, plain_torch
 from zoo.recipe import load_recipe, network_of
 from zoo.translator import Translator
 from zoo.weights.file import read_header
@@ -114,15 +114,16 @@ def _build(
     if network is None:
         raise NotFoundError(f"{path} does not say which network it is of", "give a file that `zoo pack` wrote")
     need_plugin(network.get("plugin") or CORE, str(network["recipe"]))
-    if path is None:
-        generator = build_generator(network)  # draws from the caller's random numbers: their seed decides
-    else:
-        with torch.random.fork_rng(devices=[]):
-            generator = build_generator(network)
-        generator.load(path)
-    part = network.get("translator")
-    make = host().part("translator", part) if part else Translator
-    return make(generator.eval(), network, card=card, **settings)
+    with plain_torch():
+        if path is None:
+            generator = build_generator(network)  # draws from the caller's random numbers: their seed decides
+        else:
+            with torch.random.fork_rng(devices=[]):
+                generator = build_generator(network)
+            generator.load(path)
+        part = network.get("translator")
+        make = host().part("translator", part) if part else Translator
+        return make(generator.eval(), network, card=card, **settings)
 
 
 def need_plugin(plugin: str, model: str) -> None:

@@ -13,6 +13,7 @@ from itertools import repeat
 from pathlib import Path
 from typing import Any, SupportsIndex
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -21,7 +22,7 @@ from zoo.control import Image as ImageControl
 from zoo.control import check, parse_controls
 from zoo.errors import ImageError, IntegrityError, NotFoundError, PluginError, UsageError, ZooError
 from zoo.generator import Generator
-from zoo.machine.device import DTYPES, pick_device
+from zoo.machine.device import DTYPES, in_plain_torch, pick_device, plain_torch
 from zoo.machine.memory import is_shortage
 from zoo.pictures import image as pictures
 from zoo.pictures import large, video
@@ -117,11 +118,11 @@ class Translator:
         progress: Progress | None = None,
         **controls: Any,
     ) -> Any:
-        """Translate a picture, a list of them, or the pictures of a folder and of those below it.
+        """Translate a picture, several of them, or the pictures of a folder and of those below it.
 
         ``image``: path, PIL picture, array (H, W[, C]) or tensor (C, H, W): see `zoo.pictures.image.read`. The result has its
-        form and size: PIL for path and PIL, array, or tensor; a list for a list or folder; (N, 3, H, W) for
-        (N, C, H, W). It is RGB, with the alpha that the picture had. Where a model draws a part of the picture only, as
+        form and size: PIL for path and PIL, array, or tensor; a list for a list, a folder or what gives pictures one
+        by one, as ``Path.glob`` does; (N, 3, H, W) for a tensor (N, C, H, W), (N, H, W, 3) for an array (N, H, W, C). It is RGB, with the alpha that the picture had. Where a model draws a part of the picture only, as
         the face, it is as large as this part.
 
         ``size``: the network sees the picture scaled to this long side in pixels, and the result is scaled back; 0 is
@@ -137,21 +138,21 @@ class Translator:
 
         ControlError: a control that does not exist or a value out of range. ImageError: a picture that cannot be used.
         """
-        if isinstance(image, Tensor) and image.ndim == 4:
+        if isinstance(image, Tensor | np.ndarray) and image.ndim == 4:
             if not len(image):
-                raise ImageError("a tensor of 0 pictures", "give at least one")
+                raise ImageError(f"{type(image).__name__} of 0 pictures", "give at least one")
             rest: dict[str, Any] = {"size": size, "batch": batch, "tile": tile, "progress": progress, **controls}
             drawn = self.translate(list(image), **rest)
             if len({one.shape for one in drawn}) > 1:
                 raise ImageError("the parts that were drawn are not of one size", "give a list of pictures")
-            return torch.stack(drawn)
+            return torch.stack(drawn) if isinstance(image, Tensor) else np.stack(drawn)
         if isinstance(image, str | os.PathLike) and Path(image).is_dir():
             sources = pictures.find_pictures([Path(image)])
             if not sources:
                 raise NotFoundError(f"{image} holds no pictures", "give a folder with PNG, JPEG or WebP files")
             rest = {"size": size, "batch": batch, "tile": tile, "progress": progress, **controls}
             return self.translate(sources, **rest)
-        many = isinstance(image, list | tuple)
+        many = isinstance(image, list | tuple | Iterator)
         results = []
         for result in self.stream(
             image if many else [image], size=size, batch=batch, tile=tile, progress=progress, **controls
@@ -175,8 +176,9 @@ class Translator:
 
         After Ctrl-C during an optimisation the best picture so far comes still, and KeyboardInterrupt in the place of
         the next."""
-        run = self._prepared(size, batch, tile, progress, controls)
-        return self._stream(images, repeat(partial(self.framed, **run.framing)), run)
+        with plain_torch():
+            run = self._prepared(size, batch, tile, progress, controls)
+        return in_plain_torch(self._stream(images, repeat(partial(self.framed, **run.framing)), run))
 
     def translate_video(
         self,
@@ -196,10 +198,11 @@ class Translator:
 
         NotFoundError; ImageError for what is no video, cannot be drawn or written; UsageError if PyAV is missing.
         """
-        run = self._prepared(size, batch, tile, None, controls)
+        with plain_torch():
+            run = self._prepared(size, batch, tile, None, controls)
         film = video.probe(source)
         video.writable(target)
-        with listening(progress):
+        with plain_torch(), listening(progress):
             frames = (image for _, image in film.frames("looking through"))
             framing = self.follow(frames, float(film.rate), **run.framing)
             video.rewrite(film, target, lambda images: self._stream(images, framing, run))

@@ -68,7 +68,7 @@ class Job:
 def command(
     name: Annotated[str, typer.Argument(metavar="MODEL", help="A model (zoo list) or a .safetensors file.")],
     words: Annotated[list[str], typer.Argument(metavar="IN… [CONTROLS]", help="Pictures, folders of them, videos.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="A file for one input, else a folder.")],
+    out: Annotated[str, typer.Option("--out", "-o", help="A file for one input, else a folder, as FOLDER/ is.")],
     format: Annotated[Format | None, typer.Option(help="Of pictures; else that of each.")] = None,
     on_exists: Annotated[OnExists, typer.Option(help="What to do if a result is there already.")] = OnExists.error,
     size: Annotated[int | None, typer.Option(help="Long side that the network sees; 0: as the picture is.")] = None,
@@ -177,10 +177,11 @@ def split(words: Sequence[str], controls: Sequence[Control]) -> tuple[list[str],
     return inputs, values
 
 
-def plan(inputs: Sequence[str], out: Path, format: str | None) -> list[Job]:
+def plan(inputs: Sequence[str], to: str | Path, format: str | None) -> list[Job]:
     """What becomes what. Every conflict is found here, before any work: UsageError says which."""
-    paths = [existing(word) for word in inputs]
-    if len(paths) == 1 and not paths[0].is_dir() and out.suffix and not out.is_dir():
+    paths, out = [existing(word) for word in inputs], Path(to)
+    folder = str(to).endswith(("/", os.sep)) or out.is_dir()
+    if len(paths) == 1 and not paths[0].is_dir() and out.suffix and not folder:
         (video.writable if video.moves(paths[0]) else writable)(out)
         if format and FORMATS[f".{format}"] != FORMATS.get(out.suffix.lower()):
             raise UsageError(f"--format {format} is not what {out} says", "leave one of them out")

@@ -31,7 +31,7 @@ from zoo.catalogue.registry import registry
 from zoo.doctor import isolated, machine
 from zoo.doctor.plugins import brings, check_plugins
 from zoo.errors import describe
-from zoo.weights.cache import cache_folder, cached, hub_cache
+from zoo.weights.cache import cache_folder, cached, expanded, hub_cache
 from zoo.weights.remote import endpoint
 from zoo.weights.sources import is_offline, is_url, mirrors, where
 
@@ -156,9 +156,7 @@ def _network() -> Iterator[Fact]:
         states = dict(zip(urls, pool.map(_state, urls)))
     yield Fact("Hub", f"{endpoint()}: {states[endpoint()]}")
     for mirror in mirrors():
-        there = (
-            states[mirror] if is_url(mirror) else "there" if Path(mirror).expanduser().is_dir() else "no such folder"
-        )
+        there = states[mirror] if is_url(mirror) else "there" if expanded(mirror).is_dir() else "no such folder"
         yield Fact("mirror", f"{mirror}: {there}", bad=there not in ("there", REACHED, OFFLINE))
 
 
@@ -219,8 +217,10 @@ def _cleaner() -> Callable[[str], str]:
     logins = [part for value in os.environ.values() for part in re.findall(r"://([^/@\s]+)@", value)]
     logins += [word for login in logins for word in login.split(":", 1)[1:]]
     secrets = sorted({text for text in (*values, *logins) if len(text) > 5}, key=len, reverse=True)
-    home, user = str(Path.home()), ""
-    with suppress(Exception):  # a process without a user
+    home = user = ""
+    with suppress(Exception):  # a process without a user, or a user without a home
+        home = str(Path.home())
+    with suppress(Exception):
         user = getpass.getuser()
 
     def clean(text: str) -> str:

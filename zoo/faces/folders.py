@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import shlex
 from collections import Counter
@@ -17,6 +18,9 @@ from zoo.errors import ImageError, NotFoundError, UsageError
 from zoo.helpers.files import atomic
 from zoo.pictures.image import find_pictures, read, to_pil, write
 from zoo.progress import tell
+
+SKIPPED = "skipped.csv"
+"""Beside the crops: which photographs were left out, and why."""
 
 FACELESS = "no face found"
 UNREADABLE = "not a picture that can be read"
@@ -65,6 +69,7 @@ def cut_out(
             skipped[name] = fault
     tell("cutting out faces", len(found), len(found))
     kept = len(found) - len(skipped)
+    list_skipped(out, skipped)
     return report(out, [f"{out}: {kept} faces of {len(found)} photographs"], then if kept else "", skipped)
 
 
@@ -80,13 +85,20 @@ def fit(found: Sequence[faces.Face], smallest: float, turned: float) -> tuple[li
     return chosen, "" if chosen else faults[0]
 
 
+def list_skipped(out: Path, skipped: Mapping[str, str]) -> None:
+    """Name the photographs that were left out, and why, in a table beside the crops."""
+    with atomic(out / SKIPPED) as part, part.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
+        csv.writer(file).writerows([("file", "reason"), *sorted(skipped.items())])
+
+
 def report(out: Path, lines: Sequence[str], then: str, skipped: Mapping[str, str]) -> dict[str, Any]:
     """What a command says that has cut faces out: ``lines``, what comes next if ``then`` says so, and by reason how many
     photographs were ``skipped``. It has failed where some could not be read."""
     counts = Counter(skipped.values())
+    left_out = [f"{len(skipped)} were left out: {out / SKIPPED} names them"] if skipped else []
     return {
         "rows": [{"reason": reason, "pictures": count} for reason, count in counts.most_common()],
-        "lines": [*lines, *([f"next: {then} --photos {shlex.quote(str(out))}"] if then else [])],
+        "lines": [*lines, *left_out, *([f"next: {then} --photos {shlex.quote(str(out))}"] if then else [])],
         "out": str(out),
         "skipped": dict(skipped),
         "failed": f"{counts[UNREADABLE]} pictures could not be read" if counts[UNREADABLE] else "",

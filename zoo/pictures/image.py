@@ -6,7 +6,9 @@ Inside the zoo a picture is a tensor (3, H, W), float32 in [-1, 1]. ``read`` mak
 
 from __future__ import annotations
 
+import functools
 import io
+import logging
 import os
 import re
 import stat
@@ -21,8 +23,10 @@ from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 from torch import Tensor
 from torch.nn import functional as F
 
-from zoo.errors import ImageError, NotFoundError, close_match
+from zoo.errors import ImageError, NotFoundError, close_match, one_line
 from zoo.helpers.files import atomic
+
+log = logging.getLogger(__name__)
 
 SUFFIXES = frozenset({
     ".avif", ".bmp", ".gif", ".jp2", ".jpeg", ".jpg", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp",
@@ -85,7 +89,7 @@ class Picture:
 def read(source: Source) -> Picture:
     """Decode one picture.
 
-    - path: any file Pillow knows, upright by its EXIF tag, in sRGB, the first frame if it moves;
+    - path: any file Pillow knows, upright by its EXIF tag, in sRGB; of several pages or frames the first, with a word;
     - PIL picture: any mode, as a path;
     - array: (H, W) or (H, W, C), C = 1…4; bool, uint8, uint16, or float in [0, 1];
     - tensor: (H, W) or (C, H, W), C = 1…4; uint8, or float in [0, 1].
@@ -193,7 +197,21 @@ def _from_path(source: str | os.PathLike[str]) -> Picture:
     except Exception as error:
         raise _unreadable(str(path), error) from error
     with image:
-        return _from_pil(image, str(path))
+        picture = _from_pil(image, str(path))
+        if image.format in _PARTS and (count := getattr(image, "n_frames", 1)) > 1:
+            _say_parts(str(path), count, _PARTS[image.format])
+        return picture
+
+
+_PARTS = {"AVIF": "frames", "GIF": "frames", "PNG": "frames", "TIFF": "pages", "WEBP": "frames"}
+"""What a file of several pictures has, by Pillow's formats. Not MPO: what phones add to a photograph is no page."""
+
+
+@functools.lru_cache(1024)  # once for each file
+def _say_parts(name: str, count: int, parts: str) -> None:
+    log.warning(
+        "%s has %d %s and the first is used: save the others as files of their own", one_line(name), count, parts
+    )
 
 
 def _from_pil(image: Image.Image, name: str) -> Picture:

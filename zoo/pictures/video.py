@@ -17,6 +17,8 @@ import numpy as np
 
 from zoo.errors import ImageError, NotFoundError, UsageError, ZooError, close_match
 from zoo.helpers.files import atomic
+from zoo.pictures import colours
+from zoo.pictures.times import retimed
 from zoo.progress import tell
 
 SUFFIXES = frozenset({
@@ -59,7 +61,8 @@ class Film:
         time = None
         with _reading(self.path) as container:
             stream = _moving(container, self.path)
-            for number, frame in enumerate(container.decode(stream)):
+            packets = (packet for packet in retimed(container, stream) if packet.stream == stream)
+            for number, frame in enumerate(chain.from_iterable(packet.decode() for packet in packets)):
                 tell(doing, number, max(self.count, number))
                 told = frame.pts
                 if time is not None and (told is None or told <= time):  # AVI tells none; in some files time runs back
@@ -166,7 +169,12 @@ def _moving(container: Any, path: Path) -> Any:
 
 def _pixels(frame: Any, ratio: Fraction | int) -> np.ndarray:
     """(H, W, 3) uint8, upright; ``ratio`` is that of the width of the frame's pixels to their height."""
-    pixels = frame.to_ndarray(format="rgb24", width=max(1, round(frame.width * ratio)), height=frame.height)
+    size = {"width": max(1, round(frame.width * ratio)), "height": frame.height}
+    told = int(frame.color_trc), int(frame.color_primaries)
+    if colours.ordinary(*told):
+        pixels = frame.to_ndarray(format="rgb24", **size)
+    else:
+        pixels = colours.to_srgb(frame.to_ndarray(format="rgb48le", **size), *told)
     return np.ascontiguousarray(np.rot90(pixels, round(frame.rotation / 90)))
 
 
@@ -198,16 +206,24 @@ def _frame(image: np.ndarray, video: Any, time: int, unit: Fraction) -> Any:
 def _sound(film: Film, target: Path, out: Any) -> Generator[Any, None, None]:
     """The packets of the film's sound, for streams in ``out`` that are made before the first is given."""
     with _reading(film.path) as container:
-        streams = {}
+        streams: dict[Any, Any] = {}
+        last: dict[Any, int] = {}  # times of packets
         for stream in container.streams.audio:
             codec = stream.codec_context.codec.canonical_name if stream.codec_context else "unknown"
             if codec in out.supported_codecs:
                 streams[stream] = out.add_stream_from_template(stream)
             else:
                 log.warning("the sound (%s) is left out: %s does not hold it; .mkv holds all", codec, target.suffix)
-        for packet in container.demux(*streams) if streams else ():
-            if packet.dts is not None:  # None: only there to empty a decoder
-                packet.stream = streams[packet.stream]
+        for packet in retimed(container, _moving(container, film.path)) if streams else ():
+            stream = packet.stream
+            if stream in streams and packet.dts is not None:  # None: only there to empty a decoder
+                late = max(
+                    0, last.get(stream, packet.dts - 1) + 1 - packet.dts
+                )  # where clips were joined, they overlap
+                packet.dts += late
+                packet.pts = max(packet.pts or 0, packet.dts)
+                last[stream] = packet.dts
+                packet.stream = streams[stream]
                 yield packet
 
 
@@ -238,7 +254,8 @@ def _writing(path: Path, part: Path, container: str) -> Iterator[Any]:
         with av.open(str(part), "w", format=container, options=options) as out:
             yield out
     except av.FFmpegError as error:
-        raise ImageError(f"{path} cannot be written: {error.strerror}", "check the folder, or write .mkv") from error
+        hint = "check the folder" if isinstance(error, OSError) else "write .mkv, which holds all that films have"
+        raise ImageError(f"{path} cannot be written: {error.strerror}", hint) from error
 
 
 def installed() -> Any:

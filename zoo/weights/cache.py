@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -13,20 +14,28 @@ from zoo.errors import IntegrityError
 from zoo.helpers.files import atomic, clean
 
 
+def expanded(path: str | Path) -> Path:
+    """``path``, whose ``~`` is the user's folder; one among the temporary files for a user who has none."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        return Path(tempfile.gettempdir(), f"zoo-{os.getuid()}", *Path(path).parts[1:])
+
+
 def cache_folder() -> Path:
     """Where the zoo keeps what it downloads from elsewhere than the Hub: ZOO_CACHE, or ~/.cache/zoo."""
-    return Path(os.environ.get("ZOO_CACHE") or _user_cache() / "zoo").expanduser()
+    return expanded(os.environ.get("ZOO_CACHE") or _user_cache() / "zoo")
 
 
 def hub_cache() -> Path:
     """The cache folder of the Hub's client, by its rules: HF_HUB_CACHE, or HF_HOME/hub."""
     home = os.environ.get("HF_HOME") or _user_cache() / "huggingface"
     chosen = os.environ.get("HF_HUB_CACHE") or os.environ.get("HUGGINGFACE_HUB_CACHE") or Path(home) / "hub"
-    return Path(os.path.expandvars(chosen)).expanduser()
+    return expanded(os.path.expandvars(chosen))
 
 
 def _user_cache() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
+    return expanded(os.environ.get("XDG_CACHE_HOME") or "~/.cache")
 
 
 def own_place(weights: Weights) -> Path:

@@ -22,7 +22,7 @@ from zoo.catalogue.host import host
 from zoo.catalogue.registry import registry
 from zoo.errors import IntegrityError, NetworkError, NotFoundError, UsageError, ZooError, describe
 from zoo.helpers.files import atomic
-from zoo.weights.cache import cached, discard, verify
+from zoo.weights.cache import cached, discard, expanded, verify
 from zoo.weights.remote import endpoint, from_hub, from_mirror
 
 log = logging.getLogger(__name__)
@@ -106,7 +106,7 @@ def _places(weights: Weights, plugin: str, offline: bool) -> Iterator[_Place]:
                 yield _Place("mirror", functools.partial(from_mirror, mirror, weights), cache=True)
         else:
             for name in (weights.file, weights.sha256):
-                path = Path(mirror).expanduser() / name
+                path = expanded(mirror) / name
                 if path.is_file():
                     yield _Place("mirror", functools.partial(Path, path))
     if weights.hub and not offline:

@@ -139,7 +139,9 @@ def test_photographs_are_cut_out_as_they_are_drawn(
     with pytest.raises(SystemExit) as left:
         main(["anime-crops", str(tmp_path / "photos"), "--out", str(tmp_path / "faces"), "--size", "96"])
     assert not left.value.code
-    assert "1 faces of 2 photographs" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "1 faces of 2 photographs" in told and "1 were left out: " in told
+    assert (tmp_path / "faces/skipped.csv").read_text() == "file,reason\nnone,no face found\n"
     cut = read(tmp_path / "faces/one.jpg").rgb
     drawn = translator.framed(read(tmp_path / "photos/one.png")).rgb
     assert cut.shape == (3, 96, 96)
@@ -205,7 +207,7 @@ def test_a_video_becomes_portraits_of_one_size_that_do_not_shake(tmp_path: Path)
     singles = [np.asarray(translator.translate(Image.fromarray(frame), size=0)) for frame in shown(source)]
     together, alone = (np.array([dot(portrait) for portrait in way]) for way in (portraits, singles))
     # third differences: what is left of the way itself changes slowly, shaking from frame to frame
-    assert np.abs(np.diff(together, 3, axis=0)).mean() < 0.5 * np.abs(np.diff(alone, 3, axis=0)).mean()
+    assert np.abs(np.diff(together, 3, axis=0)).mean() < 0.7 * np.abs(np.diff(alone, 3, axis=0)).mean()
     assert np.abs(together - alone.mean(0)).max() < 0.15  # though it goes from side to side, it stays where it is
 
 

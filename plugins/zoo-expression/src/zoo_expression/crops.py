@@ -19,7 +19,7 @@ from torch import Tensor
 
 from zoo import faces
 from zoo.errors import ImageError, NotFoundError, UsageError
-from zoo.faces.folders import UNREADABLE, Photos, Size, fit, photographs, report
+from zoo.faces.folders import UNREADABLE, Photos, Size, fit, list_skipped, photographs, report
 from zoo.helpers.files import atomic
 from zoo.loading import load
 from zoo.pictures.image import read, to_pil, write
@@ -40,7 +40,6 @@ UNSURE = "the labels are not sure of it"
 SEVERAL = "several rows in the labels"
 
 JOURNAL = "face-crops.jsonl"
-SKIPPED = "skipped.csv"
 LABELS_HELP = "OpenFace's intensities: the folder that FaceLandmarkImg wrote, or a table with a column file."
 
 
@@ -99,10 +98,8 @@ def face_crops(
             for crop, units in journal.crops.get(name, {}).items()
         ]
         write_table(out / TABLE, ("file", *COLUMNS), rows)
-        write_table(out / SKIPPED, ("file", "reason"), sorted(skipped.items()))
+        list_skipped(out, skipped)
     lines = [f"{out}: {len(rows)} crops of {len(found) - len(skipped)} photographs, with {TABLE}"]
-    if skipped:
-        lines.append(f"{len(skipped)} of {len(found)} were left out: {out / SKIPPED} lists them")
     told = report(out, lines, "zoo train ganimation-convnext-small" if rows else "", skipped)
     return {**told, "pictures": len(found), "crops": len(rows)}
 

@@ -1,0 +1,72 @@
+"""When frames and sound of a film are shown: from 0 on, and without leaps.
+
+Recordings from the air and of many cameras (MPEG-TS, AVCHD) begin at any time, and clips that were joined run back or
+leap. Players take the file's beginning off, and go on where a leap would be; so does this, alike for all streams, so
+that the sound stays with its frames.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fractions import Fraction
+from typing import Any
+
+BACK = Fraction(1, 10)
+"""Seconds by which time may run back before it is another clip's."""
+
+AHEAD = Fraction(10)
+"""Seconds by which it may leap: a slide may be shown for as long."""
+
+NEAR = Fraction(1)
+"""Streams that were interleaved differently leap to times no farther apart than this."""
+
+
+class Clock:
+    """Times, in seconds, of the packets of several streams, of which ``start`` is taken off.
+
+    ``leaps``: whether the file is of a kind whose times may leap."""
+
+    def __init__(self, start: Fraction, leaps: bool) -> None:
+        self.shifts = [-start]  # of each clip
+        self.leaps = leaps
+        self.clip: dict[int, int] = {}  # in which a stream is
+        self.due: dict[int, Fraction] = {}  # when a stream's next packet is expected
+
+    def shift(self, stream: int, told: Fraction, lasts: Fraction) -> Fraction:
+        """What is added to the times of the next packet of a stream, which says that it is at ``told``."""
+        clip = self.clip.setdefault(stream, 0)
+        due = self.due.get(stream)
+        if self.leaps and due is not None and not self._fits(told + self.shifts[clip], due):
+            clip = self._clip(told, due, clip)
+            self.clip[stream] = clip
+        self.due[stream] = told + self.shifts[clip] + lasts
+        return self.shifts[clip]
+
+    def _fits(self, time: Fraction, due: Fraction) -> bool:
+        return due - BACK <= time <= due + AHEAD
+
+    def _clip(self, told: Fraction, due: Fraction, clip: int) -> int:
+        """The clip that a stream has come to: one in which another stream is already, or a new one behind all."""
+        for later in range(clip + 1, len(self.shifts)):
+            if abs(told + self.shifts[later] - due) <= NEAR:
+                return later
+        self.shifts.append(max(self.due.values()) - told)
+        return len(self.shifts) - 1
+
+
+def retimed(container: Any, moving: Any) -> Iterator[Any]:
+    """The packets of a film that PyAV has opened, of the stream ``moving`` and of all sound, with times from 0 on and
+    without leaps."""
+    start = max(Fraction(container.start_time or 0, 10**6), Fraction(0))  # below 0 there is what decoders swallow
+    clock = Clock(start, bool(container.format.flags & _LEAPS))
+    for packet in container.demux(moving, *container.streams.audio):
+        told = packet.dts if packet.dts is not None else packet.pts
+        if told is not None:
+            unit = packet.time_base
+            shift = round(clock.shift(packet.stream_index, told * unit, (packet.duration or 0) * unit) / unit)
+            packet.pts = None if packet.pts is None else packet.pts + shift
+            packet.dts = None if packet.dts is None else packet.dts + shift
+        yield packet
+
+
+_LEAPS = 0x0200  # AVFMT_TS_DISCONT of libavformat
