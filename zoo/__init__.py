@@ -17,6 +17,10 @@ from zoo.helpers import moved
 # a third of the speed on two cores. OpenMP reads this when torch is imported; whoever has chosen already keeps it.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
+# oneDNN keeps a kernel for each size of picture that it has met, 1 024 of them with their memory: half a gigabyte after
+# some hundred pictures. As many as the largest training step needs are enough. Read when it computes for the first time.
+os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "200")
+
 moved.install()
 
 TYPE_CHECKING = False
