@@ -5,9 +5,8 @@ from __future__ import annotations
 import operator
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import repeat
 from pathlib import Path
@@ -20,48 +19,21 @@ from torch import Tensor
 from zoo.card import Card
 from zoo.control import Image as ImageControl
 from zoo.control import check, parse_controls
-from zoo.errors import ImageError, IntegrityError, NotFoundError, PluginError, UsageError, ZooError
+from zoo.errors import ImageError, NotFoundError, UsageError, ZooError
 from zoo.generator import Generator
 from zoo.machine.device import DTYPES, in_plain_torch, pick_device, plain_torch
-from zoo.machine.memory import is_shortage
 from zoo.pictures import image as pictures
 from zoo.pictures import large, video
-from zoo.pictures.fit import fit, resize
+from zoo.pictures.batches import Batches
+from zoo.pictures.fit import fit
 from zoo.pictures.image import Picture, Source
 from zoo.pictures.tiles import Tiler
-from zoo.progress import Progress, Stopped, listening
-
-BATCH_PIXELS = 2**20
-"""Pictures of one size go through the network together up to this many pixels: sixteen of 256×256."""
-
-WAITING_PIXELS = 2**24
-"""For that, pictures wait for others of their size up to this many pixels, counted as they came in."""
+from zoo.progress import Progress, listening
 
 
 def _whole(value: object, least: int) -> bool:
     """Is it a whole number from ``least`` on, or None?"""
     return value is None or (isinstance(value, SupportsIndex) and operator.index(value) >= least)
-
-
-@dataclass(frozen=True)
-class _Job:
-    form: Picture  # without its pixels
-    size: torch.Size  # its height and width
-    input: Tensor  # (3, H, W), scaled and padded for the network
-    box: tuple[slice, slice]  # where the picture lies in it
-
-
-@dataclass(frozen=True)
-class _Run:
-    """What is the same for all pictures of a call."""
-
-    values: Mapping[str, Any]  # of the controls that `draw` takes
-    framing: Mapping[str, Any]  # of those that say which part of a picture is drawn
-    size: int | None
-    batch: int | None
-    tile: int | None
-    progress: Progress | None
-    stopped: threading.Event = field(default_factory=threading.Event)  # by Ctrl-C
 
 
 class Translator:
@@ -177,8 +149,8 @@ class Translator:
         After Ctrl-C during an optimisation the best picture so far comes still, and KeyboardInterrupt in the place of
         the next."""
         with plain_torch():
-            run = self._prepared(size, batch, tile, progress, controls)
-        return in_plain_torch(self._stream(images, repeat(partial(self.framed, **run.framing)), run))
+            batches, framing = self._prepared(size, batch, tile, progress, controls)
+        return in_plain_torch(batches.results(images, repeat(partial(self.framed, **framing))))
 
     def translate_video(
         self,
@@ -199,13 +171,13 @@ class Translator:
         NotFoundError; ImageError for what is no video, cannot be drawn or written; UsageError if PyAV is missing.
         """
         with plain_torch():
-            run = self._prepared(size, batch, tile, None, controls)
+            batches, framing = self._prepared(size, batch, tile, None, controls)
         film = video.probe(source)
         video.writable(target)
         with plain_torch(), listening(progress):
             frames = (image for _, image in film.frames("looking through"))
-            framing = self.follow(frames, float(film.rate), **run.framing)
-            video.rewrite(film, target, lambda images: self._stream(images, framing, run))
+            cuts = self.follow(frames, float(film.rate), **framing)
+            video.rewrite(film, target, lambda images: batches.results(images, cuts))
 
     def check(self, controls: dict[str, Any]) -> dict[str, Any]:
         """The values of all controls, before any picture is read; to be replaced where they depend on each other.
@@ -232,8 +204,8 @@ class Translator:
 
     def _prepared(
         self, size: int | None, batch: int | None, tile: int | None, progress: Progress | None, controls: dict[str, Any]
-    ) -> _Run:
-        """Options and controls, checked before any picture is read."""
+    ) -> tuple[Batches, dict[str, Any]]:
+        """What draws the pictures of a call, and the values of ``framing``; all is checked before a picture is read."""
         if not _whole(size, 0):
             raise UsageError(f"size = {size!r} is not a size", "give the long side in pixels, or 0 for no scaling")
         if not _whole(batch, 1):
@@ -244,99 +216,31 @@ class Translator:
         values = {name: value for name, value in values.items() if value is not None}
         for control in self.controls:
             if isinstance(control, ImageControl) and (value := values.get(control.name)) is not None:
-                read = [self._job(pictures.read(one), size).input for one in (value if control.many else [value])]
-                values[control.name] = read if control.many else read[0]
+                seen = [
+                    fit(pictures.read(one).rgb, self.size, self.working, size)[0]
+                    for one in (value if control.many else [value])
+                ]
+                values[control.name] = seen if control.many else seen[0]
         framing = {name: values.pop(name) for name in self.framing & values.keys()}
-        return _Run(values, framing, size, batch, tile, progress)
+        drawn = partial(self._drawn, values=values, tile=tile, progress=progress)
+        return Batches(drawn, self.size, self.working, size, batch, repr(self)), framing
 
-    def _stream(
-        self, images: Iterable[Source], framing: Iterable[Callable[[Picture], Picture]], run: _Run
-    ) -> Iterator[Any]:
-        """``framing`` gives for each of the images the part that is drawn."""
-        jobs: list[_Job] = []
-        for source, framed in zip(images, framing):
-            try:
-                job = self._job(framed(pictures.read(source)), run.size)
-            except (ZooError, RuntimeError, MemoryError) as error:
-                yield from self._run(jobs, run)
-                jobs = []
-                yield error if isinstance(error, ZooError) else _too_large(error, f"{run.size} pixels")
-                continue
-            if jobs and jobs[0].input.shape != job.input.shape:
-                yield from self._run(jobs, run)
-                jobs = []
-            jobs.append(job)
-            room = 1 if self.size.whole else run.batch or max(1, BATCH_PIXELS // job.input[0].numel())
-            if len(jobs) >= room or sum(job.size.numel() for job in jobs) > WAITING_PIXELS:
-                yield from self._run(jobs, run)
-                jobs = []
-            del job  # a large one is not kept while the next is read
-        yield from self._run(jobs, run)
-
-    def _job(self, picture: Picture, size: int | None) -> _Job:
-        fitted = fit(picture.rgb, self.size, self.working, size)
-        return _Job(replace(picture, rgb=torch.empty(3, 0, 0)), picture.rgb.shape[-2:], *fitted)
-
-    def _run(self, jobs: list[_Job], run: _Run) -> Iterator[Any]:
-        if not jobs:
-            return
-        if run.stopped.is_set():
-            raise KeyboardInterrupt
-        shape = torch.Size((len(jobs), *jobs[0].input.shape))
-        try:
-            drawn = self._drawn(jobs, run)
-        except UsageError as error:
-            if len(jobs) == 1:
-                yield error
-                return
-            drawn = None  # perhaps one of them is at fault
-        except (RuntimeError, MemoryError) as error:
-            if len(jobs) == 1:
-                yield _too_large(error, f"{shape[-1]}×{shape[-2]} pixels")
-                return
-            drawn = None
-            if not is_shortage(error):
-                raise
-        if drawn is None:  # together they are too large, or one cannot be drawn
-            for job in jobs:
-                yield from self._run([job], run)
-            return
-        if drawn.shape != shape:
-            raise PluginError(
-                f"{self!r} made {tuple(drawn.shape)} of {tuple(shape)}", "report this to the plugin's author"
-            )
-        for job, rgb in zip(jobs, drawn):
-            try:
-                result = self._result(job, rgb.float())
-            except (RuntimeError, MemoryError) as error:
-                result = _too_large(error, f"{job.size[1]}×{job.size[0]} pixels")
-            yield result
-
-    def _result(self, job: _Job, rgb: Tensor) -> Any:
-        if not rgb.sum().isfinite():  # one number: the mask of a large picture takes more than the picture
-            return IntegrityError(f"{self!r} made no colours but NaN", "its weights are damaged; or leave out bf16")
-        return job.form.like(resize(rgb[:, *job.box], job.size))
-
-    def _drawn(self, jobs: Sequence[_Job], run: _Run) -> Tensor:
-        with self._no_trace(), listening(run.progress):
-            image = torch.stack([job.input for job in jobs]) if len(jobs) > 1 else jobs[0].input[None]
+    def _drawn(self, image: Tensor, values: Mapping[str, Any], tile: int | None, progress: Progress | None) -> Tensor:
+        """``draw`` with the controls' values, in tiles where the picture is large, and without a trace."""
+        with self._no_trace(), listening(progress):
             controls = {
-                control.name: self._on_device(control.tensor(run.values[control.name], len(jobs)))
+                control.name: self._on_device(control.tensor(values[control.name], len(image)))
                 for control in self.controls
-                if control.name in run.values
+                if control.name in values
             }
             tiler = Tiler(self.generator, controls, self.device, self._place)
-            try:
-                return large.draw(
-                    lambda image: self.draw(self._place(image), **controls),
-                    image,
-                    tiler,
-                    run.tile,
-                    self._why_whole(controls),
-                )
-            except Stopped as stop:
-                run.stopped.set()
-                return stop.image
+            return large.draw(
+                lambda image: self.draw(self._place(image), **controls),
+                image,
+                tiler,
+                tile,
+                self._why_whole(controls),
+            )
 
     def _place(self, image: Tensor) -> Tensor:
         return image.to(self.device, memory_format=self._layout())
@@ -379,11 +283,3 @@ class Translator:
         """Channels last where convolutions are written for it: bf16 on CUDA (tensor cores). See also zoo.blocks.conv."""
         faster = self.device.type == "cuda" and self.dtype == torch.bfloat16
         return torch.channels_last if faster else torch.contiguous_format
-
-
-def _too_large(error: BaseException, what: str) -> ImageError:
-    """What to say of ``error`` if the memory was too small; any other is raised again."""
-    if not is_shortage(error):
-        raise error
-    why = f": {error}" if isinstance(error, large.ShortageError) else ""
-    return ImageError(f"{what} do not fit the memory{why}", "give a smaller size")
