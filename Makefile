@@ -1,5 +1,6 @@
 # make demo   a portrait drawing of a photograph, with trained weights
 # make test   everything that has to pass before a change goes in
+# make site   the documentation as a site, into site/; a link that leads nowhere is an error
 # make bench  our speed and memory against the plain way, into benchmarks/RESULTS.md: an hour on an idle machine
 # All use .venv, and make it or bring it up to date first.
 
@@ -10,7 +11,7 @@ SAMPLE := docs/sample/eileen-collins.jpg
 PROJECTS := pyproject.toml $(wildcard plugins/*/pyproject.toml)
 PLUGINS := $(patsubst %/pyproject.toml,-e ./%,$(wildcard plugins/*/pyproject.toml))
 
-.PHONY: demo test bench
+.PHONY: demo test site bench
 
 demo: $(VENV)/installed
 	$(RUN) zoo translate cycleda $(SAMPLE) -o demo.png --on-exists overwrite
@@ -21,6 +22,10 @@ test: $(VENV)/installed
 	$(RUN) ruff format --check .
 	$(RUN) mypy
 	$(RUN) pytest -m "slow or not slow"
+
+site: $(VENV)/installed
+	NO_MKDOCS_2_WARNING=1 $(RUN) mkdocs build --strict --quiet
+	@echo "The site is $(CURDIR)/site/index.html"
 
 bench: $(VENV)/installed
 	$(VENV)/bin/python benchmarks/speed.py
