@@ -12,6 +12,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -284,6 +285,40 @@ def test_what_the_trainer_provides_is_told() -> None:
     trainer = build_part("trainer", recipe.trainer, recipe=recipe)
     for name in frozenset().union(*trainer.provides.values()):
         assert f"`{name.removeprefix('reverse_')}`" in RECIPES
+
+
+# -- concepts -----------------------------------------------------------------------------------------------------
+
+
+def test_the_road_to_a_picture_is_the_one_that_the_code_goes() -> None:
+    road = re.findall(r"^\d+\. (.*)$", section(TEXT["docs/concepts.md"], "## From a name to a picture"), re.M)
+    assert len(road) == 10
+    told = [re.findall(r"`([\w/.-]+/[\w.-]+\.py)`", line) for line in road]
+    assert all((ROOT / file).is_file() for files in told for file in files)
+    stations = list(dict.fromkeys(files[0] for files in told))
+    reached: dict[str, None] = {}
+
+    def look(frame: FrameType, event: str, _: object) -> None:
+        if event == "call" and frame.f_code.co_name != "<module>":
+            reached.setdefault(frame.f_code.co_filename)
+
+    sys.setprofile(look)
+    try:
+        zoo.load("cycleda", device="cpu").translate(Image.new("RGB", (32, 32)))
+    finally:
+        sys.setprofile(None)
+    ours = [Path(name).relative_to(ROOT).as_posix() for name in reached if name.startswith(str(ROOT))]
+    assert [file for file in ours if file in stations] == stations
+
+
+# -- CONTRIBUTING -------------------------------------------------------------------------------------------------
+
+
+def test_the_map_shows_every_room() -> None:
+    paths = re.findall(r"`([\w./*-]+)`", "".join(re.findall(r"^\|(.*?)\|", TEXT["CONTRIBUTING.md"], re.M)))
+    assert all([*ROOT.glob(path.replace("NAME", "*"))] for path in paths)
+    rooms = {f"zoo/{path.parent.name}" for path in ROOT.glob("zoo/*/__init__.py")}
+    assert rooms == {path for path in paths if path.startswith("zoo/")} - {"zoo/*.py"}
 
 
 # -- README -------------------------------------------------------------------------------------------------------

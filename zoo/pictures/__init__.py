@@ -1,1 +1,1 @@
-"""Pictures and videos: read, written, brought to size, drawn in tiles."""
+"""Pictures and videos: read, written, brought to size, drawn together and in tiles."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from zoo.catalogue.hooks import Registrar, hookimpl
+from zoo import Registrar, hookimpl
 from zoo_animeface.align import LandmarkTrainer, ShapeLoss
 from zoo_animeface.crops import anime_crops
 from zoo_animeface.dan import Dan

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from zoo.catalogue.hooks import Registrar, hookimpl
+from zoo import Registrar, hookimpl
 from zoo_cycleda.blocks import DualAttentionBlock, SqueezeExcitationBlock
 from zoo_cycleda.networks import ResnetGenerator
 from zoo_cycleda.trainer import CycleTrainer

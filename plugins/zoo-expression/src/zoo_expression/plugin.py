@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from zoo.catalogue.hooks import Registrar, hookimpl
+from zoo import Registrar, hookimpl
 from zoo_expression import commands
 from zoo_expression.blocks import ConvNeXtBlock
 from zoo_expression.crops import face_crops

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from zoo.catalogue.hooks import Registrar, hookimpl
+from zoo import Registrar, hookimpl
 from zoo_facefusion import losses
 from zoo_facefusion.commands import fusion_strip
 from zoo_facefusion.crops import fusion_crops

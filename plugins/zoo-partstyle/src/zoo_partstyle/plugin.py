@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from zoo.catalogue.hooks import Registrar, hookimpl
+from zoo import Registrar, hookimpl
 from zoo_partstyle import filters
 from zoo_partstyle.evaluate import style_eval
 from zoo_partstyle.losses import GuidedContentLoss, GuidedStyleLoss, SelectedStyleLoss

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from zoo.catalogue.hooks import Registrar, hookimpl
+from zoo import Registrar, hookimpl
 from zoo_example.blocks import GatedBlock
 from zoo_example.losses import EdgesLoss
 from zoo_example.networks import DrawingGenerator
