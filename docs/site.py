@@ -9,7 +9,7 @@ from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).parents[1]
 SHOWN = (
-    *("*.md", "LICENSE", "benchmarks/RESULTS.md"),
+    *("*.md", "LICENSE", "CITATION.cff", "benchmarks/RESULTS.md"),
     *("docs/**/*.md", "docs/**/*.jpg", "docs/**/*.png"),
     *("plugins/*/*.md", "plugins/*/LICENSE", "plugins/*/NOTICE"),
 )
@@ -21,7 +21,7 @@ def on_files(files: Files, *, config: MkDocsConfig) -> Files:
     for path in sorted({path for pattern in SHOWN for path in ROOT.glob(pattern)}):
         file = File(path.relative_to(ROOT).as_posix(), str(ROOT), config.site_dir, config.use_directory_urls)
         file.dest_uri = file.dest_uri.removeprefix("docs/")
-        if not path.suffix:  # a browser shows a text whose name says so, and asks where to save another
+        if path.suffix not in (".md", ".jpg", ".png"):  # a browser shows what is called a text, and saves what is not
             file.dest_uri += ".txt"
         shown.append(file)
     return Files(shown)
