@@ -71,8 +71,13 @@ def test_the_reference_shows_signatures_and_docstrings(site: Path) -> None:
         assert f'id="{name}"' in use
     assert "The translator of a model, or of a weights file" in use
     contracts = (site / "api/contracts/index.html").read_text(encoding="utf-8")
-    for name in ("Generator.parts", "SizeRule"):
-        assert f'id="zoo.generator.{name}"' in contracts
+    for name in (
+        "generator.Generator.parts",
+        "loss.Loss.forward",
+        "trainer.Trainer.step",
+        "evaluate.metric.Metric.update",
+    ):
+        assert f'id="zoo.{name}"' in contracts
 
 
 def test_every_module_that_a_plugin_may_import_is_in_the_reference() -> None:

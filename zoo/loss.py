@@ -20,6 +20,7 @@ class Loss(nn.Module):
     needs: frozenset[str] = frozenset()
 
     def forward(self, step: Mapping[str, Tensor]) -> Tensor:
+        """The step's tensors by name -> one number, float32."""
         raise NotImplementedError
 
 

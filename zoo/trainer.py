@@ -29,7 +29,7 @@ class Trainer:
 
     ``networks`` are trained, saved, averaged and moved by the engine. ``phases`` names the phases of a step in
     order, each with the networks it trains. ``step`` yields once per phase the named tensors that this phase's
-    losses read; the engine sums the losses, backpropagates and updates before the step goes on::
+    losses read; the engine sums the losses, backpropagates and updates before the step goes on:
 
         phases: ClassVar = {"generator": ("g",), "discriminator": ("d",)}
         provides: ClassVar = {"generator": frozenset({"output", "logits"}), "discriminator": frozenset({"real_logits", …})}
@@ -44,7 +44,7 @@ class Trainer:
     ``provides`` stands on the class, for the catalogue: all names that a phase can yield, those of paired data
     (``paired_…``) included. What else a generator makes is passed on without being known here: ``passes_on`` names for
     each phase the generators whose parts it yields, by what is put in front of their names, and `parts_of` writes
-    them::
+    them:
 
         passes_on: ClassVar = {"generator": {"": "draw", "reverse_": "photo"}}
         …
@@ -97,6 +97,7 @@ class Trainer:
         return tensor
 
     def step(self, batch: Batch) -> Iterator[Step]:
+        """For each phase, in their order, the named tensors that its losses read."""
         raise NotImplementedError
 
     def previews(self, batch: Batch, exported: nn.Module) -> dict[str, Tensor]:

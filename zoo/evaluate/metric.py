@@ -92,7 +92,8 @@ class Metric(ABC):
         self.tools = tools
 
     @abstractmethod
-    def update(self, made: View | None, drawn: View | None) -> None: ...
+    def update(self, made: View | None, drawn: View | None) -> None:
+        """Look at a result and the drawing of the same sitter, or at the one of them that there is."""
 
     @abstractmethod
     def result(self) -> MetricResult | None:
