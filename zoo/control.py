@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 # Names that `Translator.translate` and `zoo translate` use themselves.
 RESERVED = frozenset({
-    "batch", "bf16", "compile", "debug", "device", "dtype", "format", "help", "image", "images", "inputs", "json",
-    "model", "name", "on_exists", "out", "output", "previews", "progress", "self", "size", "tile", "weights",
+    "batch", "bf16", "compile", "damaged", "debug", "device", "dtype", "format", "help", "image", "images", "inputs", "json",
+    "model", "name", "on_exists", "out", "output", "previews", "progress", "replace", "self", "size", "tile", "weights",
 })  # fmt: skip
 
 

@@ -25,6 +25,13 @@ class UsageError(ZooError):
     exit_code = 2
 
 
+class ExistsError(UsageError):
+    """Something has a result's name already, and is not replaced."""
+
+    def __init__(self, path: object, hint: str = "give another name, or say that it may be replaced") -> None:
+        super().__init__(f"{path} is there already", hint)
+
+
 class ConfigError(UsageError):
     """A recipe, card, manifest or ``--set`` that does not fit its schema."""
 

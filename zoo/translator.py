@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import operator
 import os
 import threading
@@ -19,7 +20,7 @@ from torch import Tensor
 from zoo.card import Card
 from zoo.control import Image as ImageControl
 from zoo.control import check, parse_controls
-from zoo.errors import ImageError, NotFoundError, UsageError, ZooError
+from zoo.errors import ExistsError, ImageError, NotFoundError, PartialFailure, UsageError, ZooError
 from zoo.generator import Generator
 from zoo.machine.device import DTYPES, in_plain_torch, pick_device, plain_torch
 from zoo.pictures import image as pictures
@@ -29,6 +30,8 @@ from zoo.pictures.fit import fit
 from zoo.pictures.image import Picture, Source
 from zoo.pictures.tiles import Tiler
 from zoo.progress import Progress, listening
+
+log = logging.getLogger("zoo")
 
 
 def _whole(value: object, least: int) -> bool:
@@ -161,6 +164,8 @@ class Translator:
         batch: int | None = None,
         tile: int | None = None,
         progress: Progress | None = None,
+        replace: bool = True,
+        damaged: bool = False,
         **controls: Any,
     ) -> None:
         """Translate a video frame by frame into the file ``target``: .mp4, .m4v, .mov, .mkv or .webm.
@@ -168,16 +173,27 @@ class Translator:
         Options and controls are those of ``translate``, the same for all frames. Frames keep their times, and the sound
         is copied; only a few frames are in memory at once. ``target`` is whole or not there. See docs/videos.md.
 
+        Of a damaged video what can be read is written, and PartialFailure says what is missing; a warning does where
+        ``damaged`` says that this is fine. Unless ``target`` may be ``replace``d, ExistsError if something is there.
+
         NotFoundError; ImageError for what is no video, cannot be drawn or written; UsageError if PyAV is missing.
         """
         with plain_torch():
             batches, framing = self._prepared(size, batch, tile, None, controls)
         film = video.probe(source)
         video.writable(target)
+        if not replace and os.path.lexists(target):  # not after an hour
+            raise ExistsError(target)
         with plain_torch(), listening(progress):
             frames = (image for _, image in film.frames("looking through"))
             cuts = self.follow(frames, float(film.rate), **framing)
-            video.rewrite(film, target, lambda images: batches.results(images, cuts))
+            lost = video.rewrite(film, target, lambda images: batches.results(images, cuts), replace)
+        if lost and not damaged:
+            raise PartialFailure(
+                f"{source} is damaged: {lost}", f"{target} has the rest; damaged=True is fine with that"
+            )
+        if lost:
+            log.warning("%s is damaged: %s", source, lost)
 
     def check(self, controls: dict[str, Any]) -> dict[str, Any]:
         """The values of all controls, before any picture is read; to be replaced where they depend on each other.

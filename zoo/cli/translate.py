@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import chain
 from pathlib import Path
@@ -16,9 +16,10 @@ from torch import Tensor
 from zoo.catalogue.registry import registry
 from zoo.cli.bars import Bars
 from zoo.cli.list import JsonOption
-from zoo.cli.output import as_json, quiet_libraries
+from zoo.cli.output import as_json, notes, quiet_libraries
 from zoo.control import Control, Flag, parse_controls
-from zoo.errors import NotFoundError, PartialFailure, UsageError, ZooError, close_match, one_line
+from zoo.errors import ExistsError, NotFoundError, PartialFailure, UsageError, ZooError, close_match, one_line
+from zoo.helpers.inputs import Inputs
 from zoo.loading import is_recipe, load, need_plugin, weights_file
 from zoo.pictures import video
 from zoo.pictures.image import FORMATS, existing, find_pictures, to_pil, writable, write
@@ -30,6 +31,7 @@ OPTIONS = (
     "--out",
     "--format",
     "--on-exists",
+    "--damaged",
     "--size",
     "--batch",
     "--tile",
@@ -65,12 +67,22 @@ class Job:
     target: Path
 
 
+@dataclass
+class Outcome:
+    """What became of jobs, those apart that are simply done."""
+
+    failed: dict[Job, ZooError] = field(default_factory=dict)
+    skipped: list[Job] = field(default_factory=list)  # somebody made the result meanwhile
+    damaged: dict[Job, str] = field(default_factory=dict)  # videos that are done as far as they can be read
+
+
 def command(
     name: Annotated[str, typer.Argument(metavar="MODEL", help="A model (zoo list) or a .safetensors file.")],
     words: Annotated[list[str], typer.Argument(metavar="IN… [CONTROLS]", help="Pictures, folders of them, videos.")],
     out: Annotated[str, typer.Option("--out", "-o", help="A file for one input, else a folder, as FOLDER/ is.")],
     format: Annotated[Format | None, typer.Option(help="Of pictures; else that of each.")] = None,
     on_exists: Annotated[OnExists, typer.Option(help="What to do if a result is there already.")] = OnExists.error,
+    damaged: Annotated[bool, typer.Option("--damaged", help="Damaged videos are fine as far as they go.")] = False,
     size: Annotated[int | None, typer.Option(help="Long side that the network sees; 0: as the picture is.")] = None,
     batch: Annotated[int | None, typer.Option(help="How many pictures of equal size at once.")] = None,
     tile: Annotated[int | None, typer.Option(help="Side of the tiles that larger pictures are drawn in.")] = None,
@@ -91,46 +103,71 @@ def command(
 
     Controls of the model are options too: --hand second-hand, see zoo info MODEL. An input is never overwritten, and
     results are whole or not there. Ctrl-C while a picture is optimised keeps the best so far. Exit code 6: some
-    pictures failed, the others are done.
+    pictures failed, the others are done; or a video is damaged.
     """
     if name.startswith("-"):
         raise UsageError(f"{name} stands where the model's name should be", "zoo translate MODEL IN… -o OUT")
     inputs, values = split(words, controls_of(name))
-    jobs = plan(inputs, out, format.value if format else None)
+    read = Inputs(name, weights, *values.values())
+    jobs, left = plan(inputs, out, format.value if format else None, read)
     there = [job for job in jobs if os.path.lexists(job.target)]
     if there and on_exists is OnExists.error:
         raise UsageError(
             f"{len(there)} of {len(jobs)} results are there already, such as {there[0].target}",
             "give another --out, or --on-exists skip or overwrite",
         )
-    if previews and on_exists is not OnExists.overwrite and previews.is_dir() and any(previews.iterdir()):
-        raise UsageError(f"{previews} is not empty", "give --previews a new folder, or --on-exists overwrite")
+    if there and left and on_exists is OnExists.overwrite:
+        raise UsageError(
+            f"{there[0].target} may be a picture of yours: {out} holds others that are no results, such as {left[0]}",
+            "give another --out",
+        )
+    if previews and previews.is_dir() and any(previews.iterdir()):
+        if on_exists is not OnExists.overwrite:
+            raise UsageError(f"{previews} is not empty", "give --previews a new folder, or --on-exists overwrite")
+        Inputs(name, weights, *values.values(), [job.source for job in jobs]).keep_out(previews)
+    if left:
+        notes([f"{len(left)} pictures in {out}, where the results go, are left out, such as {left[0]}"])
     skipped = there if on_exists is OnExists.skip else []
-    todo = [job for job in jobs if job not in skipped]
+    over = {job.target for job in skipped}
+    todo = [job for job in jobs if job.target not in over]
     translator = load(
         name, weights=weights or "default", device=device, dtype="bf16" if bf16 else None, compile=compile
     )
     films = [job for job in todo if video.moves(job.source)]
-    stills = [job for job in todo if job not in films]
+    stills = [job for job in todo if not video.moves(job.source)]
     todo = stills + films
+    replace = on_exists is OnExists.overwrite
     with quiet_libraries(), _Bars(todo, previews) as bars:
         options: dict[str, Any] = {"size": size, "batch": batch, "tile": tile, "progress": bars, **values}
         results = translator.stream((job.source for job in stills), **options)
-        failed = _write(todo, chain(results, _rewritten(translator, films, options)), bars)
+        made = chain(results, _rewritten(translator, films, {**options, "replace": replace, "damaged": damaged}))
+        became = _write(todo, made, bars, on_exists)
 
-    done = [job for job in todo if job not in failed]
+    failed, skipped = became.failed, [*skipped, *became.skipped]
+    others = {*failed, *became.skipped}
+    done = [job for job in todo if job not in others]
     if json:
         as_json({
             "model": name,
-            "translated": [{"input": str(job.source), "output": str(job.target)} for job in done],
+            "translated": [
+                {
+                    "input": str(job.source),
+                    "output": str(job.target),
+                    **({"damaged": became.damaged[job]} if job in became.damaged else {}),
+                }
+                for job in done
+            ],
             "skipped": [{"input": str(job.source), "output": str(job.target)} for job in skipped],
             "failed": [{"input": str(job.source), "error": str(error)} for job, error in failed.items()],
+            **({"left_out": [*map(str, left)]} if left else {}),
         })  # fmt: skip
     if failed and len(jobs) == 1:
         raise next(iter(failed.values()))
     counts = f"{len(done)} translated, {len(skipped)} skipped, {len(failed)} failed"
     if failed:
         raise PartialFailure(counts, "the pictures that failed are named above")
+    if became.damaged:
+        raise PartialFailure(f"{counts}; {len(became.damaged)} videos are damaged", "--damaged says that this is fine")
     typer.echo(counts, err=True)
 
 
@@ -177,8 +214,13 @@ def split(words: Sequence[str], controls: Sequence[Control]) -> tuple[list[str],
     return inputs, values
 
 
-def plan(inputs: Sequence[str], to: str | Path, format: str | None) -> list[Job]:
-    """What becomes what. Every conflict is found here, before any work: UsageError says which."""
+def plan(inputs: Sequence[str], to: str | Path, format: str | None, read: Inputs) -> tuple[list[Job], list[Path]]:
+    """What becomes what, and the pictures that are left out. Every conflict is found before any work: UsageError.
+
+    ``read`` are the files that the call reads beside the pictures. A picture below an input folder is left out where
+    it lies in the folder ``to``: it may be an earlier result. The results of this call are not counted among those.
+    """
+    left: list[Path] = []
     paths, out = [existing(word) for word in inputs], Path(to)
     folder = str(to).endswith(("/", os.sep)) or out.is_dir()
     if len(paths) == 1 and not paths[0].is_dir() and out.suffix and not folder:
@@ -187,21 +229,24 @@ def plan(inputs: Sequence[str], to: str | Path, format: str | None) -> list[Job]
             raise UsageError(f"--format {format} is not what {out} says", "leave one of them out")
         jobs = [Job(paths[0], out)]
     else:
-        jobs = [job for path in paths for job in _jobs(path, out, format)]
+        jobs = [job for path in paths for job in _jobs(path, out, format, left)]
     jobs = list({(os.path.realpath(job.source), job.target): job for job in jobs}.values())  # one given twice is one
     if not jobs:
         raise NotFoundError(f"there are no pictures in {', '.join(inputs)}", "give pictures, or folders that hold some")
-    _refuse_conflicts(jobs)
-    return jobs
+    _refuse_conflicts(jobs, read)
+    results = {os.path.realpath(job.target) for job in jobs}
+    return jobs, [path for path in left if os.path.realpath(path) not in results]
 
 
-def _jobs(path: Path, out: Path, format: str | None) -> Iterable[Job]:
+def _jobs(path: Path, out: Path, format: str | None, left: list[Path]) -> Iterable[Job]:
+    """Of a picture, or of those in a folder; those that lie in ``out``, a folder below it, are ``left``."""
     results = out.resolve()
+    inside = path.is_dir() and path.resolve() in results.parents
     for source in find_pictures([path]):
+        if inside and results in (place := Path(os.path.realpath(source.parent)), *place.parents):
+            left.append(source)
+            continue
         below = source.relative_to(path) if path.is_dir() else Path(source.name)
-        real = Path(os.path.realpath(source))  # resolve() fails where links lead in a circle
-        if path.is_dir() and results != path.resolve() and results in real.parents:
-            continue  # the results of an earlier run into a folder below the pictures
         yield Job(source, out / below.with_suffix(_suffix(source, format)))
 
 
@@ -212,8 +257,8 @@ def _suffix(source: Path, format: str | None) -> str:
     return f".{format}" if format else source.suffix if source.suffix.lower() in FORMATS else ".png"
 
 
-def _refuse_conflicts(jobs: Sequence[Job]) -> None:
-    sources = {_identity(job.source): job.source for job in jobs}
+def _refuse_conflicts(jobs: Sequence[Job], read: Inputs) -> None:
+    sources = Inputs([job.source for job in jobs])
     targets: dict[Path, Path] = {}
     for job in jobs:
         if job.target in targets:
@@ -222,22 +267,13 @@ def _refuse_conflicts(jobs: Sequence[Job]) -> None:
                 "translate them into two folders",
             )
         targets[job.target] = job.source
-        if os.path.lexists(job.target) and (source := sources.get(_identity(job.target))):
-            raise UsageError(f"{job.target} would overwrite the input {source}", "give another --out")
+        sources.spare(job.target)
+        read.spare(job.target)
         if job.target.is_dir():
             raise UsageError(f"{job.target} is a folder", "give another --out")
         above = next(folder for folder in job.target.absolute().parents if os.path.lexists(folder))
         if not above.is_dir():
             raise UsageError(f"{above} is not a folder", "give another --out")
-
-
-def _identity(path: Path) -> object:
-    """The same for all names of one file, links included."""
-    try:
-        facts = path.stat()
-    except OSError:
-        return path.absolute()
-    return facts.st_dev, facts.st_ino
 
 
 class _Bars(Bars):
@@ -262,22 +298,32 @@ class _Bars(Bars):
         self._done += 1
 
 
-def _write(jobs: Sequence[Job], results: Iterable[Any], bars: _Bars) -> dict[Job, ZooError]:
-    """Put results on disk as they come, None for one that is there; the errors of those that failed."""
-    failed: dict[Job, ZooError] = {}
+def _write(jobs: Sequence[Job], results: Iterable[Any], bars: _Bars, on_exists: OnExists) -> Outcome:
+    """Put results on disk as they come, None for one that is there."""
+    became = Outcome()
+
+    def say(job: Job, text: str) -> None:
+        told = text if str(job.source) in text else f"{job.source}: {text}"
+        bars.console.print(f"zoo: {one_line(told)}", markup=False, highlight=False, soft_wrap=True)
+
     for job, result in zip(jobs, results):
         try:
             if isinstance(result, ZooError):
                 raise result
             if result is not None:
-                write(result, job.target)
+                write(result, job.target, on_exists is OnExists.overwrite)
+        except PartialFailure as error:
+            became.damaged[job] = error.message
+            say(job, error.message)
         except ZooError as error:
-            failed[job] = error
-            if len(jobs) > 1:
-                told = str(error) if str(job.source) in str(error) else f"{job.source}: {error}"
-                bars.console.print(f"zoo: {one_line(told)}", markup=False, highlight=False, soft_wrap=True)
+            if isinstance(error, ExistsError) and on_exists is OnExists.skip:
+                became.skipped.append(job)
+            else:
+                became.failed[job] = error
+                if len(jobs) > 1:
+                    say(job, str(error))
         bars.picture()
-    return failed
+    return became
 
 
 def _rewritten(translator: Translator, jobs: Sequence[Job], options: Mapping[str, Any]) -> Iterator[ZooError | None]:

@@ -124,12 +124,14 @@ def writable(path: Path | str) -> None:
         raise ImageError(f"{path}: cannot write {suffix or 'a file without suffix'}", close_match(suffix, FORMATS))
 
 
-def write(image: Image.Image, path: Path | str) -> None:
-    """Write ``image`` atomically, in the format of the suffix; alpha goes onto white where the format has none."""
+def write(image: Image.Image, path: Path | str, replace: bool = True) -> None:
+    """Write ``image`` atomically, in the format of the suffix; alpha goes onto white where the format has none.
+
+    ExistsError if something has the name and is not to be replaced."""
     writable(path)
     try:
         encoded = encode(image, Path(path).suffix)
-        with atomic(path) as part:
+        with atomic(path, replace) as part:
             part.write_bytes(encoded)
     except (OSError, ValueError) as error:  # a full disk, or a side too long for the format
         raise ImageError(f"{path} cannot be written: {error}", "check the folder, or write .png") from error

@@ -54,11 +54,16 @@ class Clock:
         return len(self.shifts) - 1
 
 
+def leaps(container: Any) -> bool:
+    """May times leap in a film of this kind, as in a broadcast? Then FFmpeg guesses how long it is by its ends."""
+    return bool(container.format.flags & _LEAPS)
+
+
 def retimed(container: Any, moving: Any) -> Iterator[Any]:
     """The packets of a film that PyAV has opened, of the stream ``moving`` and of all sound, with times from 0 on and
     without leaps."""
     start = max(Fraction(container.start_time or 0, 10**6), Fraction(0))  # below 0 there is what decoders swallow
-    clock = Clock(start, bool(container.format.flags & _LEAPS))
+    clock = Clock(start, leaps(container))
     for packet in container.demux(moving, *container.streams.audio):
         told = packet.dts if packet.dts is not None else packet.pts
         if told is not None:

@@ -18,7 +18,7 @@ import numpy as np
 from zoo.errors import ImageError, NotFoundError, UsageError, ZooError, close_match
 from zoo.helpers.files import atomic
 from zoo.pictures import colours
-from zoo.pictures.times import retimed
+from zoo.pictures.times import leaps, retimed
 from zoo.progress import tell
 
 SUFFIXES = frozenset({
@@ -38,6 +38,9 @@ FORMATS: dict[str, tuple[str, tuple[str, dict[str, str]]]] = {
 }
 """What is written: suffix -> FFmpeg's name of the container, codec and its options."""
 
+SLACK = Fraction(1, 4)
+"""So many seconds less than it says may be in a whole file: containers round, and sound is cut in pieces."""
+
 _BT709, _LIMITED = 1, 1  # FFmpeg's numbers for the colours of HD television, and for black at 16 and white at 235
 
 log = logging.getLogger("zoo")
@@ -52,17 +55,17 @@ class Film:
     unit: Fraction  # seconds that times are counted in
     count: int  # frames, about
 
-    def frames(self, doing: str) -> Iterator[tuple[int, np.ndarray]]:
+    def frames(self, doing: str, damage: Damage | None = None) -> Iterator[tuple[int, np.ndarray]]:
         """When each frame is shown, in units, and its pixels (H, W, 3) uint8: upright, and square ones.
 
-        Who listens (`zoo.progress`) is told the number of each, with the words ``doing``. ImageError for a damaged
-        file."""
+        Who listens (`zoo.progress`) is told the number of each, with the words ``doing``. ``damage`` counts what is
+        damaged or missing; ImageError for a file in which nothing can be read any more."""
+        damage = damage or Damage()
         step = max(1, round(1 / (self.rate * self.unit)))
         time = None
         with _reading(self.path) as container:
             stream = _moving(container, self.path)
-            packets = (packet for packet in retimed(container, stream) if packet.stream == stream)
-            for number, frame in enumerate(chain.from_iterable(packet.decode() for packet in packets)):
+            for number, frame in enumerate(damage.decoded(container, stream, self)):
                 tell(doing, number, max(self.count, number))
                 told = frame.pts
                 if time is not None and (told is None or told <= time):  # AVI tells none; in some files time runs back
@@ -71,6 +74,38 @@ class Film:
                 yield time, _pixels(frame, stream.sample_aspect_ratio or 1)
         if time is None:
             raise ImageError(f"{self.path} holds no frames", "copy or download it again")
+
+
+@dataclass
+class Damage:
+    """What a file lacks of what it says that it holds."""
+
+    frames: int = 0  # that the decoder calls corrupt
+    packets: int = 0  # that the container calls so; a frame in which they end is mostly whole to the eye
+    missing: Fraction = Fraction(0)  # seconds at the end
+
+    def decoded(self, container: Any, stream: Any, film: Film) -> Iterator[Any]:
+        """The stream's frames, counted."""
+        end = Fraction(0)
+        for packet in retimed(container, stream):
+            if packet.dts is not None and packet.pts is not None:  # sound may last longer than the pictures
+                end = max(end, (packet.pts + (packet.duration or 0)) * packet.time_base)
+            self.packets += packet.is_corrupt
+            for frame in packet.decode() if packet.stream == stream else ():
+                self.frames += frame.is_corrupt
+                if frame.pts is not None:
+                    end = max(end, frame.pts * frame.time_base + 1 / film.rate)
+                yield frame
+        told = Fraction(container.duration or 0, 10**6)
+        if told - end > max(SLACK, 2 / film.rate) and not leaps(container):  # those do not say how long they are
+            self.missing = told - end
+
+    def __str__(self) -> str:
+        """In words; "" for a whole file."""
+        told = [f"{self.frames} frames are damaged"] if self.frames else []
+        told += [f"{self.packets} pieces of the file are damaged"] if self.packets else []
+        told += [f"the last {float(self.missing):.1f} seconds are missing"] if self.missing else []
+        return ", ".join(told)
 
 
 def moves(path: Path) -> bool:
@@ -98,9 +133,14 @@ def writable(path: str | os.PathLike[str]) -> None:
 
 
 def rewrite(
-    film: Film, target: str | os.PathLike[str], draw: Callable[[Iterable[np.ndarray]], Iterable[np.ndarray | ZooError]]
-) -> None:
+    film: Film,
+    target: str | os.PathLike[str],
+    draw: Callable[[Iterable[np.ndarray]], Iterable[np.ndarray | ZooError]],
+    replace: bool = True,
+) -> str:
     """Write what ``draw`` makes of the film's frames, each (H, W, 3) uint8, with their times and the film's sound.
+
+    What the film lacks is told in words, "" if it is whole. ExistsError if ``target`` is there and not to be replaced.
 
     All have the size of the first; an odd side gets a row or column more, repeated. The file is whole or not there.
 
@@ -111,16 +151,17 @@ def rewrite(
     if path.exists() and path.samefile(film.path):
         raise UsageError(f"{path} would overwrite the input", "give another name")
     times: deque[int] = deque()
+    damage = Damage()
 
     def images() -> Iterator[np.ndarray]:
-        for time, image in film.frames("translating"):
+        for time, image in film.frames("translating", damage):
             times.append(time)
             yield image
 
     results = map(_checked, enumerate(draw(images()), 1))
     first = next(results)  # before a file is begun: most of what fails fails here
     container, codec = FORMATS[path.suffix.lower()]
-    with atomic(path) as part, _writing(path, part, container) as out:
+    with atomic(path, replace) as part, _writing(path, part, container) as out:
         video = _stream(out, codec, film.rate, film.unit, first)
         with closing(_sound(film, path, out)) as sound:
             packet = next(sound, None)
@@ -134,10 +175,13 @@ def rewrite(
             while packet is not None:
                 out.mux(packet)
                 packet = next(sound, None)
+    return str(damage)
 
 
-def write(frames: Iterable[np.ndarray], target: str | os.PathLike[str], rate: float) -> None:
+def write(frames: Iterable[np.ndarray], target: str | os.PathLike[str], rate: float, replace: bool = True) -> None:
     """Write frames of one size, each (H, W, 3) uint8, ``rate`` of them a second. The file is whole or not there.
+
+    ExistsError if ``target`` is there and not to be replaced.
 
     An odd side gets a row or column more, repeated. ImageError: the file cannot be written; UsageError: no PyAV."""
     path = Path(target)
@@ -146,7 +190,7 @@ def write(frames: Iterable[np.ndarray], target: str | os.PathLike[str], rate: fl
     images = iter(frames)
     first = next(images)
     exact = Fraction(rate).limit_denominator(1000)
-    with atomic(path) as part, _writing(path, part, container) as out:
+    with atomic(path, replace) as part, _writing(path, part, container) as out:
         video = _stream(out, codec, exact, 1 / exact, first)
         for time, image in enumerate(chain([first], images)):
             out.mux(video.encode(_frame(image, video, time, 1 / exact)))
