@@ -11,6 +11,7 @@ import typer
 from zoo.cli.list import JsonOption
 from zoo.cli.output import as_json, progress, table, unpaired
 from zoo.errors import NetworkError, NotFoundError, PartialFailure, UsageError, ZooError, close_match
+from zoo.helpers.inputs import Inputs
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -37,6 +38,7 @@ def command(
     seed: Annotated[int, typer.Option(min=0, help="Of KID's subsets.")] = 0,
     device: Annotated[str | None, typer.Option(help="cuda, cuda:1, mps or cpu; else the best there is.")] = None,
     save: Annotated[Path | None, typer.Option(metavar="DIR", help="Keep pictures, results.json and strip.png.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier report of --save.")] = False,
     sitters: Annotated[str, typer.Option(help="The strip's rows, e.g. 000,003; else the first six.")] = "",
     json: JsonOption = False,
 ) -> None:
@@ -61,8 +63,10 @@ def command(
     measures = _metrics(metrics, tools, found)
     learnt = load_models(names, control or (), tools.device)
     models = unite([*BASELINES.items(), *learnt] if baselines else learnt)
-    album = Album(save, list(models), shown) if save else None
+    album = None
     if save:
+        read = Inputs(names, control, *files.values(), [(sitter.photo, sitter.drawing) for sitter in found])
+        album = Album(save, list(models), shown, [sitter.name for sitter in found], read, overwrite)
         _keep_apart([save / model for model in models], (photos, drawings))
     unpaired(found)
     with progress("evaluating", len(found)) as advance:
@@ -74,12 +78,12 @@ def command(
 
         report = evaluate(models, found, measures, tools, done)
     data = {model: [result.model_dump(exclude_none=True) for result in of] for model, of in report.results.items()}
-    if album:
-        album.finish(data)
     if json:
         as_json(data)
     else:
         _print(report)
+    if album:
+        album.finish(data)
     if report.faults:
         for fault in report.faults:
             typer.echo(f"left out: {fault}", err=True)

@@ -12,6 +12,7 @@ import typer
 from zoo.cli.list import JsonOption
 from zoo.cli.output import as_json, megabytes, notes, progress, table, unpaired
 from zoo.errors import PartialFailure, UsageError
+from zoo.helpers.inputs import Inputs
 from zoo.survey import LEVEL
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def make(
     from zoo.survey.page import check_free, gather, write_page
     from zoo.survey.questions import choose
 
-    check_free(out, overwrite)
+    check_free(out, Inputs(names, photos, drawings, results, questions, control), overwrite)
     asked = choose(questions, drawings is not None)
     sitters = _sitters(photos, drawings)
     made = [made_already(text, sitters) for text in results or ()]
@@ -75,7 +76,7 @@ def make(
         sitters = random.Random(seed).sample(sitters, count)
     with progress("translating", len(sitters)) as advance:
         gathered = gather(models, sitters, size, advance)
-    key = write_page(out, gathered, asked, title, "" if no_consent else consent)
+    key = write_page(out, gathered, asked, title, "" if no_consent else consent, overwrite)
     typer.echo(str(out))
     notes(
         [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,31 +12,48 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 from zoo.errors import ImageError
 from zoo.evaluate.compare import Sitter
 from zoo.helpers.files import atomic
+from zoo.helpers.inputs import Inputs
 from zoo.pictures.image import read, to_pil, write
 
 GAP, HEAD = 8, 24  # pixels
 
 
 class Album:
-    """Writes ``folder/MODEL/SITTER.png`` as pictures come in; at the end ``strip.png`` of those in ``shown``."""
+    """Writes ``folder/MODEL/SITTER.png`` as pictures come in; at the end ``strip.png`` of those in ``shown``.
 
-    def __init__(self, folder: Path, models: Sequence[str], shown: Collection[str]) -> None:
-        self.folder, self.models, self.shown = folder, models, shown
+    ExistsError, before anything is written, if one of these for ``sitters`` or ``results.json`` is there already and not
+    to be replaced; ``inputs`` never are."""
+
+    def __init__(
+        self,
+        folder: Path,
+        models: Sequence[str],
+        shown: Collection[str],
+        sitters: Iterable[str],
+        inputs: Inputs | None = None,
+        replace: bool = False,
+    ) -> None:
+        self.folder, self.models, self.shown, self.replace = folder, models, shown, replace
+        made = [self._picture(model, sitter) for sitter in sitters for model in models]
+        (inputs or Inputs()).ready(folder / "results.json", folder / "strip.png", *made, replace=replace)
         self.rows: list[list[Image.Image | None]] = []
+
+    def _picture(self, model: str, sitter: str) -> Path:
+        return self.folder / model / f"{sitter}.png"
 
     def add(self, sitter: Sitter, made: Mapping[str, Image.Image]) -> None:
         for model, image in made.items():
-            write(image, self.folder / model / f"{sitter.name}.png")
+            write(image, self._picture(model, sitter.name), self.replace)
         if sitter.name in self.shown:
             row = [_open(sitter.photo), _open(sitter.drawing), *map(made.get, self.models)]
             self.rows += [row] if any(row) else []
 
     def finish(self, results: Any) -> None:
         """Write ``folder/results.json`` and the strip."""
-        with atomic(self.folder / "results.json") as part:
+        with atomic(self.folder / "results.json", self.replace) as part:
             part.write_text(json.dumps(results, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
         if self.rows:
-            write(strip(("photo", "artist", *self.models), self.rows), self.folder / "strip.png")
+            write(strip(("photo", "artist", *self.models), self.rows), self.folder / "strip.png", self.replace)
 
 
 def strip(heads: Sequence[str], rows: Sequence[Sequence[Image.Image | None]]) -> Image.Image:

@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo.control import Image, Text
-from zoo.errors import UsageError
+from zoo.errors import ExistsError, UsageError
 from zoo.export.graph import OPSET, Network, halve, write_graph
 from zoo.export.metadata import metadata
 from zoo.export.parity import Comparison, compare, examples, sizes
 from zoo.generator import SizeRule
 from zoo.helpers.files import atomic
+from zoo.helpers.inputs import Inputs
 from zoo.loading import load
 from zoo.machine.memory import is_shortage
 
@@ -57,7 +58,7 @@ def export(
     IntegrityError: onnxruntime draws something else than PyTorch, and nothing was written.
     """
     path = Path(path)
-    _check_path(path, overwrite)
+    _check_path(path, Inputs(name), overwrite)
     if missing := [module for module in ("onnx", "onnxruntime", "onnxscript") if not find_spec(module)]:
         raise UsageError(f"export needs {missing[0]}, which is not installed", "pip install 'zoo-core[export]'")
     translator = load(name, device="cpu")
@@ -87,7 +88,7 @@ def export(
         if not is_shortage(error):
             raise
         raise UsageError("the network does not fit the memory at this size", "give a smaller --size") from error
-    with atomic(path) as part:
+    with atomic(path, overwrite) as part:
         part.write_bytes(content)
     return Report(about["model"], path, len(content), hashlib.sha256(content).hexdigest(), OPSET, size, parity)
 
@@ -101,7 +102,7 @@ def _finished(model: ModelProto, about: Mapping[str, Any]) -> bytes:
     return model.SerializeToString(deterministic=True)
 
 
-def _check_path(path: Path, overwrite: bool) -> None:
+def _check_path(path: Path, inputs: Inputs, overwrite: bool) -> None:
     if path.suffix != ".onnx":
         raise UsageError(f"{path} does not end in .onnx", "give the file a name that does")
     if path.is_dir():
@@ -109,8 +110,9 @@ def _check_path(path: Path, overwrite: bool) -> None:
     above = next(folder for folder in path.absolute().parents if folder.exists())
     if not above.is_dir():
         raise UsageError(f"{above} is not a folder", "give another path")
+    inputs.spare(path)
     if os.path.lexists(path) and not overwrite:
-        raise UsageError(f"{path} is there already", "give another path, or --on-exists overwrite (overwrite=True)")
+        raise ExistsError(path, "give another path, or --on-exists overwrite (overwrite=True)")
 
 
 def _check_size(size: tuple[int, int], rule: SizeRule) -> None:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from zoo.errors import UsageError
+from zoo.errors import ExistsError, UsageError
 
 
 class Inputs:
@@ -26,6 +26,13 @@ class Inputs:
         for target in targets:
             if os.path.lexists(target) and (source := self._files.get(identity(target))):
                 raise UsageError(f"{target} would overwrite the input {source}", "give another --out")
+
+    def ready(self, *targets: Path, replace: bool = False) -> None:
+        """Before any work: as ``spare``, and ExistsError if a target is there and not to be replaced."""
+        for target in targets:
+            self.spare(target)
+            if target.is_dir() or (os.path.lexists(target) and not replace):
+                raise ExistsError(target)
 
     def keep_out(self, folder: Path) -> None:
         """UsageError if one of these files lies in a folder whose files are going to be replaced."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from PIL import Image
 
 from zoo.errors import ImageError, UsageError
 from zoo.helpers.files import atomic
+from zoo.helpers.inputs import Inputs
 from zoo.pictures import video
 from zoo.pictures.image import FORMATS, read, to_pil, writable, write
 
@@ -39,14 +39,14 @@ class Morph:
             x += frame.width
         return strip
 
-    def save(self, path: str | Path, seconds: float = 2.0) -> None:
+    def save(self, path: str | Path, seconds: float = 2.0, replace: bool = True) -> None:
         """A moving picture, there and back in twice ``seconds``, for .gif, .webp, .mp4 and other films; else the strip.
 
-        Written whole or not at all. UsageError for a film without PyAV; ImageError for what cannot be written.
+        Written whole or not at all; ExistsError if something is there and not to be replaced. UsageError for a film without PyAV; ImageError for what cannot be written.
         """
         path, suffix = Path(path), Path(path).suffix.lower()
         if suffix not in MOVING:
-            return write(self.strip(), path)
+            return write(self.strip(), path, replace)
         if seconds <= 0:
             raise UsageError(f"seconds = {seconds:g} is not above 0", "give the time from one end to the other")
         there = [frame.convert("RGB") for frame in self.pictures]
@@ -54,8 +54,8 @@ class Morph:
         rate = max(1, len(there) - 1) / seconds
         try:
             if suffix in video.FORMATS:
-                return video.write(map(np.asarray, frames), path, rate)
-            with atomic(path) as part:
+                return video.write(map(np.asarray, frames), path, rate, replace)
+            with atomic(path, replace) as part:
                 frames[0].save(
                     part, FORMATS.get(suffix, ("GIF",))[0], save_all=True, append_images=frames[1:],
                     duration=max(20, round(1000 / rate)), loop=0, **({"quality": 90} if suffix == ".webp" else {}),
@@ -64,16 +64,15 @@ class Morph:
             raise ImageError(f"{path} cannot be written: {error}", "check the folder") from error
 
 
-def ready(path: Path, inputs: Iterable[Path], overwrite: bool) -> None:
-    """UsageError or ImageError if a morph cannot be saved there or would replace something, before any work is done."""
+def ready(path: Path, inputs: Iterable[object], overwrite: bool) -> None:
+    """UsageError or ImageError if a morph cannot be saved there or would replace something, before any work is done.
+
+    ``inputs`` are whatever the call was given: see `zoo.helpers.inputs.Inputs`."""
     if path.suffix.lower() in video.FORMATS:
         video.installed()
     elif path.suffix.lower() not in MOVING:
         writable(path)
-    if any(os.path.realpath(path) == os.path.realpath(one) for one in inputs):
-        raise UsageError(f"{path} would overwrite the input", "give another --out")
-    if path.is_dir() or (os.path.lexists(path) and not overwrite):
-        raise UsageError(f"{path} is there already", "give another --out, or --overwrite")
+    Inputs(*inputs).ready(path, replace=overwrite)
 
 
 def _scaled(frame: Image.Image, height: int) -> Image.Image:

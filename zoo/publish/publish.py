@@ -22,7 +22,7 @@ from zoo.publish import model_page
 from zoo.publish.card_file import card_file, with_entry, write
 from zoo.publish.upload import check, upload
 from zoo.recipe import network_of
-from zoo.weights.file import Header, read_header
+from zoo.weights.file import Header, check_finite_file, read_header
 from zoo.weights.sources import locate
 
 PACKED, CONFIG, PAGE = "model.safetensors", "config.json", "README.md"
@@ -135,6 +135,7 @@ def _known(card: Card, tag: str, hub: HubFile) -> Publication:
     """Weights that the card has already, from this machine."""
     weights = card.get(tag).model_copy(update={"hub": None})
     path = locate(card.model_copy(update={"weights": {tag: weights}}), tag, offline=True)
+    check_finite_file(path)
     weights = weights.model_copy(update={"hub": hub})
     return Publication(path, model_page.of_card(card, weights, card.tagged(tag)), None, tag, weights)
 
@@ -176,6 +177,7 @@ def _read(folder: Path) -> tuple[Header, str, bytes]:
     except (OSError, UnicodeDecodeError) as exc:
         raise UsageError(f"cannot read {folder}: {describe(exc)}", "pack the run again") from exc
     header = read_header(folder / PACKED)
+    check_finite_file(folder / PACKED)
     if not header.network:
         raise IntegrityError(f"{folder / PACKED} does not say which network it is for", "make it with zoo pack")
     if str(header.facts.get("licence", "unknown")) in ("", "unknown"):

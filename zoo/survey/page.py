@@ -6,6 +6,7 @@ import base64
 import hashlib
 import html
 import json
+import os
 import re
 import secrets
 from collections.abc import Callable, Mapping, Sequence
@@ -15,9 +16,10 @@ from typing import Any
 
 from PIL import Image, ImageOps
 
-from zoo.errors import ImageError, NotFoundError, UsageError
+from zoo.errors import ExistsError, ImageError, NotFoundError, UsageError
 from zoo.evaluate.compare import Model, Sitter
 from zoo.helpers.files import atomic
+from zoo.helpers.inputs import Inputs
 from zoo.pictures.image import encode, read, to_pil
 from zoo.survey.key import Key, Result
 from zoo.survey.questions import Questionnaire, Wording, words
@@ -94,11 +96,17 @@ def _address(image: Image.Image, size: tuple[int, int]) -> str:
 
 
 def write_page(
-    path: Path, gathered: Gathered, asked: Questionnaire, title: str | None = None, consent: str | None = None
+    path: Path,
+    gathered: Gathered,
+    asked: Questionnaire,
+    title: str | None = None,
+    consent: str | None = None,
+    replace: bool = True,
 ) -> Path:
     """Write the page, and its key beside it; the key's path.
 
-    ``title`` and ``consent`` replace the words of the page; an empty ``consent`` asks for none.
+    ``title`` and ``consent`` replace the words of the page; an empty ``consent`` asks for none. ExistsError if
+    one of the files is there and not to be replaced.
     """
     page = dict(words()["page"])
     for name, text in (("title", title), ("consent", consent)):
@@ -119,9 +127,9 @@ def write_page(
         items=gathered.names,
         results=gathered.results,
     )
-    with atomic(key_path(path)) as part:  # first: a page without its key would be of no use
+    with atomic(key_path(path), replace) as part:  # first: a page without its key would be of no use
         part.write_text(key.model_dump_json(indent=2) + "\n", encoding="utf-8")
-    with atomic(path) as part:
+    with atomic(path, replace) as part:
         part.write_bytes(_html(data, page["title"]["en"]).encode())
     return key_path(path)
 
@@ -131,14 +139,15 @@ def key_path(page: Path) -> Path:
     return page.with_suffix(".key.json")
 
 
-def check_free(page: Path, overwrite: bool) -> None:
-    """UsageError if the page has no suffix of HTML, or if it or its key is there and is not to be overwritten."""
+def check_free(page: Path, inputs: Inputs, overwrite: bool) -> None:
+    """UsageError if the page has no suffix of HTML, if it or its key is there and not to be overwritten, or an input."""
     if page.suffix.lower() not in (".html", ".htm"):
         raise UsageError(f"{page} is no name for a page", "let it end in .html")
     for path in (page, key_path(page)):
-        if path.exists() and not overwrite:
-            raise UsageError(
-                f"{path} is there already",
+        inputs.spare(path)
+        if os.path.lexists(path) and not overwrite:
+            raise ExistsError(
+                path,
                 "give another --out; --overwrite replaces it, but answers to the old page can then not be evaluated",
             )
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-import shutil
 import tempfile
 from pathlib import Path
 
 from zoo.catalogue.host import host
 from zoo.catalogue.manifest import CORE
 from zoo.errors import UsageError
+from zoo.helpers.files import place
 
 TEMPLATE = Path(__file__).parent / "template"
 NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
@@ -38,7 +38,7 @@ def make(name: str, out: Path | None = None) -> Path:
                 target = plugin / _renamed(path.relative_to(TEMPLATE).as_posix(), short)
                 target.parent.mkdir(parents=True, exist_ok=True)
                 target.write_text(_renamed(path.read_text(encoding="utf-8"), short), encoding="utf-8")
-        shutil.move(plugin, folder)
+        place(plugin, folder)
     return folder
 
 

@@ -33,6 +33,7 @@ from zoo.train.data import Pictures, Share
 from zoo.train.objective import build_losses, phases
 from zoo.train.report import Report
 from zoo.trainer import Trainer
+from zoo.weights.file import check_finite, not_finite, read_header
 
 log = logging.getLogger("zoo.train")
 WATCHED = "watch"  # in the log, before the names of what a trainer watches
@@ -138,6 +139,8 @@ class Engine:
                     self.total = self._steps_in_minutes()
                 reporter.step(self.step, self.total, self.seconds, self._rate(), terms)
                 last = self.step == self.total or self._stopping()
+                if last or self.step % self.options.save_every == 0:
+                    self._check_finite()
                 if last or self.step % self.options.preview_every == 0:
                     reporter.previews(self.step, self.previews)
                 if last or self.step % self.options.save_every == 0:
@@ -145,6 +148,15 @@ class Engine:
                 if last:
                     break
         return self.stopped
+
+    def _check_finite(self) -> None:
+        """A loss can be a number and what it makes of the weights none: no checkpoint holds that."""
+        for what, module in (("networks", self.networks), ("average", self.average)):
+            if name := not_finite(module.state_dict()):
+                raise ZooError(
+                    f"{name} of the {what} is not finite after step {self.step}",
+                    "the last checkpoint is kept; lower optimiser.lr or train without --bf16",
+                )
 
     def _steps_in_minutes(self) -> int | None:
         """The budget in steps once the pace is known. All processes must agree: the slowest one's clock counts."""
@@ -280,15 +292,15 @@ class Engine:
         tensors, facts = newest
         try:
             self.networks.load_state_dict(checkpoint.select("networks", tensors))
-        except RuntimeError as exc:
+            self.memory.load_state_dict(checkpoint.select("memory", tensors))
+            self.average.load_state_dict(checkpoint.select("average", tensors))
+            for phase, optimiser in self.optimisers.items():
+                checkpoint.load_optimiser(optimiser, checkpoint.select(f"optimiser/{phase}", tensors))
+        except (RuntimeError, ValueError) as exc:
             raise IntegrityError(
                 f"the checkpoints of {self.options.out} do not fit these networks: an older plugin wrote them",
                 f"begin a new run with --start-from {self.options.out}",
             ) from exc
-        self.memory.load_state_dict(checkpoint.select("memory", tensors))
-        self.average.load_state_dict(checkpoint.select("average", tensors))
-        for phase, optimiser in self.optimisers.items():
-            checkpoint.load_optimiser(optimiser, checkpoint.select(f"optimiser/{phase}", tensors))
         self.step, self.seconds = int(facts["step"]), float(facts["seconds"])
         self.untold = facts.get("untold", {})
         if self.total is None and self.options.minutes == facts.get("minutes", self.options.minutes):
@@ -334,13 +346,12 @@ def start_from(networks: nn.ModuleDict, exported: str, path: Path) -> None:
     else:
         from safetensors.torch import load_file
 
-        from zoo.weights.file import read_header
-
         read_header(path)
         given, target = load_file(path), networks[exported].state_dict()
     fitting = {name: given[name] for name in target if name in given and given[name].shape == target[name].shape}
     if not fitting:
         raise UsageError(f"nothing in {path} fits this recipe", "start from a model with the same generator and width")
+    check_finite(path, fitting)
     for name, tensor in fitting.items():
         target[name].copy_(tensor)
     log.info("started with %d of %d tensors of %s", len(fitting), len(target), path)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from zoo.errors import ConfigError, NotFoundError, UsageError, describe
 from zoo.helpers.files import atomic, clean, is_part
@@ -18,6 +18,20 @@ from zoo.train.checkpoint import checkpoints, tidy
 
 log = logging.getLogger("zoo.train")
 LOCK = ".lock"
+RUN = "run.yaml"
+OF_A_RUN = ("checkpoints", "previews", "tensorboard")
+"""The folders in that of a run."""
+
+
+class _Facts(BaseModel):
+    """What ``run.yaml`` holds beside the recipe."""
+
+    photos: list[str]
+    drawings: dict[str, str]
+    seed: int
+    precision: str
+    samples_per_step: int
+    start_from: str | None
 
 
 @contextmanager
@@ -26,7 +40,7 @@ def claimed(out: Path, recipe: Recipe, facts: dict[str, Any]) -> Iterator[None]:
 
     Going on with another recipe is an error, but a run that has not come to a checkpoint yet may still be changed.
     """
-    if not (out / "run.yaml").exists() and out.exists() and not (out.is_dir() and all(map(_is_ours, out.iterdir()))):
+    if not (out / RUN).exists() and out.exists() and not (out.is_dir() and all(map(_is_ours, out.iterdir()))):
         raise UsageError(f"{out} is not empty and holds no run", "give --out a new folder")
     out.mkdir(parents=True, exist_ok=True)
     with _locked(out):
@@ -64,7 +78,7 @@ def _locked(out: Path) -> Iterator[None]:
 
 
 def _write_or_compare(out: Path, mine: dict[str, Any]) -> None:
-    path = out / "run.yaml"
+    path = out / RUN
     if not checkpoints(out / "checkpoints"):
         with atomic(path) as part:
             part.write_text(yaml.safe_dump(mine, sort_keys=False, allow_unicode=True), encoding="utf-8")
@@ -92,12 +106,13 @@ def _differences(one: Any, other: Any, path: str = "") -> Iterator[str]:
 
 def settings(run: Path) -> dict[str, Any]:
     """What ``run.yaml`` in the folder of a run holds: the recipe and the facts that it was claimed with."""
-    path = run / "run.yaml"
+    path = run / RUN
     if not path.is_file():
         raise NotFoundError(f"{run} is not the folder of a training run", "give what zoo train had as --out")
     try:
         found = yaml.safe_load(path.read_text(encoding="utf-8"))
         found["recipe"] = Recipe.model_validate(found["recipe"]).model_dump(mode="json")
-    except (yaml.YAMLError, ValidationError, UnicodeDecodeError, TypeError, KeyError) as exc:
+        _Facts.model_validate(found)
+    except (yaml.YAMLError, ValidationError, ValueError, TypeError, KeyError) as exc:
         raise ConfigError(f"{path} is damaged: {describe(exc)}", "restore it; it holds the run's recipe") from exc
     return found

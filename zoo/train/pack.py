@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import os
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,8 @@ from zoo.helpers.files import atomic, clean
 from zoo.publish.model_page import front_matter
 from zoo.recipe import Recipe
 from zoo.train import checkpoint
-from zoo.train.folder import settings
-from zoo.weights.file import save_weights
+from zoo.train.folder import OF_A_RUN, RUN, settings
+from zoo.weights.file import weights_bytes
 
 log = logging.getLogger("zoo.train")
 WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
@@ -27,6 +28,7 @@ def pack(run: Path, out: Path | None = None, *, half: bool = True, licence: str 
 
     ``out`` is the folder, by default ``run/packed``. The weights are the averaged ones, fp16 if ``half``. Packing again
     replaces the three files, but for a card that somebody has completed since: one that its last line does not fit.
+    UsageError for a folder with files of these names that were not packed from this run: the run keeps their hashes.
     """
     about_run = settings(run)
     recipe = Recipe.model_validate(about_run["recipe"])
@@ -34,7 +36,8 @@ def pack(run: Path, out: Path | None = None, *, half: bool = True, licence: str 
         raise NotFoundError(f"{run} holds no checkpoint yet", "let zoo train reach its first one (--save-every)")
     tensors, facts = newest
     folder = out or run / "packed"
-    _check_ours(folder)
+    packed = _Packed(run)
+    _check_free(folder, run, packed)
     clean(folder)  # what a packing that was killed left behind
     trained = {
         "steps": facts["step"],
@@ -47,19 +50,20 @@ def pack(run: Path, out: Path | None = None, *, half: bool = True, licence: str 
         "started_from": None if about_run["start_from"] is None else Path(about_run["start_from"]).name,
     }
     about = {"trained": trained, "licence": licence}
-    weights = checkpoint.select("average", tensors)
-    save_weights(folder / WEIGHTS, weights, recipe.network(), facts=about, half=half)
+    average = checkpoint.select("average", tensors)
+    weights = weights_bytes(run, average, recipe.network(), facts=about, half=half)
     config = {
         "network": recipe.network(),
         "recipe": recipe.model_dump(mode="json"),
         **about,
         "zoo": version("zoo-core"),
     }
-    _write(folder / CONFIG, json.dumps(config, indent=2, ensure_ascii=False) + "\n")
-    if _is_edited(folder / CARD):
+    packed.write(folder / WEIGHTS, weights)
+    packed.write(folder / CONFIG, (json.dumps(config, indent=2, ensure_ascii=False) + "\n").encode())
+    if os.path.lexists(folder / CARD) and (not packed.wrote(folder / CARD) or _is_edited(folder / CARD)):
         log.warning("%s has been edited and is kept as it is", folder / CARD)
     else:
-        _write(folder / CARD, _sealed(_card(recipe, trained, licence)))
+        packed.write(folder / CARD, _sealed(_card(recipe, trained, licence)).encode())
     return folder
 
 
@@ -69,23 +73,53 @@ def _sealed(card: str) -> str:
 
 
 def _is_edited(path: Path) -> bool:
-    if not path.exists():
-        return False
     text = path.read_text(encoding="utf-8", errors="replace")
     return text != _sealed(text.rpartition("\n<!--")[0])
 
 
-def _check_ours(folder: Path) -> None:
-    """Files of an earlier packing are replaced; a folder with others of these names is somebody's own."""
+class _Packed:
+    """The hashes of all that was packed from a run, a line each in ``run/.packed``: these files may be replaced."""
+
+    def __init__(self, run: Path) -> None:
+        self.path = run / ".packed"
+        if self.path.exists():
+            self.known = set(self.path.read_text(encoding="ascii", errors="replace").split())
+        else:  # an older zoo packed what is in run/packed
+            old = (run / "packed" / name for name in (WEIGHTS, CONFIG, CARD))
+            self.known = {_digest(path.read_bytes()) for path in old if path.is_file()}
+
+    def wrote(self, path: Path) -> bool:
+        """Is it a file that was packed from this run?"""
+        return path.is_file() and not path.is_symlink() and _digest(path.read_bytes()) in self.known
+
+    def write(self, path: Path, content: bytes) -> None:
+        """First the note: after a kill in between the file is known, too."""
+        replace = self.wrote(path)
+        self.known.add(_digest(content))
+        with atomic(self.path) as part:
+            part.write_text("".join(f"{line}\n" for line in sorted(self.known)), encoding="ascii")
+        with atomic(path, replace) as part:
+            part.write_bytes(content)
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def _check_free(folder: Path, run: Path, packed: _Packed) -> None:
+    """Files that were packed from this run are replaced, no others."""
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{folder} is not a folder", "give --out a folder")
-    if not (folder / WEIGHTS).exists() and (found := [name for name in (CONFIG, CARD) if (folder / name).exists()]):
-        raise UsageError(f"{folder} holds a {found[0]} that zoo pack did not write", "give --out another folder")
-
-
-def _write(path: Path, text: str) -> None:
-    with atomic(path) as part:
-        part.write_text(text, encoding="utf-8")
+    place = folder.resolve()
+    if (place / RUN).exists() or (place.name in OF_A_RUN and (place.parent / RUN).exists()):
+        raise UsageError(f"{folder} belongs to a training run", f"give --out another folder, as {run / 'packed'}")
+    found = [path for path in (folder / name for name in (WEIGHTS, CONFIG, CARD)) if os.path.lexists(path)]
+    ours = [path for path in found if packed.wrote(path)]
+    if others := [path for path in found if path not in ours and (path.name != CARD or not ours)]:
+        raise UsageError(
+            f"{folder} holds a {others[0].name} that zoo pack did not write from this run",
+            "give --out another folder",
+        )
 
 
 def _card(recipe: Recipe, trained: dict[str, Any], licence: str) -> str:

@@ -81,13 +81,27 @@ def _damaged(what: object, why: str) -> IntegrityError:
 
 
 def discard(path: Path) -> None:
-    """Remove a damaged file from a cache, with the links to it: the Hub's client keeps them."""
-    while path.is_symlink():
-        path, link = path.parent / path.readlink(), path
-        with suppress(OSError):
-            link.unlink()
+    """Remove a damaged file from a cache. What a link leads to stays, but for the Hub's own: its client keeps files so.
+
+    Nothing is removed that does not lie in a cache, or lies there by a link from one of its folders to elsewhere.
+    """
+    if not (root := _cache_of(path)):
+        return
     with suppress(OSError):
+        target = path.parent / path.readlink() if path.is_symlink() else None
         path.unlink()
+        if target is not None and not target.is_symlink() and root == hub_cache():
+            repo = path.relative_to(root).parts[0]
+            if target.parent.resolve() == root.resolve() / repo / "blobs":
+                target.unlink()
+
+
+def _cache_of(path: Path) -> Path | None:
+    """The cache folder in which a file really lies; it may be a link itself, where somebody keeps it elsewhere."""
+    for root in (cache_folder(), hub_cache()):
+        if path.is_relative_to(root) and path.parent.resolve() == root.resolve() / path.parent.relative_to(root):
+            return root
+    return None
 
 
 @contextmanager

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import math
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -39,12 +40,30 @@ def save_weights(
     *,
     facts: Mapping[str, Any] | None = None,
     half: bool = True,
+    replace: bool = True,
 ) -> None:
     """Write ``state_dict`` with ``network`` in the header, atomically. The same weights give the same bytes.
 
-    ``half`` stores floating tensors as fp16, except one whose values do not fit."""
+    ``half`` stores floating tensors as fp16, except one whose values do not fit. IntegrityError for weights that are not
+    finite; ExistsError if something is there and not to be replaced."""
+    content = weights_bytes(path, state_dict, network, facts=facts, half=half)
+    with atomic(path, replace) as part:
+        part.write_bytes(content)
+
+
+def weights_bytes(
+    path: Path | str,
+    state_dict: Mapping[str, Tensor],
+    network: Mapping[str, Any],
+    *,
+    facts: Mapping[str, Any] | None = None,
+    half: bool = True,
+) -> bytes:
+    """What ``save_weights`` writes; errors call it ``path``."""
     import torch
     from safetensors.torch import save
+
+    check_finite(path, state_dict)
 
     def stored(tensor: Tensor) -> Tensor:
         tensor = tensor.detach().to("cpu", copy=True).contiguous()
@@ -55,9 +74,44 @@ def save_weights(
 
     about = {"version": 1, "network": dict(network), "card": dict(facts or {})}
     metadata = {"format": "pt", "zoo": json.dumps(about, sort_keys=True)}
-    content = save({name: stored(tensor) for name, tensor in state_dict.items()}, metadata)
-    with atomic(path) as part:
-        part.write_bytes(_sorted_header(content))
+    return _sorted_header(save({name: stored(tensor) for name, tensor in state_dict.items()}, metadata))
+
+
+def not_finite(tensors: Mapping[str, Tensor]) -> str:
+    """The name of the first tensor that has a value which is no number or infinite; "" if all are well."""
+    import torch
+
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() and tensor.numel():
+            total = tensor.sum(dtype=torch.float32)  # one number, which NaN and infinity reach; seldom it runs over
+            if not total.isfinite() and not tensor.isfinite().all():
+                return name
+    return ""
+
+
+def check_finite(what: object, tensors: Mapping[str, Tensor]) -> None:
+    """IntegrityError, which calls them ``what``, for tensors that are not finite: nothing can be drawn with these."""
+    if name := not_finite(tensors):
+        raise IntegrityError(f"{what}: {name} holds values that are not finite", "take weights of an earlier step")
+
+
+def check_finite_file(path: Path) -> None:
+    """``check_finite`` of a weights file."""
+    with _opened(path) as file:
+        for name in file.keys():  # noqa: SIM118  (it is no mapping)
+            check_finite(path, {name: file.get_tensor(name)})
+
+
+@contextmanager
+def _opened(path: Path | str) -> Iterator[Any]:
+    """IntegrityError for what cannot be read."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, "pt") as file:
+            yield file
+    except (SafetensorError, OSError, RuntimeError) as error:
+        raise IntegrityError(f"{path} cannot be read: {error}", "download or copy it again") from error
 
 
 def _sorted_header(content: bytes) -> bytes:
@@ -129,7 +183,7 @@ def load_weights(
     """Copy a file's tensors into ``module``, cast to its dtypes and devices, and return the file's header.
 
     Names and shapes are compared before any tensor is copied: with a wrong file the module stays as it was
-    and IntegrityError lists what differs. ``names``: what the file calls the module's tensors, where it does not call
+    and IntegrityError lists what differs; it also names a tensor that is not finite. ``names``: what the file calls the module's tensors, where it does not call
     them as the module does. ``more``: it may hold others, too, which are not read. A tensor may be stored as whole
     numbers, with what they are multiplied by, which broadcasts over it, under its name and ``.scale``."""
     header = read_header(path)
@@ -150,16 +204,12 @@ def load_weights(
         told = "; ".join(f"{kind}: {_first(names)}" for kind, names in differences.items() if names)
         raise IntegrityError(f"{path} does not fit this network: {told}", "give the weights of this recipe")
 
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, "pt") as file:
-            tensors = {name: file.get_tensor(theirs) for name, theirs in ours.items()}
-            for name, theirs in ours.items():
-                if (scale := f"{theirs}.scale") in scales:
-                    tensors[name] = tensors[name].float().mul_(file.get_tensor(scale).float())
-    except (SafetensorError, OSError, RuntimeError) as error:
-        raise IntegrityError(f"{path} cannot be read: {error}", "download or copy it again") from error
+    with _opened(path) as file:
+        tensors = {name: file.get_tensor(theirs) for name, theirs in ours.items()}
+        for name, theirs in ours.items():
+            if (scale := f"{theirs}.scale") in scales:
+                tensors[name] = tensors[name].float().mul_(file.get_tensor(scale).float())
+    check_finite(path, {ours[name]: tensor for name, tensor in tensors.items()})
     module.load_state_dict(tensors)
     return header
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from zoo.card import Card, Weights
 from zoo.catalogue.host import host
 from zoo.catalogue.registry import registry
-from zoo.errors import IntegrityError, NetworkError, NotFoundError, UsageError, ZooError, describe
+from zoo.errors import ExistsError, IntegrityError, NetworkError, NotFoundError, UsageError, ZooError, describe
 from zoo.helpers.files import atomic
 from zoo.weights.cache import cached, discard, expanded, verify
 from zoo.weights.remote import endpoint, from_hub, from_mirror
@@ -141,11 +141,14 @@ def _nowhere(weights: Weights, name: str, plugin: str, offline: bool) -> ZooErro
 def _copy(path: Path, folder: Path, weights: Weights) -> Path:
     target = folder / weights.file
     try:
-        if target.exists():
-            verify(target, weights)
-        else:
-            with atomic(target) as part:
-                shutil.copyfile(path, part)
+        if not target.exists():
+            try:
+                with atomic(target, replace=False) as part:
+                    shutil.copyfile(path, part)
+                return target
+            except ExistsError:  # another download was faster
+                pass
+        verify(target, weights)
     except IntegrityError as exc:
         raise UsageError(f"{target} is there already, and is another file", "move it or take another DIR") from exc
     except OSError as exc:

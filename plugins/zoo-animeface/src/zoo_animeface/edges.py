@@ -81,9 +81,9 @@ def edge_blur(
             unreadable.append(path)
             continue
         blurred = edge_blurred(picture)
-        write(to_pil(grey(blurred) if grey_too else blurred), out / "blurred" / name)
+        write(to_pil(grey(blurred) if grey_too else blurred), out / "blurred" / name, replace=False)
         if grey_too:
-            write(to_pil(grey(picture)), out / "grey" / name)
+            write(to_pil(grey(picture)), out / "grey" / name, replace=False)
     tell("blurring edges", len(found), len(found))
     rows = [{"picture": str(path), "fault": "cannot be read"} for path in unreadable]
     return {

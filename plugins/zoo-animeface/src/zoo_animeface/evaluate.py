@@ -95,12 +95,10 @@ def anime_eval(
     detector = load_dan(dan).to(place)
     tools = Tools({"inception": find("inception", features, "--features")}, seed=seed, device=place)
     models = {label: load(name, device=place) for label, name in labelled(names).items()}
-    if save and (save / "results.json").exists():
-        raise UsageError(f"{save} holds an evaluation already", "give another --save")
     sitters, drawn = by_name(photos), by_name(drawings)
+    album = Album(save, [*models], list(sitters)[:8], sitters) if save else None
     points = dict(zip(sitters, photo_points(list(sitters.values()), photos)))
     scores = {label: Score(KidMetric(tools)) for label in (PHOTOGRAPHS, *models)}
-    album = Album(save, [*models], list(sitters)[:8]) if save else None
     faults: list[str] = []
     real = Variety()
     with torch.inference_mode():

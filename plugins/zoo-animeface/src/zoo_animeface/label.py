@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from zoo.errors import ImageError, NotFoundError, UsageError
-from zoo.pictures.image import read, to_pil, writable, write
+from zoo.helpers.inputs import Inputs
+from zoo.pictures.image import find_pictures, read, to_pil, writable, write
 from zoo.progress import tell
 from zoo_animeface.detections import Array, Box, Detection, middle, read_detections
 from zoo_animeface.outline import NODES, Outline, search
@@ -78,8 +79,7 @@ def anime_points(
     table = out or folder / TABLE
     if sheet:
         writable(sheet)
-    if (there := next((path for path in (table, sheet) if path and path.exists()), None)) and not overwrite:
-        raise UsageError(f"{there} is there already", "give another path, or --overwrite")
+    Inputs(detections, find_pictures([folder])).ready(table, *([sheet] if sheet else []), replace=overwrite)
     found = list(read_detections(detections))
     rows, left_out = [], {}
     for number, (name, detection) in enumerate(found):
@@ -92,9 +92,9 @@ def anime_points(
     tell("finding outlines", len(found), len(found))
     if not rows:
         raise UsageError(f"none of the {len(found)} faces of {detections} can be used", _why(left_out.values()))
-    write_points(table, rows)
+    write_points(table, rows, overwrite)
     if sheet:
-        write(to_pil(_overview(folder, rows)), sheet)
+        write(to_pil(_overview(folder, rows)), sheet, overwrite)
     return _report(table, rows, left_out, len(found))
 
 

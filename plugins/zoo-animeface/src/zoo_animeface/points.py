@@ -98,9 +98,9 @@ class Row:
     shape: Tensor | None  # (40,2) float32, in shares; None where no face was found
 
 
-def write_points(path: Path, rows: Iterable[Row]) -> None:
+def write_points(path: Path, rows: Iterable[Row], replace: bool = True) -> None:
     """A table of ``COLUMNS``, in pixels of each picture; a picture without a face has its name and size alone."""
-    with atomic(path) as part, part.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
+    with atomic(path, replace) as part, part.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
         table = csv.writer(file)
         table.writerow(COLUMNS)
         for row in rows:

@@ -10,9 +10,9 @@ from typing import Any
 from PIL import Image
 from torch import Tensor
 
-from zoo.errors import UsageError
 from zoo.evaluate.album import strip
 from zoo.helpers.files import atomic
+from zoo.helpers.inputs import Inputs
 from zoo.pictures.image import to_pil, write
 from zoo_expression.measure import JUDGED, VALUES
 from zoo_expression.units import NAMES
@@ -32,9 +32,7 @@ class Album:
         self.edits: dict[tuple[str, int], list[Image.Image]] = {}  # of a model: the which-th of its sweep
         self.photos: dict[str, list[Image.Image]] = {label: [] for label in models}
         files = [path for label in models for path in self._strips(label)]
-        for path in (*files, folder / "results.json"):
-            if path.exists():
-                raise UsageError(f"{path} is there already", "give another --save")
+        Inputs().ready(*files, folder / "results.json")
 
     def add(self, label: str, which: int, faces: Sequence[int], images: Tensor, edited: Tensor) -> None:
         """The which-th edit of the sweep of some faces (N,3,H,W) in [-1,1], of which the first ``SHOWN`` are kept."""
@@ -44,12 +42,12 @@ class Album:
         self.edits.setdefault((label, which), []).extend(to_pil(edited[i]) for i in shown)
 
     def finish(self, results: Mapping[str, Any]) -> None:
-        with atomic(self.folder / "results.json") as part:
+        with atomic(self.folder / "results.json", replace=False) as part:
             part.write_text(json.dumps(results, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
         for label in self.models:
             for path, edits in self._strips(label).items():
                 columns = [self.photos[label], *(self.edits[label, which] for which in edits.values())]
-                write(strip(("photograph", *edits), list(zip(*columns))), path)
+                write(strip(("photograph", *edits), list(zip(*columns))), path, replace=False)
 
     def _strips(self, label: str) -> dict[Path, dict[str, int]]:
         """The files of a model, and which edits are in each, under their heads."""

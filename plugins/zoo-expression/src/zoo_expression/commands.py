@@ -45,10 +45,10 @@ def morph(
 
     Example: zoo morph ganimation-convnext portrait.jpg -o smile.gif --to happiness=1
     """
-    ready(out, [image], overwrite)
+    ready(out, [name, image], overwrite)
     translator = _translator(name, device)
     made = translator.morph(image, steps=steps, face=face, **_controls(translator, to))
-    made.save(out, seconds)
+    made.save(out, seconds, overwrite)
     return {"lines": [f"{steps} pictures: {out}"], "out": str(out), "steps": steps}
 
 
@@ -72,7 +72,7 @@ def grid(
     if not paths:
         raise UsageError(f"there are no pictures in {', '.join(map(str, images))}", "give photographs")
     writable(out)
-    ready(out, paths, overwrite)
+    ready(out, [name, paths], overwrite)
     translator = _translator(name, device)
     columns = _columns(translator, unit or (), values)
     photographs, failed = {}, []
@@ -93,7 +93,7 @@ def grid(
             rows.append(_close([photograph, *row], face))
     if not rows:
         raise UsageError(failed[0], "give a photograph of a face seen from the front")
-    write(strip(("photograph", *columns), rows), out)
+    write(strip(("photograph", *columns), rows), out, overwrite)
     told = f"{len(failed)} of {len(paths)} pictures left out" if failed else ""
     lines = [*failed, f"{len(rows)} × {len(columns)} pictures: {out}"]
     return {"lines": lines, "out": str(out), "failed": told}

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from zoo.errors import ImageError, IntegrityError, NotFoundError, UsageError, one_line
+from zoo.helpers.inputs import Inputs
 from zoo.machine.device import pick_device
 from zoo.pictures.fit import resize
 from zoo.pictures.image import read
@@ -216,8 +217,7 @@ def au_judge(
     """
     if out.suffix != ".safetensors":
         raise UsageError(f"{out} does not end in .safetensors", "weights files do")
-    if out.exists():
-        raise UsageError(f"{out} is there already", "give another --out")
+    Inputs().ready(out)
     place = pick_device(device)
     known, others = read_faces(faces), read_faces(test) if test else None
     judge, steps = train(known, epochs, seed, place, bf16)
@@ -229,7 +229,7 @@ def au_judge(
         facts["test"] = {"data": others.fingerprint, "correlation": found}
         told = "  ".join(f"{name} {'–' if r is None else f'{r:.2f}'}" for name, r in found.items())
         lines += [f"correlation on {others.fingerprint}:", told]
-    save_weights(out, judge.state_dict(), {}, facts=facts, half=False)
+    save_weights(out, judge.state_dict(), {}, facts=facts, half=False, replace=False)
     faults = [*known.faults, *(others.faults if others else ())]
     failed = f"{len(faults)} pictures were left out" if faults else ""
     return {**facts, "out": str(out), "lines": [*faults, *lines, f"the judge is {out}"], "failed": failed}

@@ -34,9 +34,9 @@ def fusion_strip(
 
     Example: zoo fusion-strip facefusion anna.jpg ben.jpg -o between.gif
     """
-    ready(out, [a, b], overwrite)
+    ready(out, [name, a, b], overwrite)
     regions = dict(map(_share, region or ()))
-    fused(name, device).strip(a, b, steps=steps, face=face, **regions).save(out, seconds)
+    fused(name, device).strip(a, b, steps=steps, face=face, **regions).save(out, seconds, overwrite)
     return {"lines": [f"{steps} pictures: {out}"], "out": str(out), "steps": steps}
 
 

@@ -21,6 +21,7 @@ from zoo.evaluate.models import labelled
 from zoo.evaluate.pairs import LpipsMetric, SsimMetric
 from zoo.evaluate.sets import KidMetric
 from zoo.helpers.files import atomic
+from zoo.helpers.inputs import Inputs
 from zoo.machine.device import pick_device
 from zoo.pictures.fit import resize
 from zoo.pictures.image import find_pictures, read, to_pil, write
@@ -80,8 +81,9 @@ def fusion_eval(
     """
     place = pick_device(device)
     models = {label: fused(name, place) for label, name in labelled(names).items()}
-    if save and (save / "results.json").exists():
-        raise UsageError(f"{save / 'results.json'} is there already", "give another --save")
+    if save:
+        kept = [save / f"{model}{end}.png" for model in models for end in ("", "-elements")]
+        Inputs().ready(save / "results.json", *kept)
     pictures = find_pictures([faces])
     if len(pictures) < 2:
         raise UsageError(f"there are {len(pictures)} pictures in {faces}", "give a folder of zoo fusion-crops")
@@ -95,7 +97,7 @@ def fusion_eval(
     lines = [*PROTOCOL, "; ".join(f"{name}: {value}" for name, value in data.items())]
     lines += [f"{one['model']}: elements move {', '.join(f'{m:.2f}' for m in one['moved'])}" for one in results]
     if save:
-        with atomic(save / "results.json") as part:
+        with atomic(save / "results.json", replace=False) as part:
             part.write_text(json.dumps({**data, "lines": lines, "models": results}, indent=2) + "\n", encoding="utf-8")
     return {"rows": [_row(one) for one in results], **data, "lines": lines, "models": results}
 
@@ -128,9 +130,9 @@ class Measurement:
                 metric.update(None, view)
         if save:
             heads = ("A", *(f"{share:g}" for share in torch.linspace(1, 0, STEPS).tolist()), "B")
-            write(strip(heads, self.rows), save / f"{self.name}.png")
+            write(strip(heads, self.rows), save / f"{self.name}.png", replace=False)
             heads = ("A", "1", *(f"element {n}" for n in range(1, self.generator.elements + 1)), "0", "B")
-            write(strip(heads, self.apart), save / f"{self.name}-elements.png")
+            write(strip(heads, self.apart), save / f"{self.name}-elements.png", replace=False)
         found = {metric.name: result.value for metric in self.near if (result := metric.result())}
         found |= {f"kid_{kind}": result.value for kind, one in self.sets.items() if (result := one.result())}
         if found.get("kid_reconstructions", 0) > 0:

@@ -23,6 +23,7 @@ from zoo.errors import ImageError, IntegrityError, NotFoundError, UsageError, Zo
 from zoo.evaluate.album import strip
 from zoo.evaluate.compare import Sitter, match
 from zoo.helpers.files import atomic
+from zoo.helpers.inputs import Inputs
 from zoo.loading import is_recipe, load
 from zoo.pictures.image import read, to_pil, write
 from zoo.progress import tell
@@ -221,9 +222,7 @@ class Album:
     def __init__(self, folder: Path, labels: Sequence[str], styles: Sequence[str], scenes: Sequence[Scene]) -> None:
         self.folder, self.labels, self.styles, self.scenes = folder, labels, styles, scenes
         made = [self._path(label, one, style) for label in labels for one in scenes for style in styles]
-        for path in (*made, *map(self._strip, styles), folder / "results.json"):
-            if path.exists():
-                raise UsageError(f"{path} is there already", "give another --save")
+        Inputs().ready(*made, *map(self._strip, styles), folder / "results.json")
 
     def _path(self, label: str, one: Scene, style: str) -> Path:
         return self.folder / label / f"{one.name}--{style}.png"
@@ -232,14 +231,14 @@ class Album:
         return self.folder / f"strip-{style}.png"
 
     def add(self, label: str, one: Scene, style: str, made: Tensor) -> None:
-        write(to_pil(made), self._path(label, one, style))
+        write(to_pil(made), self._path(label, one, style), replace=False)
 
     def finish(self, results: Mapping[str, Any]) -> None:
-        with atomic(self.folder / "results.json") as part:
+        with atomic(self.folder / "results.json", replace=False) as part:
             part.write_text(json.dumps(results, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
         for style in self.styles:
             rows = [self._row(one, style) for one in self.scenes[:SHOWN]]
-            write(strip(("photograph", "object", *self.labels), rows), self._strip(style))
+            write(strip(("photograph", "object", *self.labels), rows), self._strip(style), replace=False)
 
     def _row(self, one: Scene, style: str) -> list[Image.Image | None]:
         made = [self._path(label, one, style) for label in self.labels]

@@ -9,6 +9,7 @@ import typer
 
 from zoo.blocks.vgg import VGG19
 from zoo.errors import NotFoundError, UsageError
+from zoo.helpers.inputs import Inputs
 from zoo.machine.device import pick_device
 from zoo.pictures.image import find_pictures, writable, write
 from zoo.weights.networks import find
@@ -54,7 +55,9 @@ def command(
         raise UsageError(f"--layers {layers!r} does not name layers, each once", f"e.g. {','.join(LAYERS)}")
     if (by == "contrast") != (masks is not None):
         raise UsageError("--by contrast and --masks go together", "give both or neither")
-    _check_files(images, masks, out, sheet, overwrite)
+    _check_files(images, masks, out, sheet)
+    read = [labels, vgg_weights, *(find_pictures([folder]) for folder in (images, masks) if folder)]
+    Inputs(*read).ready(out, *([sheet] if sheet else []), replace=overwrite)
     listed = read_labels(labels) if labels else None
     words = _words(classes) or [object]
     network = VGG19(find("vgg", vgg_weights), last=max(chosen_layers)).to(chosen_device := pick_device(device))
@@ -73,7 +76,7 @@ def command(
     )
     assert made.set.made is not None
     facts = made.set.made.model_copy(update={"classes": tuple(words), "near": tuple(_words(near))})
-    made.set.model_copy(update={"made": facts}).save(out)
+    made.set.model_copy(update={"made": facts}).save(out, overwrite)
     rows = [
         (layer, number, purity, None if chosen.score is None else chosen.score[i])
         for layer, chosen in made.set.layers.items()
@@ -81,7 +84,7 @@ def command(
     ]
     title = f"{object}: {len(rows)} filters by {facts.by}; {facts.showing} of {facts.pictures} pictures show it"
     if sheet:
-        write(contact_sheet(title, made.set, made.tops, made.pictures), sheet)
+        write(contact_sheet(title, made.set, made.tops, made.pictures), sheet, overwrite)
     measure = [f"purity {p:.2f}" + ("" if c is None else f", {by} {c:.2f}") for _, _, p, c in rows]
     return {
         "object": object,
@@ -124,8 +127,8 @@ def _positive(text: str) -> float:
     return value
 
 
-def _check_files(images: Path, masks: Path | None, out: Path, sheet: Path | None, overwrite: bool) -> None:
-    """Before hours of work: are the folders there, and can the results be written."""
+def _check_files(images: Path, masks: Path | None, out: Path, sheet: Path | None) -> None:
+    """Before hours of work: are the folders there, and are these names of results."""
     for folder in (images, *([masks] if masks else [])):
         if not folder.is_dir():
             raise NotFoundError(f"there is no folder {folder}", "give a folder of pictures")
@@ -133,6 +136,3 @@ def _check_files(images: Path, masks: Path | None, out: Path, sheet: Path | None
         raise UsageError(f"{out} does not end in .json", "translate knows a set by it")
     if sheet:
         writable(sheet)
-    for path in (out, *([sheet] if sheet else [])):
-        if path.exists() and not overwrite:
-            raise UsageError(f"{path} is there already", "give another name, or --overwrite")

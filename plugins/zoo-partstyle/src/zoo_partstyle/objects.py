@@ -110,11 +110,11 @@ class ObjectSet(_Strict):
         """The chosen filters of each layer that has some."""
         return {name: layer.filters for name, layer in self.layers.items() if layer.filters}
 
-    def save(self, path: Path | str) -> None:
-        """Write the JSON, atomically."""
+    def save(self, path: Path | str, replace: bool = True) -> None:
+        """Write the JSON, atomically. ExistsError if something is there and not to be replaced."""
         text = self.model_dump_json(exclude_none=True, indent=1)
         text = re.sub(r"(?<=[\[\d]),?\n\s+(?=-?\d)", lambda m: ", " if m[0].startswith(",") else "", text)
-        with atomic(path) as part:
+        with atomic(path, replace) as part:
             part.write_text(re.sub(r"(?<=\d)\n\s+\]", "]", text) + "\n", encoding="utf-8")
 
 
