@@ -6,6 +6,7 @@ import hashlib
 import json
 import logging
 import os
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -58,12 +59,12 @@ def pack(run: Path, out: Path | None = None, *, half: bool = True, licence: str 
         **about,
         "zoo": version("zoo-core"),
     }
-    packed.write(folder / WEIGHTS, weights)
-    packed.write(folder / CONFIG, (json.dumps(config, indent=2, ensure_ascii=False) + "\n").encode())
+    files = {WEIGHTS: weights, CONFIG: (json.dumps(config, indent=2, ensure_ascii=False) + "\n").encode()}
     if os.path.lexists(folder / CARD) and (not packed.wrote(folder / CARD) or _is_edited(folder / CARD)):
         log.warning("%s has been edited and is kept as it is", folder / CARD)
     else:
-        packed.write(folder / CARD, _sealed(_card(recipe, trained, licence)).encode())
+        files[CARD] = _sealed(_card(recipe, trained, licence)).encode()
+    packed.write(folder, files)
     return folder
 
 
@@ -92,14 +93,15 @@ class _Packed:
         """Is it a file that was packed from this run?"""
         return path.is_file() and not path.is_symlink() and _digest(path.read_bytes()) in self.known
 
-    def write(self, path: Path, content: bytes) -> None:
-        """First the note: after a kill in between the file is known, too."""
-        replace = self.wrote(path)
-        self.known.add(_digest(content))
+    def write(self, folder: Path, files: Mapping[str, bytes]) -> None:
+        """First the note: after a kill in between the files are known, too."""
+        ours = {name for name in files if self.wrote(folder / name)}
+        self.known.update(map(_digest, files.values()))
         with atomic(self.path) as part:
             part.write_text("".join(f"{line}\n" for line in sorted(self.known)), encoding="ascii")
-        with atomic(path, replace) as part:
-            part.write_bytes(content)
+        for name, content in files.items():
+            with atomic(folder / name, name in ours) as part:
+                part.write_bytes(content)
 
 
 def _digest(content: bytes) -> str:
