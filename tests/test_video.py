@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import struct
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from PIL import Image
 from tiny_plugin import TinyPlugin, tiny  # noqa: F401  (a fixture)
 from torch import Tensor
 
-from zoo.errors import ImageError, NotFoundError, UsageError
+from zoo.errors import ExistsError, ImageError, NotFoundError, PartialFailure, UsageError
 from zoo.generator import Generator
 from zoo.pictures import video
 from zoo.pictures.image import Picture
@@ -362,6 +363,71 @@ def test_videos_beside_pictures(run: Zoo) -> None:
     assert "3 translated, 0 skipped, 1 failed" in err
     assert err.count("broken.mov is not a video that can be read") == 1
     assert {path.name for path in Path("out").iterdir()} == {"a.mp4", "b.mp4", "c.png"}
+
+
+def half(path: Path) -> Path:
+    """Cut in the middle, as a copy that was broken off."""
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2 // 188 * 188 + 9])
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("a.mkv", "seconds are missing"),
+        ("a.ts", "the file ends in the middle of a piece"),
+        ("a.avi", "seconds are missing"),
+    ],
+)
+def test_half_a_film_is_counted_and_said(run: Zoo, name: str, told: str) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8)
+    half(film(name, [np.roll(noise, 3 * number, 1) for number in range(40)], pixels="yuv420p"))
+    code, out, err = run(name, "-o", "out.mp4", "--json")
+    [made] = json.loads(out)["translated"]
+    assert code == 6 and told in made["damaged"] and made["output"] == "out.mp4"
+    assert f"{name} is damaged: " in err and told in err
+    assert "1 translated, 0 skipped, 0 failed; 1 videos are damaged" in err
+    assert 1 < len(shown("out.mp4")) < 40
+    code, _, err = run(name, "-o", "fine.mp4", "--damaged")
+    assert code == 0 and "1 translated, 0 skipped, 0 failed" in err
+
+
+def test_frames_that_the_decoder_calls_corrupt_are_counted(tmp_path: Path, same: Translator) -> None:
+    """Three packets of a broadcast are lost."""
+    noise = np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8)
+    path = film(tmp_path / "a.ts", [np.roll(noise, 3 * number, 1) for number in range(30)], pixels="yuv420p")
+    data = path.read_bytes()
+    at = len(data) // 3 // 188 * 188
+    path.write_bytes(data[:at] + data[at + 3 * 188 :])
+    with pytest.raises(PartialFailure, match="pieces of the file are damaged") as caught:
+        same.translate_video(path, tmp_path / "out.mp4")
+    assert "damaged=True" in caught.value.hint and len(shown(tmp_path / "out.mp4")) > 25
+    same.translate_video(path, tmp_path / "fine.mp4", damaged=True)
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.mov", "a.mkv", "a.ts", "a.webm", "a.avi", "a.flv", "a.mpg"])
+def test_a_whole_film_is_not_called_damaged(tmp_path: Path, name: str) -> None:
+    codec = {"webm": "libvpx", "mpg": "mpeg2video"}.get(name[2:], "libx264")
+    tone = "" if name in ("a.webm", "a.mpg") else "aac"  # theirs have a rate of their own
+    path = film(tmp_path / name, pattern(20), codec=codec, pixels="yuv420p", sound=tone)
+    damage = video.Damage()
+    assert len([*video.probe(path).frames("reading", damage)]) == 20
+    assert str(damage) == ""
+
+
+def test_a_result_that_came_meanwhile_is_not_replaced(tmp_path: Path, same: Translator) -> None:
+    path = film(tmp_path / "a.mp4", pattern(3))
+    (tmp_path / "out.mp4").write_bytes(b"mine")
+    with pytest.raises(ExistsError, match=r"out\.mp4 is there already"):
+        same.translate_video(path, tmp_path / "out.mp4", replace=False)
+
+    def frames() -> Iterator[np.ndarray]:
+        yield from pattern(3)
+        (tmp_path / "new.mp4").write_bytes(b"mine")
+
+    with pytest.raises(ExistsError):
+        video.write(frames(), tmp_path / "new.mp4", 25, replace=False)
+    assert {p.name: p.read_bytes() for p in tmp_path.glob("[no]*")} == {"out.mp4": b"mine", "new.mp4": b"mine"}
 
 
 def test_a_folder_is_one_of_pictures(run: Zoo) -> None:

@@ -83,6 +83,7 @@ class Damage:
     frames: int = 0  # that the decoder calls corrupt
     packets: int = 0  # that the container calls so; a frame in which they end is mostly whole to the eye
     missing: Fraction = Fraction(0)  # seconds at the end
+    cut: bool = False  # the file ends within a piece: a .ts does not say how long it should be
 
     def decoded(self, container: Any, stream: Any, film: Film) -> Iterator[Any]:
         """The stream's frames, counted."""
@@ -99,13 +100,23 @@ class Damage:
         told = Fraction(container.duration or 0, 10**6)
         if told - end > max(SLACK, 2 / film.rate) and not leaps(container):  # those do not say how long they are
             self.missing = told - end
+        self.cut = container.format.name == "mpegts" and _is_cut(film.path)
 
     def __str__(self) -> str:
         """In words; "" for a whole file."""
         told = [f"{self.frames} frames are damaged"] if self.frames else []
         told += [f"{self.packets} pieces of the file are damaged"] if self.packets else []
         told += [f"the last {float(self.missing):.1f} seconds are missing"] if self.missing else []
+        told += ["the file ends in the middle of a piece"] if self.cut else []
         return ", ".join(told)
+
+
+def _is_cut(path: Path) -> bool:
+    """Does a transport stream end within one of its packets? They have 188 bytes, or 4 more before them."""
+    with path.open("rb") as file:
+        start = file.read(5)
+    size = 188 if start[:1] == b"G" else 192 if start[4:] == b"G" else 1
+    return path.stat().st_size % size != 0
 
 
 def moves(path: Path) -> bool:
