@@ -28,7 +28,7 @@ class UsageError(ZooError):
 class ExistsError(UsageError):
     """Something has a result's name already, and is not replaced."""
 
-    def __init__(self, path: object, hint: str = "move it, or give another name for the result") -> None:
+    def __init__(self, path: object, hint: str = "give another name for the result") -> None:
         super().__init__(f"{path} is there already", hint)
 
 

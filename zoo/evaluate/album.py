@@ -31,9 +31,9 @@ class Album:
         shown: Collection[str],
         sitters: Iterable[str],
         inputs: Inputs | None = None,
-        replace: bool = False,
+        replace: bool | None = None,
     ) -> None:
-        self.folder, self.models, self.shown, self.replace = folder, models, shown, replace
+        self.folder, self.models, self.shown, self.replace = folder, models, shown, bool(replace)
         made = [self._picture(model, sitter) for sitter in sitters for model in models]
         (inputs or Inputs()).ready(folder / "results.json", folder / "strip.png", *made, replace=replace)
         self.rows: list[list[Image.Image | None]] = []

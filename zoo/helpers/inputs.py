@@ -27,12 +27,15 @@ class Inputs:
             if os.path.lexists(target) and (source := self._files.get(identity(target))):
                 raise UsageError(f"{target} would overwrite the input {source}", "give another --out")
 
-    def ready(self, *targets: Path, replace: bool = False) -> None:
-        """Before any work: as ``spare``, and ExistsError if a target is there and not to be replaced."""
+    def ready(self, *targets: Path, replace: bool | None = None) -> None:
+        """Before any work: as ``spare``, and ExistsError if a target is there and not to be replaced.
+
+        ``replace`` is None where the user has no --overwrite to say so."""
+        hint = "give another name for the result" + ("" if replace is None else ", or --overwrite")
         for target in targets:
             self.spare(target)
             if target.is_dir() or (os.path.lexists(target) and not replace):
-                raise ExistsError(target)
+                raise ExistsError(target, hint)
 
     def keep_out(self, folder: Path) -> None:
         """UsageError if one of these files lies in a folder whose files are going to be replaced."""

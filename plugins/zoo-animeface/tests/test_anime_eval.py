@@ -170,7 +170,7 @@ def test_collapse_and_change_are_seen(cli: Cli, dan: Path, tmp_path: Path, monke
     assert json.loads((report / "results.json").read_text())["models"] == told["models"]
     assert (report / "strip.png").is_file()
     code, _, told_again = cli(*words, "--save", report)
-    assert code == 2 and "holds an evaluation already" in told_again
+    assert code == 2 and "results.json is there already" in told_again
     (photos / "3.png").write_bytes(b"no picture")
     code, told, _ = cli(*words)
     assert code == 6 and told["models"][1]["n"] == 4
