@@ -234,7 +234,7 @@ def plan(inputs: Sequence[str], to: str | Path, format: str | None, read: Inputs
     if not jobs:
         raise NotFoundError(f"there are no pictures in {', '.join(inputs)}", "give pictures, or folders that hold some")
     _refuse_conflicts(jobs, read)
-    results = {os.path.realpath(job.target) for job in jobs}
+    results = {os.path.realpath(job.target) for job in jobs} if left else ()
     return jobs, [path for path in left if os.path.realpath(path) not in results]
 
 
@@ -271,7 +271,8 @@ def _refuse_conflicts(jobs: Sequence[Job], read: Inputs) -> None:
         read.spare(job.target)
         if job.target.is_dir():
             raise UsageError(f"{job.target} is a folder", "give another --out")
-        above = next(folder for folder in job.target.absolute().parents if os.path.lexists(folder))
+    for place in {job.target.parent for job in jobs}:
+        above = next(folder for folder in (place.absolute() / "x").parents if os.path.lexists(folder))
         if not above.is_dir():
             raise UsageError(f"{above} is not a folder", "give another --out")
 
