@@ -5,7 +5,7 @@ usage: python benchmarks/fuzz_runs.py [--inputs 1000] [--videos 200] [--seed 0]
 Each damaged run is read as `zoo train` and `zoo pack` read it. A fault is any exception but a `ZooError`, tensors or facts
 that are not those of one of its two checkpoints, and the older one without a line. Each damaged video goes through
 `Translator.translate_video`; a fault is any exception but a `ZooError`, and fewer frames than it had without a word, but for
-those lost in the middle of an .flv or .avi, which nothing in the file tells of: they are counted by themselves.
+those lost in the middle of an .flv, .avi or .ts, which nothing in the file tells of: they are counted by themselves.
 """
 
 from __future__ import annotations
@@ -204,7 +204,7 @@ def judge_video(path: Path, target: Path, translator: Translator) -> str:
     count = sum(1 for _ in video.probe(target).frames("counting"))
     if count >= FRAMES:
         return SEEN
-    holes = path.suffix in (".flv", ".avi")
+    holes = path.suffix in (".flv", ".avi", ".ts")
     return UNSAID if holes else f"fault: {count} of {FRAMES} frames of a {path.suffix} without a word"
 
 

@@ -80,8 +80,7 @@ class Film:
 class Damage:
     """What a file lacks of what it says that it holds."""
 
-    frames: int = 0  # that the decoder calls corrupt
-    packets: int = 0  # that the container calls so; a frame in which they end is mostly whole to the eye
+    frames: int = 0  # that the decoder calls corrupt; what the container calls so may be whole, where clips were joined
     missing: Fraction = Fraction(0)  # seconds at the end
     cut: bool = False  # the file ends within a piece: a .ts does not say how long it should be
 
@@ -91,7 +90,6 @@ class Damage:
         for packet in retimed(container, stream):
             if packet.dts is not None and packet.pts is not None:  # sound may last longer than the pictures
                 end = max(end, (packet.pts + (packet.duration or 0)) * packet.time_base)
-            self.packets += packet.is_corrupt
             for frame in packet.decode() if packet.stream == stream else ():
                 self.frames += frame.is_corrupt
                 if frame.pts is not None:
@@ -105,7 +103,6 @@ class Damage:
     def __str__(self) -> str:
         """In words; "" for a whole file."""
         told = [f"{self.frames} frames are damaged"] if self.frames else []
-        told += [f"{self.packets} pieces of the file are damaged"] if self.packets else []
         told += [f"the last {float(self.missing):.1f} seconds are missing"] if self.missing else []
         told += ["the file ends in the middle of a piece"] if self.cut else []
         return ", ".join(told)
