@@ -115,7 +115,7 @@ def test_what_is_kept(zoo: Zoo, data: list[object], tmp_path: Path) -> None:
     assert np.abs(np.asarray(made).astype(int) - np.asarray(photo)).max() <= 1
     strip = Image.open(report / "strip.png")
     assert strip.width == 3 * (40 + 8) + 8 and strip.height == 24 + 2 * (48 + 8)
-    again = zoo("tiny", *data, *wanted)
+    again = zoo("tiny", *data, *wanted, "--overwrite")
     assert again[:2] == (code, out)
 
 
