@@ -197,12 +197,18 @@ def plan(inputs: Sequence[str], to: str | Path, format: str | None) -> list[Job]
 
 def _jobs(path: Path, out: Path, format: str | None) -> Iterable[Job]:
     results = out.resolve()
+    taken: set[Path] = set()
     for source in find_pictures([path]):
         below = source.relative_to(path) if path.is_dir() else Path(source.name)
         real = Path(os.path.realpath(source))  # resolve() fails where links lead in a circle
         if path.is_dir() and results != path.resolve() and results in real.parents:
             continue  # the results of an earlier run into a folder below the pictures
-        yield Job(source, out / below.with_suffix(_suffix(source, format)))
+        suffix = _suffix(source, format)
+        target = out / below.with_suffix(suffix)
+        if target in taken and not format and suffix != source.suffix:
+            target = out / f"{below}{suffix}"  # a.tga beside a.heic, which has become a.png
+        taken.add(target)
+        yield Job(source, target)
 
 
 def _suffix(source: Path, format: str | None) -> str:
