@@ -49,6 +49,7 @@ class Index:
                 self.before = _loaded(path)
             except (OSError, ValueError, KeyError, TypeError) as exc:
                 log.warning("%s is damaged (%s): all pictures are looked at again", path, type(exc).__name__)
+        self._written = self.before
 
     def __reduce__(self) -> tuple[type[Index], tuple[()]]:
         return Index, ()  # a process that prepares pictures has no use for it
@@ -84,9 +85,13 @@ class Index:
         return "; ".join(f"{len(names)} {kind}: {_some(names)}" for kind, names in kinds.items() if names)
 
     def save(self, path: Path) -> None:
+        """Write it, unless it lies there already."""
+        if self.now == self._written:
+            return
         files = {name: astuple(known) for name, known in sorted(self.now.items())}
         with atomic(path) as part:
             part.write_text(json.dumps({"sha256": _sum(files), "files": files}, ensure_ascii=False), encoding="utf-8")
+        self._written = dict(self.now)
 
 
 _CURRENT: ContextVar[Index | None] = ContextVar("index", default=None)
