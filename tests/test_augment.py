@@ -93,7 +93,8 @@ def test_kinds_of_pictures(tmp_path: Path) -> None:
 def test_every_picture_covers_the_crop(tmp_path: Path, size: tuple[int, int]) -> None:
     folder = pictures(tmp_path / "photos", 1, size=size)
     data = portraits([folder], [folder], scale=1.25)
-    fitted = next(iter(data.photos[0].decoded.values()))
+    data[0]
+    (fitted,) = data.shelf.kept.values()
     assert fitted.dtype == torch.uint8 and min(fitted.shape[1:]) == 40
     assert fitted.shape[1] / fitted.shape[2] == pytest.approx(size[0] / size[1], rel=0.02)
 
@@ -101,11 +102,12 @@ def test_every_picture_covers_the_crop(tmp_path: Path, size: tuple[int, int]) ->
 def test_pictures_that_are_not_kept_are_decoded_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = pictures(tmp_path / "photos", 4, size=(80, 80))
     kept = portraits([folder], [folder], scale=1.25)
-    monkeypatch.setattr("zoo.train.data.ROOM", 3 * 40 * 40)
+    monkeypatch.setattr("zoo.train.shelf.ROOM", 3 * 40 * 40)
+    monkeypatch.setattr("zoo.train.shelf.RECENT", 1)
     rest = portraits([folder], [folder], scale=1.25)
-    assert (len(kept.photos[0].decoded), len(rest.photos[0].decoded), len(rest.drawings[0].decoded)) == (4, 1, 0)
     for i in range(8):
         assert all(torch.equal(kept[i][name], rest[i][name]) for name in kept[i])
+    assert (len(kept.shelf.kept), len(rest.shelf.kept), len(rest.shelf.recent)) == (4, 1, 1)
 
 
 # -- pairs --------------------------------------------------------------------------------------------------------------
@@ -129,6 +131,30 @@ def test_pairs_share_name_crop_mirror_and_turn(tmp_path: Path, caplog: pytest.Lo
         assert f"skipped {name}: no partner in photos or drawings" in caplog.text
     unpaired = portraits([photos], [drawings], flip=True, scale=1.5)
     assert not all(torch.equal(unpaired[i]["source"], unpaired[i]["target"]) for i in range(6))
+
+
+def test_pairs_lie_at_one_place_in_both_folders(tmp_path: Path) -> None:
+    spelt = {"Zo\u00eb": "Zoe\u0308", "ben": "ben"}  # as Linux and as a Mac write it
+    for (here, there), seed in zip(spelt.items(), (1, 2)):
+        pictures(tmp_path / "photos" / here, 2, seed)
+        pictures(tmp_path / "drawings" / there, 2, seed)
+    data = portraits([tmp_path / "photos"], [tmp_path / "drawings"], pairs=True, flip=True, scale=1.5)
+    assert len(data.photos[0]) == 4
+    assert all(torch.equal(data[i]["source"], data[i]["target"]) for i in range(8))
+    Image.new("RGB", (70, 70)).save(tmp_path / "drawings" / "ben" / "1.jpg")
+    with pytest.raises(UsageError, match=r"ben/1\.jpg and .*ben/1\.png have one name"):
+        portraits([tmp_path / "photos"], [tmp_path / "drawings"], pairs=True)
+
+
+def test_what_is_transparent_is_white(tmp_path: Path) -> None:
+    folder = tmp_path / "drawings"
+    folder.mkdir()
+    drawing = Image.new("RGBA", (80, 80), (0, 0, 0, 0))
+    drawing.paste((20, 20, 20, 255), (30, 30, 50, 50))
+    drawing.save(folder / "a.png")
+    sample = portraits([folder], [folder])[0]["target"]
+    assert float(sample[:, :8].min()) == 1 and float(sample.min()) < -0.8
+    assert float(sample[:, 10:22, 10:22].mean()) < 0.2
 
 
 def test_folders_that_cannot_be_paired(tmp_path: Path, folders: tuple[Path, Path]) -> None:

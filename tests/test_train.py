@@ -22,8 +22,10 @@ from safetensors.torch import load_file
 from training import EVEN, RICH, TINY, arguments, call, distance, environment, pictures, run, same, state
 
 from zoo.errors import ConfigError, IntegrityError, NotFoundError, UsageError, ZooError
+from zoo.recipe import Recipe
 from zoo.train import checkpoint
 from zoo.train.engine import Options
+from zoo.train.folder import Diverged, claimed, settings
 from zoo.train.run import train
 
 # Attention over four channels is near to a choice, which rounding may tip: no network to compare within float error.
@@ -432,12 +434,36 @@ def test_numbers_below_one_are_refused(tmp_path: Path, photos: Path, drawings: P
         run(tmp_path / "run", photos, drawings, **{name: 0})
 
 
-def test_a_loss_that_is_not_a_number_stops_the_run(tmp_path: Path, photos: Path, drawings: Path) -> None:
+def test_a_loss_that_is_not_a_number_stops_the_run_and_its_hint_can_be_followed(
+    tmp_path: Path, photos: Path, drawings: Path
+) -> None:
     out = tmp_path / "run"
     with pytest.raises(ZooError, match=r"generator's loss is (nan|inf) at step 2: adversarial") as caught:
         run(out, photos, drawings, EVEN, "optimiser.lr=1.0e+30", steps=10, save_every=1)
     assert "optimiser.lr" in caught.value.hint
+    assert [path.name for path in (out / "checkpoints").iterdir()] == ["step-00000001.safetensors.diverged"]
+    run(out, photos, drawings, EVEN, "optimiser.lr=1.0e-4", steps=2)
     assert all(tensor.isfinite().all() for tensor in state(out).values())
+    assert [line["step"] for line in lines(out)] == [1, 2]
+
+
+def test_only_what_cures_a_loss_that_is_not_a_number_may_change(
+    tmp_path: Path, photos: Path, drawings: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    out = tmp_path / "run"
+    run(out, photos, drawings, EVEN, steps=1)
+    facts = settings(out)
+    recipe = Recipe.model_validate(facts.pop("recipe"))
+    with pytest.raises(Diverged), claimed(out, recipe, facts):
+        raise Diverged("the loss is nan", "lower optimiser.lr", step=3)
+    with pytest.raises(UsageError, match=r"other settings: seed \("):
+        run(out, photos, drawings, EVEN, "optimiser.lr=1.0e-5", steps=2, seed=5)
+    caplog.set_level(logging.INFO)
+    run(out, photos, drawings, EVEN, "optimiser.lr=1.0e-5", steps=2, bf16=True)
+    assert "than before the loss was no number: precision, recipe.optimiser.lr" in caplog.text
+    assert [line["step"] for line in lines(out)] == [1, 2]
+    with pytest.raises(UsageError, match=r"other settings: recipe\.optimiser\.lr \("):
+        run(out, photos, drawings, EVEN, steps=3, bf16=True)
 
 
 def test_the_command_line_says_one_line(

@@ -233,7 +233,7 @@ class Translator:
         for control in self.controls:
             if isinstance(control, ImageControl) and (value := values.get(control.name)) is not None:
                 seen = [
-                    fit(pictures.read(one).rgb, self.size, self.working, size)[0]
+                    fit(pictures.read(one).on_white().rgb, self.size, self.working, size)[0]
                     for one in (value if control.many else [value])
                 ]
                 values[control.name] = seen if control.many else seen[0]

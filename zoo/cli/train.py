@@ -21,7 +21,7 @@ def command(
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the run; default runs/RECIPE.")] = None,
     pairs: Annotated[
-        bool, typer.Option(help="Pictures of one sitter have the same file name in both folders.")
+        bool, typer.Option(help="Pictures of one sitter have the same path and name in both folders.")
     ] = False,
     set_: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a value of the recipe.")
@@ -59,7 +59,7 @@ def command(
     logging.getLogger("zoo").setLevel(logging.INFO if first else logging.ERROR)
     folder = out or Path("runs") / Path(recipe).stem
     options = Options(
-        out=folder, seed=seed, steps=steps, epochs=epochs, minutes=minutes, bf16=bf16, accumulate=accumulate,
+        out=folder, seed=seed, steps=steps, epochs=epochs, minutes=minutes, bf16=_launched_in_bf16() or bf16, accumulate=accumulate,
         workers=workers, device=device, save_every=save_every, preview_every=preview_every, log_every=log_every,
         start_from=None if start_from is None else _weights(start_from),
     )  # fmt: skip
@@ -79,6 +79,16 @@ def command(
 
 
 _AS_IT_IS: Any = {"highlight": False, "markup": False, "soft_wrap": True}  # a path may be long, and have brackets
+
+
+def _launched_in_bf16() -> bool:
+    """``accelerate launch --mixed_precision bf16``, or its config, means ``--bf16``. UsageError for another precision."""
+    asked = os.environ.get("ACCELERATE_MIXED_PRECISION", "no").lower()
+    if asked not in ("no", "bf16"):
+        raise UsageError(
+            f"accelerate launch --mixed_precision {asked} is not for zoo train", "give bf16, or no for full precision"
+        )
+    return asked == "bf16"
 
 
 def _of_a_thread(args: threading.ExceptHookArgs) -> None:

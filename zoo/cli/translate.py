@@ -242,12 +242,18 @@ def _jobs(path: Path, out: Path, format: str | None, left: list[Path]) -> Iterab
     """Of a picture, or of those in a folder; those that lie in ``out``, a folder below it, are ``left``."""
     results = out.resolve()
     inside = path.is_dir() and path.resolve() in results.parents
+    taken: set[Path] = set()
     for source in find_pictures([path]):
         if inside and results in (place := Path(os.path.realpath(source.parent)), *place.parents):
             left.append(source)
             continue
         below = source.relative_to(path) if path.is_dir() else Path(source.name)
-        yield Job(source, out / below.with_suffix(_suffix(source, format)))
+        suffix = _suffix(source, format)
+        target = out / below.with_suffix(suffix)
+        if target in taken and not format and suffix != source.suffix:
+            target = out / f"{below}{suffix}"  # a.tga beside a.heic, which has become a.png
+        taken.add(target)
+        yield Job(source, target)
 
 
 def _suffix(source: Path, format: str | None) -> str:

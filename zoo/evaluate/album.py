@@ -73,6 +73,6 @@ def strip(heads: Sequence[str], rows: Sequence[Sequence[Image.Image | None]]) ->
 
 def _open(path: Path | None) -> Image.Image | None:
     try:
-        return to_pil(read(path).rgb) if path else None
+        return to_pil(read(path).on_white().rgb) if path else None
     except ImageError:  # the evaluation reports it
         return None

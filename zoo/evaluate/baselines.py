@@ -12,7 +12,7 @@ from zoo.pictures.image import read, to_pil
 
 def grey(photo: Path) -> Image.Image:
     """The photograph without its colour."""
-    return to_pil(read(photo).rgb).convert("L")
+    return to_pil(read(photo).on_white().rgb).convert("L")
 
 
 def dodge(photo: Path, sigma: float = 8.0) -> Image.Image:

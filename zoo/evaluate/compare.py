@@ -15,6 +15,7 @@ from PIL import Image
 
 from zoo.errors import ImageError, NotFoundError, UsageError
 from zoo.evaluate.metric import Metric, MetricResult, Tools, View
+from zoo.pictures import find
 from zoo.pictures.image import find_pictures, read
 
 T = TypeVar("T")
@@ -49,12 +50,7 @@ def by_name(folder: Path) -> dict[str, Path]:
     """The pictures of a folder tree by their path without suffix; errors as ``match``."""
     if not folder.is_dir():
         raise UsageError(f"{folder} is not a folder", "give the folder that holds the pictures")
-    found: dict[str, Path] = {}
-    for path in find_pictures([folder]):
-        name = path.relative_to(folder).with_suffix("").as_posix()
-        if name in found:
-            raise UsageError(f"{found[name]} and {path} have one name", "rename one: pictures are matched by name")
-        found[name] = path
+    found = find.by_name(folder, find_pictures([folder]))
     if not found:
         raise UsageError(f"there is no picture in {folder}", "give the folder that holds the pictures")
     return found
@@ -104,7 +100,7 @@ def _fingerprint(sitters: Sequence[Sitter]) -> str:
 
 
 def _view(source: Path | Image.Image, tools: Tools) -> View:
-    return View(read(source).rgb[None].to(tools.device))
+    return View(read(source).on_white().rgb[None].to(tools.device))
 
 
 def _attempt(report: Report, action: Callable[[], T]) -> T | None:

@@ -56,7 +56,7 @@ def made_already(text: str, sitters: Sequence[Sitter]) -> tuple[str, Model]:
     def look_up(photo: Path) -> Image:
         if not (path := found[photo]):
             raise NotFoundError(f"{folder} has no result for {photo}", "give it the photograph's name")
-        return to_pil(read(path).rgb)
+        return to_pil(read(path).on_white().rgb)
 
     return label, look_up
 

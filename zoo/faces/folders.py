@@ -58,7 +58,7 @@ def cut_out(
         if crop.exists():
             continue
         try:
-            image = read(path).rgb
+            image = read(path).on_white().rgb
         except (ImageError, NotFoundError):  # not found: a link that leads nowhere
             skipped[name] = UNREADABLE
             continue

@@ -12,7 +12,8 @@ import logging
 import os
 import re
 import stat
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -25,13 +26,9 @@ from torch.nn import functional as F
 
 from zoo.errors import ImageError, NotFoundError, close_match, one_line
 from zoo.helpers.files import atomic
+from zoo.pictures.find import HEIF, find_pictures, reads_heif
 
 log = logging.getLogger(__name__)
-
-SUFFIXES = frozenset({
-    ".avif", ".bmp", ".gif", ".jp2", ".jpeg", ".jpg", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp",
-})  # fmt: skip
-"""Files of these are pictures when a folder is walked."""
 
 FORMATS: dict[str, tuple[str, bool, dict[str, Any]]] = {
     ".png": ("PNG", True, {}),
@@ -62,6 +59,12 @@ class Picture:
         alpha = None if self.alpha is None else part(self.alpha[None])[0].clamp(0, 1)
         return replace(self, rgb=part(self.rgb).clamp(-1, 1), alpha=alpha)
 
+    def on_white(self) -> Picture:
+        """The picture as it looks on paper: what is transparent shows white."""
+        if self.alpha is None:
+            return self
+        return replace(self, rgb=torch.lerp(torch.ones(()), self.rgb, self.alpha), alpha=None)
+
     def like(self, rgb: Tensor) -> Image.Image | np.ndarray | Tensor:
         """``rgb`` (3, H, W) in [-1, 1] in the form that this picture came in, with its alpha attached."""
         shape = (3 if self.alpha is None else 4, *rgb.shape[-2:])
@@ -86,13 +89,16 @@ class Picture:
             yield rows, unit if self.alpha is None else torch.cat([unit, self.alpha[None, rows]])
 
 
-def read(source: Source) -> Picture:
+def read(source: Source, least: tuple[int, int] | None = None) -> Picture:
     """Decode one picture.
 
     - path: any file Pillow knows, upright by its EXIF tag, in sRGB; of several pages or frames the first, with a word;
     - PIL picture: any mode, as a path;
     - array: (H, W) or (H, W, C), C = 1…4; bool, uint8, uint16, or float in [0, 1];
     - tensor: (H, W) or (C, H, W), C = 1…4; uint8, or float in [0, 1].
+
+    ``least`` (H, W): a file that is much larger may be decoded at a half, a third … of its size, which is faster; it
+    stays so large that it covers ``least`` twice over.
 
     ImageError with the name of what cannot be used; NotFoundError if there is no such file. The source is only read.
     """
@@ -103,7 +109,11 @@ def read(source: Source) -> Picture:
     if isinstance(source, Tensor):
         return _from_tensor(source)
     if isinstance(source, str | os.PathLike):
-        return _from_path(source)
+        with opened(source) as image:
+            picture = _from_pil(image, str(source), least)
+            if image.format in _PARTS and (count := getattr(image, "n_frames", 1)) > 1:
+                _say_parts(str(source), count, _PARTS[image.format])
+            return picture
     raise ImageError(
         f"cannot read a picture from {type(source).__name__}",
         "give a path, PIL picture, array or tensor; for bytes PIL.Image.open(io.BytesIO(data))",
@@ -160,34 +170,13 @@ def existing(source: str | os.PathLike[str]) -> Path:
     return path
 
 
-def find_pictures(paths: Iterable[Path | str]) -> list[Path]:
-    """Files as they are, folders as the pictures in them and below, sorted; hidden files and folders are left out."""
-    found: list[Path] = []
-    for path in map(Path, paths):
-        if not path.is_dir():
-            found.append(path)
-            continue
-        for folder, folders, files in os.walk(path, onerror=_no_access):
-            folders[:] = sorted(name for name in folders if not name.startswith("."))
-            found += [
-                Path(folder, name)
-                for name in sorted(files)
-                if Path(name).suffix.lower() in SUFFIXES and not name.startswith(".")
-            ]
-    return found
-
-
-def _no_access(error: OSError) -> None:
-    raise ImageError(
-        f"the folder {error.filename} cannot be read: {error.strerror}", "check its permissions"
-    ) from error
-
-
 def _name(image: Image.Image) -> str:
     return str(getattr(image, "filename", "") or f"the {image.mode} picture")
 
 
-def _from_path(source: str | os.PathLike[str]) -> Picture:
+@contextmanager
+def opened(source: str | os.PathLike[str]) -> Iterator[Image.Image]:
+    """The file as a Pillow picture of which nothing is decoded yet. Errors as ``read``."""
     path = existing(source)
     facts = path.stat()
     if not stat.S_ISREG(facts.st_mode):
@@ -195,14 +184,11 @@ def _from_path(source: str | os.PathLike[str]) -> Picture:
     if facts.st_size == 0:
         raise ImageError(f"{path} is empty (0 bytes)", "copy or download it again")
     try:
-        image = Image.open(path)
+        image = _open(path)
     except Exception as error:
         raise _unreadable(str(path), error) from error
     with image:
-        picture = _from_pil(image, str(path))
-        if image.format in _PARTS and (count := getattr(image, "n_frames", 1)) > 1:
-            _say_parts(str(path), count, _PARTS[image.format])
-        return picture
+        yield image
 
 
 _PARTS = {"AVIF": "frames", "GIF": "frames", "PNG": "frames", "TIFF": "pages", "WEBP": "frames"}
@@ -216,18 +202,46 @@ def _say_parts(name: str, count: int, parts: str) -> None:
     )
 
 
-def _from_pil(image: Image.Image, name: str) -> Picture:
+def _open(path: Path) -> Image.Image:
+    try:
+        return Image.open(path)
+    except UnidentifiedImageError:
+        if not reads_heif():
+            raise
+        return Image.open(path)  # HEIC, by whatever name
+
+
+def _from_pil(image: Image.Image, name: str, least: tuple[int, int] | None = None) -> Picture:
     if 0 in image.size:
         raise ImageError(f"{name} has no pixels", "give a picture of at least 1×1")
     if image.format == "EPS":
         raise ImageError(f"{name} is PostScript, a program, which is not run", "make a PNG of it")
     try:
+        if least is not None:
+            return _picture(_planes(*_values(_upright(_reduced(image, least)), name)))
         image.load()
         return _picture(_planes(*_values(_upright(image), name)))
     except ImageError:
         raise
     except Exception as error:  # Pillow's decoders raise anything at damaged data, from OSError to struct.error
         raise _unreadable(name, error) from error
+
+
+def _reduced(image: Image.Image, least: tuple[int, int]) -> Image.Image:
+    """At 1/n of its size, but twice as large as ``least`` (H, W) at the least.
+
+    JPEG is decoded at 1/2, 1/4 or 1/8, from fewer coefficients; all else, and what remains, is averaged over squares.
+    """
+    turned = image.getexif().get(_ORIENTATION, 1) in _ON_ITS_SIDE
+    width, height = least if turned else least[::-1]
+    image.draft(None, (2 * width, 2 * height))
+    image.load()
+    times = min(image.width // (2 * width), image.height // (2 * height))
+    return image.reduce(times) if times > 1 and image.mode in _AVERAGED else image
+
+
+_ORIENTATION, _ON_ITS_SIDE = 0x0112, range(5, 9)  # in EXIF
+_AVERAGED = ("L", "LA", "RGB", "RGBA", "CMYK")  # the others are palettes, bits, or exact numbers
 
 
 def _unreadable(name: str, error: Exception) -> ImageError:
@@ -240,6 +254,8 @@ def _unreadable(name: str, error: Exception) -> ImageError:
         return ImageError(f"{name} does not fit the memory", "scale it down")
     if "MAX_TEXT" in str(error):
         return ImageError(f"{name} has more than a megabyte of text or profile beside its pixels", "save it without")
+    if isinstance(error, UnidentifiedImageError) and Path(name).suffix.lower() in HEIF and not reads_heif():
+        return ImageError(f"{name} is HEIC, which needs pillow-heif", "pip install 'zoo-core[heic]'")
     if isinstance(error, UnidentifiedImageError):
         return ImageError(f"{name} is not a picture that can be read", "give PNG, JPEG, WebP, TIFF, BMP or GIF")
     if isinstance(error, PermissionError):
@@ -366,12 +382,12 @@ def _surroundings(rgb: Tensor, weight: Tensor) -> Tensor:
 
 __all__ = [
     "FORMATS",
-    "SUFFIXES",
     "Picture",
     "Source",
     "encode",
     "existing",
     "find_pictures",
+    "opened",
     "read",
     "to_pil",
     "writable",

@@ -53,9 +53,9 @@ def gather(
     for sitter in sitters:
         assert sitter.photo
         try:
-            photo = to_pil(read(sitter.photo).rgb)
+            photo = to_pil(read(sitter.photo).on_white().rgb)
             photo.thumbnail((size, size), Image.Resampling.LANCZOS)
-            portrait = to_pil(read(sitter.drawing).rgb) if sitter.drawing else None
+            portrait = to_pil(read(sitter.drawing).on_white().rgb) if sitter.drawing else None
             made = {name: model(sitter.photo) for name, model in models.items()}
         except (ImageError, NotFoundError) as error:
             gathered.faults.append(str(error))

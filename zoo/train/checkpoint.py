@@ -75,6 +75,14 @@ def tidy(folder: Path) -> None:
             path.unlink()
 
 
+def set_aside(folder: Path, step: int) -> None:
+    """The checkpoint of ``step``, if there is one, is no good: it keeps its name with ``.diverged`` behind it."""
+    path = folder / f"step-{step:08d}.safetensors"
+    if path.is_file():
+        aside = path.rename(path.with_name(f"{path.name}.diverged"))
+        log.warning("the step after %s fails: it is kept as %s, and the one before goes on", path, aside.name)
+
+
 def newest(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
     """Tensors and facts of the newest whole checkpoint; None where there is none at all.
 

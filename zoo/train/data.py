@@ -5,7 +5,9 @@ from __future__ import annotations
 import copy
 import logging
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,26 +16,32 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import Dataset
 
-from zoo.errors import ImageError, NotFoundError, UsageError
+from zoo.errors import ImageError, NotFoundError, UsageError, ZooError
+from zoo.pictures.find import by_name
 from zoo.pictures.image import find_pictures, read
 from zoo.recipe import Data
 from zoo.train.augment import backdrop, frame, new_backdrop, recolour
+from zoo.train.index import Index, Known, current
+from zoo.train.shelf import Shelf
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 SMALLEST = 64  # pixels on the short side; below that there is no face to learn from
-ROOM = 2**31  # bytes of decoded pictures that are kept; what is beyond is decoded again each time
+LOOKING = 8  # files are looked at side by side: it is the disk that takes the time
 log = logging.getLogger("zoo.train")
 
 
 @dataclass
 class Folder:
-    """The usable pictures of one folder, and those of them that are kept decoded."""
+    """The usable pictures of one folder. The i-th ones of it and its ``partner``, if any, are used together or not."""
 
     name: str
+    path: Path
     paths: list[Path] = field(default_factory=list)
-    decoded: dict[Path, Tensor] = field(default_factory=dict)  # (3,H',W') uint8
+    partner: Folder | None = None
+    numbers: dict[Path, int] = field(default_factory=dict)  # places in ``faulty``
+    faulty: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.bool))  # cannot be decoded, as is known
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -42,12 +50,20 @@ class Folder:
 class Pictures(Dataset[dict[str, Tensor]]):
     """An endless stream of samples out of folders: a pure function of seed and index, so that a run can go on anywhere
     and be spread over any processes. What a sample holds, and what an ``epoch`` is, a subclass says; it sets ``photos``.
+
+    Pictures are decoded when their turn comes, and kept on a ``shelf``. In the place of one that cannot be decoded comes
+    the next of its folder, whoever finds out and when. Several threads ask for samples at once.
     """
 
     photos: list[Folder]
 
     def __init__(self, data: Data, seed: int, console: Console | None = None) -> None:
-        self.data, self.seed, self.console, self.room = data, seed, console, ROOM
+        self.data, self.seed, self.console = data, seed, console
+        self.shelf, self.index = Shelf(), current()
+        self.folders: list[Folder] = []
+
+    def __getstate__(self) -> dict[str, object]:
+        return {**self.__dict__, "console": None}  # of this process
 
     @property
     def epoch(self) -> int:
@@ -58,51 +74,90 @@ class Pictures(Dataset[dict[str, Tensor]]):
         """Sample ``index``; among others ``seed``, the one source of all chance in a step."""
         raise NotImplementedError
 
+    def share(self) -> None:
+        """From here on processes that begin tell each other which pictures are faulty."""
+        for folder in self.folders:
+            folder.faulty.share_memory_()
+
+    def remember(self) -> Index:
+        """What is known of the files by now, for the next call."""
+        for folder in self.folders:
+            for path, number in folder.numbers.items():
+                if folder.faulty[number]:
+                    self.index.doubt(path)
+        return self.index
+
     def _read(self, name: str, path: Path) -> Folder:
         from rich.progress import track  # draws random numbers when it is imported
 
         if not path.is_dir():
             raise NotFoundError(f"there is no folder {path}", "give a folder of pictures")
-        folder, found = Folder(name), find_pictures([path])
+        folder, found, doubtful = Folder(name, path), find_pictures([path]), []
         quiet = self.console is None or not self.console.is_terminal
-        for file in track(found, f"reading {name}", console=self.console, disable=quiet, transient=True):
-            try:
-                picture = self._fit(file)
-            except (ImageError, NotFoundError) as exc:  # not found: a link that leads nowhere
-                log.warning("skipped %s: %s", file, exc.message.removeprefix(f"{file} "))
-                continue
-            folder.paths.append(file)
-            if picture.numel() <= self.room:
-                self.room -= picture.numel()
-                folder.decoded[file] = picture
+        with ThreadPoolExecutor(LOOKING) as pool:
+            looks = pool.map(partial(_look, self.index), found)
+            for file, seen in track(
+                zip(found, looks), f"reading {name}", len(found), console=self.console, disable=quiet, transient=True
+            ):
+                if isinstance(seen, str):
+                    log.warning("skipped %s: %s", file, seen)
+                    continue
+                if seen.doubtful:
+                    log.warning("skipped %s: it cannot be decoded; the next one takes its place", file)
+                    doubtful.append(len(folder.paths))
+                folder.numbers[file] = len(folder.paths)
+                folder.paths.append(file)
         if not folder.paths:
             raise UsageError(
                 f"no usable picture in {path} ({len(found)} files looked at)", "give a folder of portraits"
             )
+        folder.faulty = torch.zeros(len(folder.paths), dtype=torch.bool)
+        folder.faulty[doubtful] = True
+        self.folders.append(folder)
         return folder
 
     def _picture(self, folder: Folder, i: int) -> Tensor:
         """Picture i of the folder (3,H',W') in [-1,1]."""
         path = folder.paths[i]
-        kept = folder.decoded.get(path)
-        return (self._fit(path) if kept is None else kept).float() / 127.5 - 1
+        return self.shelf.get(path, partial(self._fit, path)).float() / 127.5 - 1
 
     def _fit(self, file: Path) -> Tensor:
         """The picture (3,H',W') uint8, scaled to cover the training size, with a margin for the random crop."""
-        picture = read(file).rgb  # (3,H',W')
-        if min(picture.shape[1:]) < SMALLEST:
-            raise ImageError(f"{picture.shape[2]}×{picture.shape[1]} is smaller than {SMALLEST} pixels")
         goal = [round(side * self.data.augment.scale) for side in self.data.size]
+        picture = read(file, (goal[0], goal[1])).on_white().rgb  # (3,H',W')
         factor = max(goal[0] / picture.shape[1], goal[1] / picture.shape[2])
         size = [max(g, round(side * factor)) for g, side in zip(goal, picture.shape[1:])]
         scaled = F.interpolate(picture[None], size, mode="bicubic", antialias=True, align_corners=False)[0]
         return ((scaled.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
 
+    def _decodes(self, folder: Folder, i: int) -> bool:
+        """Is picture i of the folder good for something? If not, that is said once."""
+        path = folder.paths[i]
+        number = folder.numbers[path]
+        if folder.faulty[number]:
+            return False
+        try:
+            self.shelf.get(path, partial(self._fit, path))
+        except (ImageError, NotFoundError) as exc:
+            if not folder.faulty[number]:
+                folder.faulty[number] = True
+                log.warning("skipped %s: %s; the next one takes its place", path, _without(path, exc))
+            return False
+        return True
+
+    def _whole(self, folder: Folder, i: int) -> int:
+        """i, or the number of the next picture of the folder that can be decoded, and its partner with it."""
+        pair = [folder] if folder.partner is None else [folder, folder.partner]
+        for place in (*range(i, len(folder)), *range(i)):
+            if all(self._decodes(one, place) for one in pair):
+                return place
+        raise UsageError(f"no picture of {folder.path} can be decoded", "give a folder of portraits")
+
     def _choose(self, folders: list[Folder], index: int, salt: int) -> tuple[int, int]:
         turn, which = divmod(index, len(folders))
         epoch, place = divmod(turn, len(folders[which]))
         rng = torch.Generator().manual_seed(mixed(self.seed, epoch, which, salt))
-        return which, int(torch.randperm(len(folders[which]), generator=rng)[place])
+        return which, self._whole(folders[which], int(torch.randperm(len(folders[which]), generator=rng)[place]))
 
     def preview(self, count: int) -> dict[str, Tensor]:
         """A batch of ``count`` samples, the same ones at every call, with no augmentation but the crop."""
@@ -120,8 +175,8 @@ class Portraits(Pictures):
 
     Several folders take turns, whatever their sizes: one of 50 and one of 5 000 photographs give half of the steps each.
     Each passes through all its pictures in random order before it begins again. With several folders of drawings
-    ``hand`` is the number of the folder. With ``pairs`` the i-th folders belong together and equal file names make
-    the pairs.
+    ``hand`` is the number of the folder. With ``pairs`` the i-th folders belong together, and in them pictures of one
+    name, by their paths in the folder and without suffix.
     """
 
     def __init__(
@@ -137,7 +192,6 @@ class Portraits(Pictures):
         self.drawings = [self._read(name, path) for name, path in drawings]
         if data.pairs:
             self._pair()
-        self.masks: list[list[Tensor | None]] = [[None] * len(folder) for folder in self.photos]
 
     @property
     def epoch(self) -> int:
@@ -151,18 +205,17 @@ class Portraits(Pictures):
                 "with --pairs give as many --photos as --drawings, in the same order",
             )
         for photos, drawings in zip(self.photos, self.drawings):
-            by_name = {path.stem: i for i, path in enumerate(drawings.paths)}
-            alone = {path.stem for path in photos.paths} ^ by_name.keys()
-            for name in sorted(alone):
+            left, right = (by_name(side.path, side.paths) for side in (photos, drawings))
+            for name in sorted(left.keys() ^ right.keys()):
                 log.warning("skipped %s: no partner in %s or %s", name, photos.name, drawings.name)
-            keep = [i for i, path in enumerate(photos.paths) if path.stem in by_name]
-            if not keep:
+            names = [name for name in left if name in right]
+            if not names:
                 raise UsageError(
                     f"no file name occurs both in {photos.name} and {drawings.name}",
-                    "name both pictures of a sitter alike",
+                    "name both pictures of a sitter alike, and the folders in which they lie",
                 )
-            drawings.paths = [drawings.paths[by_name[photos.paths[i].stem]] for i in keep]
-            photos.paths = [photos.paths[i] for i in keep]
+            photos.paths, drawings.paths = [left[name] for name in names], [right[name] for name in names]
+            photos.partner = drawings
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         rng = torch.Generator().manual_seed(mixed(self.seed, index))
@@ -171,8 +224,7 @@ class Portraits(Pictures):
         hand, j = (which, i) if self.data.pairs else self._choose(self.drawings, index, salt=2)
         photo, drawing = self._picture(self.photos[which], i), self._picture(self.drawings[hand], j)
         if augment.background and torch.rand((), generator=rng) < augment.background:
-            if (mask := self.masks[which][i]) is None:
-                mask = self.masks[which][i] = backdrop(photo).bool()
+            mask = self.shelf.get(("backdrop", self.photos[which].paths[i]), lambda: backdrop(photo).bool())
             photo = new_backdrop(photo, mask.float(), rng)
         if self.data.pairs:
             photo, drawing = frame([photo, drawing], size, augment, rng)
@@ -182,6 +234,22 @@ class Portraits(Pictures):
             photo = recolour(photo, augment.colour, rng)
         seed = torch.tensor(mixed(self.seed + 1, index))
         return {"source": photo, "target": drawing, "hand": torch.tensor(hand), "seed": seed}
+
+
+def _look(index: Index, file: Path) -> Known | str:
+    """What is known of the file, or why it cannot be used."""
+    try:
+        known = index.look(file)
+    except (ImageError, NotFoundError) as exc:  # not found: a link that leads nowhere
+        return _without(file, exc)
+    if min(known.width, known.height) < SMALLEST:
+        return f"{known.width}×{known.height} is smaller than {SMALLEST} pixels"
+    return known
+
+
+def _without(file: Path, error: ZooError) -> str:
+    """What is wrong with the file, which has been named."""
+    return error.message.removeprefix(f"{file} ")
 
 
 class Share:

@@ -22,14 +22,15 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
 
-from zoo.errors import ConfigError, IntegrityError, UsageError, ZooError
+from zoo.errors import ConfigError, IntegrityError, UsageError
 from zoo.generator import Generator, build_part
 from zoo.loss import Views
 from zoo.recipe import Recipe
 from zoo.train import checkpoint
 from zoo.train.data import Pictures, Share
+from zoo.train.feed import batches
+from zoo.train.folder import Diverged
 from zoo.train.objective import build_losses, phases
 from zoo.train.report import Report
 from zoo.trainer import Trainer
@@ -172,8 +173,7 @@ class Engine:
         share = Share(
             self.step * accumulate, stop * accumulate, self.recipe.data.batch, self.accelerator.process_index, processes
         )
-        workers = self.options.workers
-        return iter(DataLoader(self.data, batch_sampler=share, num_workers=workers, worker_init_fn=_deaf))
+        return batches(self.data, share, self.options.workers)
 
     def _step(self, batches: Iterator[dict[str, Tensor]]) -> dict[str, Tensor]:
         """One update of every phase. With accumulation the parts of the batch go through each phase side by side."""
@@ -199,10 +199,12 @@ class Engine:
                     made = Views({name: t.float() if t.is_floating_point() else t for name, t in tensors.items()})
                     total, terms = self.losses[phase](made)
                 if not torch.isfinite(total):
-                    raise ZooError(
+                    raise Diverged(
                         f"the {phase}'s loss is {float(total.detach())} at step {self.step + 1}: "
                         + ", ".join(f"{name} {float(value):.3g}" for name, value in terms.items()),
-                        "the last checkpoint is kept; lower optimiser.lr or train without --bf16",
+                        "the same command with a lower --set optimiser.lr=…, or without --bf16, goes on from the last "
+                        "checkpoint",
+                        self.step,
                     )
                 (total / len(parts)).backward()
                 for name, value in terms.items():
@@ -325,12 +327,6 @@ def _check_rates(recipe: Recipe, trainer: Trainer) -> None:
             f"optimiser.rates.{strange[0]} is not a phase of the trainer {recipe.trainer['name']!r}",
             f"its phases are: {', '.join(trainer.phases)}",
         )
-
-
-def _deaf(_: int) -> None:
-    """A worker goes on when Ctrl-C or a job manager signals the whole group: the engine decides when to stop."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
 
 
 def start_from(networks: nn.ModuleDict, exported: str, path: Path) -> None:

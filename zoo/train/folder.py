@@ -11,10 +11,10 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from zoo.errors import ConfigError, NotFoundError, UsageError, describe
+from zoo.errors import ConfigError, NotFoundError, UsageError, ZooError, describe
 from zoo.helpers.files import atomic, clean, is_part
 from zoo.recipe import Recipe
-from zoo.train.checkpoint import checkpoints, tidy
+from zoo.train.checkpoint import checkpoints, set_aside, tidy
 
 log = logging.getLogger("zoo.train")
 LOCK = ".lock"
@@ -34,11 +34,24 @@ class _Facts(BaseModel):
     start_from: str | None
 
 
+DIVERGED = "diverged"
+CURES = ("recipe.optimiser.lr", "recipe.optimiser.rates", "precision")  # what may change after a loss that is no number
+
+
+class Diverged(ZooError):
+    """A loss that is not a number after ``step`` steps. The run may go on with another rate or precision."""
+
+    def __init__(self, message: str, hint: str, step: int) -> None:
+        super().__init__(message, hint)
+        self.step = step
+
+
 @contextmanager
 def claimed(out: Path, recipe: Recipe, facts: dict[str, Any]) -> Iterator[None]:
     """Make ``out`` the folder of this run, or check that it already is, and keep other processes out for the block.
 
-    Going on with another recipe is an error, but a run that has not come to a checkpoint yet may still be changed.
+    Going on with another recipe is an error, but a run that has not come to a checkpoint yet may still be changed, and
+    after a loss that was not a number so may what cures that.
     """
     if not (out / RUN).exists() and out.exists() and not (out.is_dir() and all(map(_is_ours, out.iterdir()))):
         raise UsageError(f"{out} is not empty and holds no run", "give --out a new folder")
@@ -47,8 +60,14 @@ def claimed(out: Path, recipe: Recipe, facts: dict[str, Any]) -> Iterator[None]:
         clean(out)  # what a killed process left half written
         clean(out / "previews")
         tidy(out / "checkpoints")
-        _write_or_compare(out, {"recipe": recipe.model_dump(mode="json"), **facts})
-        yield
+        mine = {"recipe": recipe.model_dump(mode="json"), **facts}
+        _write_or_compare(out, mine)
+        try:
+            yield
+        except Diverged as exc:
+            set_aside(out / "checkpoints", exc.step)
+            _write(out, {**mine, DIVERGED: True})
+            raise
 
 
 def _is_ours(path: Path) -> bool:
@@ -78,16 +97,26 @@ def _locked(out: Path) -> Iterator[None]:
 
 
 def _write_or_compare(out: Path, mine: dict[str, Any]) -> None:
-    path = out / RUN
     if not checkpoints(out / "checkpoints"):
-        with atomic(path) as part:
-            part.write_text(yaml.safe_dump(mine, sort_keys=False, allow_unicode=True), encoding="utf-8")
+        _write(out, mine)
         return
-    if different := sorted(_differences(_learned(settings(out)), _learned(mine))):
+    before = settings(out)
+    diverged = before.pop(DIVERGED, False)
+    different = sorted(_differences(_learned(before), _learned(mine)))
+    cures = [path for path in different if diverged and path.startswith(CURES)]
+    if refused := [path for path in different if path not in cures]:
         raise UsageError(
-            f"{out} holds a run with other settings: {', '.join(different)}",
+            f"{out} holds a run with other settings: {', '.join(refused)}",
             "repeat its command to go on (only the budget may change), or give --out a new folder",
         )
+    if cures:
+        log.info("going on with other settings than before the loss was no number: %s", ", ".join(cures))
+        _write(out, mine)
+
+
+def _write(out: Path, mine: dict[str, Any]) -> None:
+    with atomic(out / RUN) as part:
+        part.write_text(yaml.safe_dump(mine, sort_keys=False, allow_unicode=True), encoding="utf-8")
 
 
 def _learned(facts: dict[str, Any]) -> dict[str, Any]:

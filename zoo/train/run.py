@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import math
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from rich.console import Console
@@ -13,10 +14,16 @@ from zoo.catalogue.host import host
 from zoo.errors import ConfigError, UsageError
 from zoo.machine.device import pick_device
 from zoo.recipe import Recipe, load_recipe
+from zoo.train.checkpoint import checkpoints
+from zoo.train.data import Pictures
 from zoo.train.engine import Engine, Options
 from zoo.train.folder import claimed
+from zoo.train.index import Index, remembering
 from zoo.train.report import NoReport, Report
 from zoo.trainer import Trainer
+
+log = logging.getLogger("zoo.train")
+PICTURES = "pictures.json"  # in the folder of the run
 
 
 def train(
@@ -41,7 +48,9 @@ def train(
             f"recipe {settings.name!r} names no trainer: there is nothing to train", "zoo translate runs it"
         )
     _check(options)
-    data = _learns_from(settings, drawings).pictures(photos, drawings, settings.data, options.seed, console)
+    kind, index = _learns_from(settings, drawings), Index(options.out / PICTURES)
+    with remembering(index):
+        data = kind.pictures(photos, drawings, settings.data, options.seed, console)
     engine = Engine(settings, data, options)
     first = engine.accelerator.is_main_process
 
@@ -49,8 +58,21 @@ def train(
         return Report(options.out, engine.step, engine.untold, options.log_every, console) if first else NoReport()
 
     with claimed(options.out, settings, _facts(photos, drawings, options, engine)) if first else nullcontext():
+        if first and checkpoints(options.out / "checkpoints") and (changes := index.changes()):
+            log.warning("the pictures are not those of the run so far, it goes on with what is there: %s", changes)
         engine.accelerator.wait_for_everyone()
-        return engine.run(report)
+        with _kept(data, options.out / PICTURES) if first else nullcontext():
+            return engine.run(report)
+
+
+@contextmanager
+def _kept(data: Pictures, path: Path) -> Iterator[None]:
+    """What is known of the picture files is there for the next call, however this one ends."""
+    data.remember().save(path)
+    try:
+        yield
+    finally:
+        data.remember().save(path)
 
 
 def _learns_from(recipe: Recipe, drawings: Sequence[tuple[str, Path]]) -> type[Trainer]:

@@ -37,7 +37,6 @@ class AnimeFaces(Portraits):
     ) -> None:
         super().__init__(photos, drawings, data, seed, console)
         self.points = [photo_points(folder.paths, path) for folder, path in zip(self.photos, photos)]
-        self.blurred: dict[Path, Tensor] = {}  # (3,H',W') uint8
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         rng = torch.Generator().manual_seed(mixed(self.seed, index))
@@ -60,13 +59,12 @@ class AnimeFaces(Portraits):
 
     def _blurred(self, folder: Folder, i: int, drawing: Tensor) -> Tensor:
         """Picture i of the folder (3,H',W') in [-1,1], with its edges blurred; kept where there is room."""
-        path = folder.paths[i]
-        if (kept := self.blurred.get(path)) is None:
-            kept = edge_blurred(drawing.add(1).mul(127.5).round().to(torch.uint8))
-            if kept.numel() <= self.room:
-                self.room -= kept.numel()
-                self.blurred[path] = kept
-        return kept.float() / 127.5 - 1
+        blurred = self.shelf.get(("blurred", folder.paths[i]), lambda: edge_blurred(_bytes(drawing)))
+        return blurred.float() / 127.5 - 1
+
+
+def _bytes(picture: Tensor) -> Tensor:
+    return picture.add(1).mul(127.5).round().to(torch.uint8)
 
 
 def _places(picture: Tensor) -> Tensor:

@@ -76,7 +76,7 @@ def edge_blur(
         tell("blurring edges", number, len(found))
         name = path.relative_to(folder).with_suffix(".png")
         try:
-            picture = read(path).rgb
+            picture = read(path).on_white().rgb
         except (ImageError, NotFoundError):  # not found: a link that leads nowhere
             unreadable.append(path)
             continue

@@ -208,7 +208,7 @@ def _readable(paths: dict[str, Path], what: str, faults: list[str]) -> Iterator[
     for i, (name, path) in enumerate(paths.items()):
         tell(what, i, len(paths))
         try:
-            picture = read(path).rgb
+            picture = read(path).on_white().rgb
         except (ImageError, NotFoundError) as error:
             faults.append(f"left out: {one_line(str(error))}")
             continue

@@ -87,7 +87,7 @@ def _name(path: Path, folder: Path) -> str:
 
 
 def _row(name: str, path: Path) -> Row:
-    image = read(path).rgb
+    image = read(path).on_white().rgb
     height, width = image.shape[-2:]
     found = faces.find(image)
     return Row(name, width, height, of_68(found[0].landmarks / torch.tensor([width, height])) if found else None)

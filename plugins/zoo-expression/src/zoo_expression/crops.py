@@ -77,7 +77,7 @@ def face_crops(
             if name in skipped or name in journal.crops or name in journal.skipped:
                 continue
             try:
-                image = read(path).rgb
+                image = read(path).on_white().rgb
             except (ImageError, NotFoundError):  # not found: a link that leads nowhere
                 skipped[name] = UNREADABLE  # not kept: the file may be mended by the next run
                 continue

@@ -124,7 +124,7 @@ def read_faces(folder: Path, size: int = SIZE, count: int | None = None, seed: i
     for i, name in enumerate(names):
         tell("reading faces", i, len(names))
         try:
-            image = resize(read(folder / name).rgb, (size, size))
+            image = resize(read(folder / name).on_white().rgb, (size, size))
         except (ImageError, NotFoundError) as error:
             faults.append(f"left out: {one_line(str(error))}")
         else:

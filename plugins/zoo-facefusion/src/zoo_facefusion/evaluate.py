@@ -162,7 +162,7 @@ class Measurement:
 
     def _read(self, which: Tensor) -> Tensor:
         """(N,3,side,side) in [-1,1]."""
-        faces = [resize(read(self.pictures[int(i)]).rgb, (self.side, self.side)) for i in which]
+        faces = [resize(read(self.pictures[int(i)]).on_white().rgb, (self.side, self.side)) for i in which]
         return torch.stack(faces).to(self.tools.device)
 
 

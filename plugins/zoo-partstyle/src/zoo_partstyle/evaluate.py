@@ -64,7 +64,7 @@ def style_eval(
 
     Example: zoo style-eval gatys partstyle --photos photos --masks masks --style painting.jpg --object dog
     """
-    paintings = {name: fitted(read(path).rgb, size) for name, path in _named(style, "styles").items()}
+    paintings = {name: fitted(read(path).on_white().rgb, size) for name, path in _named(style, "styles").items()}
     sides = _sides(names, device, with_mask, {"object": object, "iterations": iterations, "seed": seed})
     for side in sides.values():  # before any work
         side.translator.check(check(side.translator.controls, {**side.controls, "style": [*style[:1]]}))

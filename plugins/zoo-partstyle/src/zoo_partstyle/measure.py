@@ -36,7 +36,7 @@ class Scene:
 
 def scene(name: str, photo: Path, mask: Path, size: int) -> Scene:
     """The photograph no longer than ``size``, 0 for as it is. ImageError if it or its mask cannot be used."""
-    rgb = fitted(read(photo).rgb, size)
+    rgb = fitted(read(photo).on_white().rgb, size)
     return Scene(name, rgb, _object(mask, rgb))
 
 
