@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from zoo.testing.check import Contract, check
+from zoo.testing.check import Contract, check, once_for
 from zoo.testing.networks import useful
 from zoo.testing.subject import Model, batch, stir, tensors_of, yielded
 from zoo.trainer import PAIRED
@@ -22,6 +22,7 @@ class TrainingChecks(Contract):
     """A run learns, and can be stopped anywhere."""
 
     @check
+    @once_for("recipe")
     def test_step_keeps_its_promise(self, model: Model, pictures: Path, tmp_path: Path) -> None:
         """In each phase a step must yield the names that `provides` and `passes_on` promise, and no others.
 
@@ -42,6 +43,7 @@ class TrainingChecks(Contract):
             assert not strange, f"{model.name}, {phase}: {min(strange)} is yielded, but not in provides"
 
     @check
+    @once_for("recipe")
     def test_every_network_learns(self, model: Model, pictures: Path, tmp_path: Path) -> None:
         """Each parameter of the trainer's networks must get a gradient from the losses of a phase that trains it.
 
@@ -72,6 +74,7 @@ class TrainingChecks(Contract):
         assert not missing, f"{model.name}: {min(missing)} gets no gradient in any phase"
 
     @check
+    @once_for("recipe")
     def test_a_few_steps_lower_the_loss(self, model: Model, pictures: Path, tmp_path: Path) -> None:
         """On the same pictures, each phase trained alone must lower its own loss.
 
@@ -89,6 +92,7 @@ class TrainingChecks(Contract):
             assert sum(totals[-3:]) / 3 < totals[0], told
 
     @check
+    @once_for("recipe")
     def test_resume_is_exact(self, model: Model, pictures: Path, tmp_path: Path) -> None:
         """A run that is stopped and goes on must end with the same bits as one that is not.
 
@@ -112,6 +116,7 @@ class TrainingChecks(Contract):
         assert not different, f"{model.name}: after going on {different[0]} is another"
 
     @check
+    @once_for("recipe")
     def test_losses_stay_as_they_are(self, model: Model, pictures: Path, tmp_path: Path) -> None:
         """A loss is no part of a checkpoint, so its networks (VGG, landmarks) must not change: no training, no statistics.
 
@@ -128,6 +133,7 @@ class TrainingChecks(Contract):
             assert not changed, f"{model.name}: training changes {changed[0]} of the loss {name!r}, which nobody saves"
 
     @check
+    @once_for("recipe")
     def test_previews(self, model: Model, pictures: Path, tmp_path: Path) -> None:
         """`previews` must give finite pictures (N,3,H,W), all of one size, one for each sample."""
         model.needs_training()
