@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from PIL import Image
 
 from zoo.errors import ImageError, UsageError
@@ -62,6 +63,18 @@ class Morph:
                 )  # fmt: skip
         except OSError as error:
             raise ImageError(f"{path} cannot be written: {error}", "check the folder") from error
+
+    def report(self, path: Path, seconds: float) -> dict[str, Any]:
+        """Save it, and what a command says then."""
+        self.save(path, seconds)
+        return {"lines": [f"{len(self.frames)} pictures: {path}"], "out": str(path), "steps": len(self.frames)}
+
+
+def shares(steps: int, start: float = 0.0, end: float = 1.0) -> list[float]:
+    """From ``start`` to ``end`` in so many ``steps``, both counted. UsageError for fewer than two."""
+    if isinstance(steps, bool) or not isinstance(steps, int) or steps < 2:
+        raise UsageError(f"steps = {steps!r} is not 2 or more", "give the number of pictures")
+    return torch.linspace(start, end, steps).tolist()
 
 
 def ready(path: Path, inputs: Iterable[Path], overwrite: bool) -> None:

@@ -107,12 +107,16 @@ class Contract:
             return tuple(map(self._with_always, subject))
         return replace(subject, always=self.always) if isinstance(subject, Model) else subject
 
-    @pytest.fixture(scope="class")
-    def pictures(self, tmp_path_factory: pytest.TempPathFactory) -> Path:
-        folder = write_pictures(tmp_path_factory.mktemp("pictures"))
-        for below in folder.iterdir():
-            self.label(below)
-        return folder
+    @pytest.fixture
+    def pictures(self, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+        """Written once for all checks."""
+        kept = request.config.stash.setdefault(PICTURES, {})
+        if type(self) not in kept:
+            folder = write_pictures(tmp_path_factory.mktemp("pictures"))
+            for below in folder.iterdir():
+                self.label(below)
+            kept[type(self)] = folder
+        return kept[type(self)]
 
     @pytest.fixture(autouse=True)
     def waived(self, request: pytest.FixtureRequest) -> None:
@@ -198,6 +202,7 @@ def _owned(plugin: str, kind: str) -> Iterator[str]:
     return (part.name for part in host().parts() if part.owner == plugin and part.kind == kind)
 
 
+PICTURES = pytest.StashKey[dict[type, Path]]()
 FOUND = pytest.StashKey[dict[tuple[type, str, str], Mapping[str, Any]]]()
 SUBJECTS: Mapping[str, Callable[[str], Mapping[str, Any]]] = {
     "model": models,
