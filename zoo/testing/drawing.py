@@ -123,7 +123,7 @@ class DrawingChecks(Contract):
         assert off < 0.2, f"{model.name}: bf16 changes the picture by {off:.2g} on average"
 
     @check
-    @once_for("network")
+    @once_for("controls")
     def test_control_has_an_effect(self, control: tuple[Model, str], tmp_path: Path) -> None:
         """Another value of a control must make another picture; it also needs a help text that says which.
 
@@ -150,7 +150,7 @@ class DrawingChecks(Contract):
             assert off > SAME, f"{model.name}: {name} = {told} make the same picture"
 
     @check
-    @once_for("network")
+    @once_for("controls")
     def test_control_refuses(self, control: tuple[Model, str], tmp_path: Path) -> None:
         """A value that a control does not take must be a ControlError, not a picture.
 

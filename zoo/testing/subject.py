@@ -47,13 +47,16 @@ class Model:
         return two_hands(load_recipe(self.name, tiny=True))
 
     def kind(self, of: str) -> str:
-        """Recipes of one kind differ in numbers alone. ``of`` is "network" for what a weights file says, or "recipe"."""
+        """Recipes of one kind differ in numbers alone. ``of`` is "recipe"; "network", what a weights file says; or
+        "controls", the network but for its blocks, which see no control."""
         try:
             recipe = load_recipe(self.name, tiny=True)
         except ZooError:  # another check says so
             return self.name
-        facts = recipe.network() if of == "network" else recipe.model_dump(mode="json")
-        kept = {key: value for key, value in facts.items() if key not in ("name", "recipe", "summary", "tiny")}
+        facts = recipe.model_dump(mode="json") if of == "recipe" else recipe.network()
+        if of == "controls":
+            facts["generator"] = {key: value for key, value in recipe.generator.items() if key != "block"}
+        kept = {key: value for key, value in facts.items() if key not in ("name", "recipe", "summary")}
         return json.dumps(_numberless(kept), sort_keys=True)
 
     @property
