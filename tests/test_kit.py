@@ -154,6 +154,28 @@ def test_every_plugin_here_is_under_contract(project: Path) -> None:
     assert found >= checks(PluginContract).keys()
 
 
+def test_what_only_repeats_runs_once(plugin: Path) -> None:
+    """Every recipe is built; another number is no other network, another block is one, and no other control."""
+    recipes = plugin / "src/zoo_mutant/recipes"
+    for name, block in (("wider", "{name: mutant-gate}"), ("narrower", "{name: mutant-gate}"), ("plain", "residual")):
+        options = f"{{block: {block}, width: {len(name)}}}"
+        (recipes / f"{name}.yaml").write_text(f"extends: mutant\nsummary: Another\ngenerator: {options}\n")
+    unload()
+    found: dict[str, list[str]] = {}
+
+    class Names:
+        def pytest_itemcollected(self, item: pytest.Function) -> None:
+            found.setdefault(item.originalname, []).append(item.name.partition("[")[2].rstrip("]"))
+
+    words = ["--collect-only", "-q", "-p", "no:cacheprovider", "--import-mode=importlib"]
+    pytest.main([*words, str(plugin / "tests")], plugins=[Names()])
+    assert (
+        found["test_builds_on_the_meta_device"] == found["test_recipe_fits"] == ["mutant", "narrower", "plain", "wider"]
+    )
+    assert found["test_sizes"] == found["test_previews"] == ["mutant", "narrower", "plain"]
+    assert found["test_control_refuses"] == ["mutant-strength"]
+
+
 def test_each_check_catches_something() -> None:
     assert frozenset().union(*(mutant.caught for mutant in MUTANTS.values())) == checks(PluginContract).keys()
 
