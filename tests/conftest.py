@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from shared import leave as leave
 
 from zoo.catalogue.host import host
 from zoo.catalogue.registry import registry
-from zoo.cli import main
 
 SETTINGS = (
     "HF_ENDPOINT",
@@ -41,14 +41,6 @@ def alone(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFact
     forget()
     yield
     forget()
-
-
-def leave(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, str, str]:
-    """``zoo …`` in this process -> exit code, stdout, stderr."""
-    capsys.readouterr()
-    with pytest.raises(SystemExit) as left:
-        main([str(word) for word in words])
-    return int(left.value.code or 0), *capsys.readouterr()
 
 
 def forget() -> None:

@@ -19,6 +19,7 @@ EDGES = '        return F.l1_loss(edges(step["output"]), edges(step["source"]))\
 OUTPUT = '        output = made["image"]\n'
 JUDGED = '"fake_logits": judge(output.detach())}'
 TORCH = (NETWORKS, HEAD, f"{HEAD}\nimport torch\n")
+UNUSED = (RECIPE, "block: mutant-gate", "block: residual")
 Edit = tuple[str, str, str]  # in this file this text becomes that
 
 
@@ -42,8 +43,7 @@ def before(file: str, line: str, *added: str) -> Edit:
 
 def alone(file: str, old: str, new: str) -> tuple[Edit, ...]:
     """The change of a part that no recipe uses then: nothing but the part's own checks can see it."""
-    plain = (RECIPE, "block: mutant-gate", "block: residual")
-    return (file, old, new), plain, (RECIPE, "    mutant-edges: {weight: 2.0}\n", "")
+    return (file, old, new), UNUSED, (RECIPE, "    mutant-edges: {weight: 2.0}\n", "")
 
 
 LENIENT = """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import graphlib
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -95,3 +96,25 @@ def test_the_top_level_shows_what_the_project_is_about() -> None:
 def test_a_room_says_what_it_holds(room: str) -> None:
     tree = ast.parse((ROOT / room / "__init__.py").read_text(encoding="utf-8"))
     assert ast.get_docstring(tree)
+
+
+# -- what plugins may import --------------------------------------------------------------------------------------
+
+PROJECT = ROOT.parent
+PLUGINS = [*PROJECT.glob("plugins/*/src/*/*.py"), *(ROOT / "testing/template/src").rglob("*.py")]
+
+
+def public() -> set[str]:
+    """The modules that docs/plugins.md lists."""
+    told = (PROJECT / "docs/plugins.md").read_text(encoding="utf-8").partition("## What a plugin may import\n")[2]
+    return set(re.findall(r"^\| `(zoo[\w.]*)` \|", told.partition("\n## ")[0], re.M))
+
+
+@pytest.mark.parametrize("path", PLUGINS, ids=lambda path: f"{path.parent.name}.{path.stem}")
+def test_a_plugin_imports_what_is_public(path: Path) -> None:
+    used = {module.removesuffix(".__init__") for module in imported(path)}
+    assert not used - public(), f"docs/plugins.md does not list {', '.join(sorted(used - public()))}"
+
+
+def test_what_is_public_is_there() -> None:
+    assert public() <= {module.removesuffix(".__init__") for module in MODULES}

@@ -40,7 +40,7 @@ def wheels(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 def site(wheels: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Both wheels, installed into a folder of their own."""
     folder = tmp_path_factory.mktemp("site")
-    run("pip", "install", "--no-index", "--no-deps", "--target", folder, *wheels.values(), cwd=folder)
+    run("pip", "install", "--no-index", "--no-deps", "--no-compile", "--target", folder, *wheels.values(), cwd=folder)
     return folder
 
 

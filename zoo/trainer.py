@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar, cast
@@ -55,7 +55,8 @@ class Trainer:
     nobody wants. Randomness comes from ``batch["seed"]`` alone (one integer a sample), which makes resume exact and
     independent of how a batch is spread over processes. ``memory`` is state beside the networks (image pools) that a
     checkpoint must hold. ``exported`` is the network that ``zoo pack`` writes. ``domains`` is 1 where photographs are all
-    that it learns from: ``zoo train`` then takes no drawings, and `pictures` says what a sample holds.
+    that it learns from: ``zoo train`` then takes no drawings. ``samples`` is the class of what steps are made of, called
+    as ``samples(photos, drawings, data, seed, console)``, without drawings where there are none.
 
     ``watched`` are numbers worth a look beside the losses: behind its last ``yield`` a step may set it, and the log shows
     them as ``watch.NAME``. Nothing is trained on them.
@@ -68,6 +69,7 @@ class Trainer:
     passes_on: ClassVar[Mapping[str, Mapping[str, str]]] = {}
     exported: str
     domains: ClassVar[int] = 2
+    samples: ClassVar[Callable[..., Pictures] | None] = None
     wanted: frozenset[str] = frozenset()
     watched: Mapping[str, Tensor] = MappingProxyType({})
     rank: int = 0
@@ -88,6 +90,8 @@ class Trainer:
         console: Console | None = None,
     ) -> Pictures:
         """The samples that steps are made of: photographs and drawings, until a trainer says otherwise."""
+        if cls.samples is not None:
+            return cls.samples(photos, *([drawings] if cls.domains > 1 else []), data, seed, console)
         from zoo.train.data import Portraits
 
         return Portraits(photos, drawings, data, seed, console)

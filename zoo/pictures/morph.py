@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from PIL import Image
 
 from zoo.errors import ImageError, UsageError
@@ -42,7 +43,8 @@ class Morph:
     def save(self, path: str | Path, seconds: float = 2.0, replace: bool = True) -> None:
         """A moving picture, there and back in twice ``seconds``, for .gif, .webp, .mp4 and other films; else the strip.
 
-        Written whole or not at all; ExistsError if something is there and not to be replaced. UsageError for a film without PyAV; ImageError for what cannot be written.
+        Written whole or not at all; ExistsError if something is there and not to be replaced. UsageError for a film
+        without PyAV; ImageError for what cannot be written.
         """
         path, suffix = Path(path), Path(path).suffix.lower()
         if suffix not in MOVING:
@@ -62,6 +64,18 @@ class Morph:
                 )  # fmt: skip
         except OSError as error:
             raise ImageError(f"{path} cannot be written: {error}", "check the folder") from error
+
+    def report(self, path: Path, seconds: float, replace: bool) -> dict[str, Any]:
+        """Save it, and what a command says then."""
+        self.save(path, seconds, replace)
+        return {"lines": [f"{len(self.frames)} pictures: {path}"], "out": str(path), "steps": len(self.frames)}
+
+
+def shares(steps: int, start: float = 0.0, end: float = 1.0) -> list[float]:
+    """From ``start`` to ``end`` in so many ``steps``, both counted. UsageError for fewer than two."""
+    if isinstance(steps, bool) or not isinstance(steps, int) or steps < 2:
+        raise UsageError(f"steps = {steps!r} is not 2 or more", "give the number of pictures")
+    return torch.linspace(start, end, steps).tolist()
 
 
 def ready(path: Path, inputs: Iterable[object], overwrite: bool) -> None:

@@ -46,6 +46,16 @@ def check(function: Test) -> Test:
     return run
 
 
+def once_for(kind: str) -> Callable[[Test], Test]:
+    """The check runs once for each `Model.kind` of recipe, on the first of them: the others would only repeat it."""
+
+    def mark(function: Test) -> Test:
+        function.once_for = kind  # type: ignore[attr-defined]
+        return function
+
+    return mark
+
+
 class Contract:
     """Base of the checks: finds what there is to check, and guards them."""
 
@@ -74,11 +84,23 @@ class Contract:
 
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
         """One test for each recipe, part, control … that a check takes; one that says what there is none of."""
-        for subject, find in SUBJECTS.items():
+        kind = getattr(metafunc.function, "once_for", "")
+        subjects = metafunc.config.stash.setdefault(FOUND, {})
+        for subject in SUBJECTS:
             if subject in metafunc.fixturenames:
-                found = {name: self._with_always(one) for name, one in find(self.plugin).items()}
+                if (wanted := (type(self), subject, kind)) not in subjects:
+                    subjects[wanted] = self._subjects(subject, kind)
+                found = subjects[wanted]
                 none = pytest.param(None, marks=pytest.mark.skip(f"{self.plugin} has no {subject}"), id="none")
                 metafunc.parametrize(subject, list(found.values()) or [none], ids=list(found) or None)
+
+    def _subjects(self, subject: str, kind: str) -> Mapping[str, Any]:
+        found = {name: self._with_always(one) for name, one in SUBJECTS[subject](self.plugin).items()}
+        if not kind:
+            return found
+        models = {name: one if isinstance(one, Model) else one[0] for name, one in found.items()}
+        first = {model.kind(kind): model for model in reversed(models.values())}
+        return {name: one for name, one in found.items() if models[name] in first.values()}
 
     def _with_always(self, subject: Any) -> Any:
         if isinstance(subject, tuple):
@@ -86,11 +108,15 @@ class Contract:
         return replace(subject, always=self.always) if isinstance(subject, Model) else subject
 
     @pytest.fixture
-    def pictures(self, tmp_path_factory: pytest.TempPathFactory) -> Path:
-        folder = write_pictures(tmp_path_factory.mktemp("pictures"))
-        for below in folder.iterdir():
-            self.label(below)
-        return folder
+    def pictures(self, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+        """Written once for all checks."""
+        kept = request.config.stash.setdefault(PICTURES, {})
+        if type(self) not in kept:
+            folder = write_pictures(tmp_path_factory.mktemp("pictures"))
+            for below in folder.iterdir():
+                self.label(below)
+            kept[type(self)] = folder
+        return kept[type(self)]
 
     @pytest.fixture(autouse=True)
     def waived(self, request: pytest.FixtureRequest) -> None:
@@ -146,10 +172,10 @@ def models(plugin: str) -> dict[str, Model]:
 
 def controls(plugin: str) -> dict[str, tuple[Model, str]]:
     found = {}
-    for name in models(plugin):
+    for name, model in models(plugin).items():
         try:
             for control in load_recipe(name).controls:
-                found[f"{name}-{control.get('name')}"] = Model(name), str(control.get("name"))
+                found[f"{name}-{control.get('name')}"] = model, str(control.get("name"))
         except ZooError:  # another check says so
             continue
     return found
@@ -176,6 +202,8 @@ def _owned(plugin: str, kind: str) -> Iterator[str]:
     return (part.name for part in host().parts() if part.owner == plugin and part.kind == kind)
 
 
+PICTURES = pytest.StashKey[dict[type, Path]]()
+FOUND = pytest.StashKey[dict[tuple[type, str, str], Mapping[str, Any]]]()
 SUBJECTS: Mapping[str, Callable[[str], Mapping[str, Any]]] = {
     "model": models,
     "control": controls,

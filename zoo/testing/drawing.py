@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from zoo.errors import ControlError, UsageError, ZooError
-from zoo.testing.check import Contract, check
+from zoo.testing.check import Contract, check, once_for
 from zoo.testing.subject import Model, distance, photo, pil, refused, tensors_of, values
 from zoo.testing.trace import changes, snapshot
 
@@ -26,6 +26,7 @@ class DrawingChecks(Contract):
     """A model draws pictures of any size, alike each time, and leaves nothing behind."""
 
     @check
+    @once_for("network")
     def test_any_picture(self, model: Model, tmp_path: Path) -> None:
         """Whatever goes in, a picture of the same size comes out, with its alpha.
 
@@ -38,6 +39,7 @@ class DrawingChecks(Contract):
             assert (drawn.mode, drawn.size) == (wanted, (width, height)), told
 
     @check
+    @once_for("network")
     def test_batch_is_singles(self, model: Model, tmp_path: Path) -> None:
         """A picture must be drawn alike whether others are drawn with it or not.
 
@@ -50,6 +52,7 @@ class DrawingChecks(Contract):
             assert off < SAME, f"{model.name}: a picture differs by {off:.2g} when it is drawn with others"
 
     @check
+    @once_for("network")
     def test_same_input_same_output(self, model: Model, tmp_path: Path) -> None:
         """The same picture, controls and weights must give the same result, whatever was drawn before.
 
@@ -67,6 +70,7 @@ class DrawingChecks(Contract):
         assert off == 0, f"{model.name}: the same picture differs by {off:.2g} the second time"
 
     @check
+    @once_for("network")
     def test_translate_leaves_no_trace(self, model: Model, tmp_path: Path) -> None:
         """After `translate` everything is as before: modes, weights, random numbers, torch's flags, the picture.
 
@@ -91,6 +95,7 @@ class DrawingChecks(Contract):
             assert parameter.requires_grad == wanted[name], f"{model.name}: translate changes requires_grad of {name}"
 
     @check
+    @once_for("network")
     def test_tiles_leave_no_seams(self, model: Model, tmp_path: Path) -> None:
         """A picture that is drawn in tiles must be the one that is drawn whole, but for what nobody sees.
 
@@ -107,6 +112,7 @@ class DrawingChecks(Contract):
         assert off < SEAM, f"{model.name}: in tiles of {TILE} pixels a picture differs by {off:.2g} on average"
 
     @check
+    @once_for("network")
     def test_runs_in_bf16(self, model: Model, tmp_path: Path) -> None:
         """`--bf16` is offered for every model: it must run, and draw the same picture but for rounding.
 
@@ -117,6 +123,7 @@ class DrawingChecks(Contract):
         assert off < 0.2, f"{model.name}: bf16 changes the picture by {off:.2g} on average"
 
     @check
+    @once_for("controls")
     def test_control_has_an_effect(self, control: tuple[Model, str], tmp_path: Path) -> None:
         """Another value of a control must make another picture; it also needs a help text that says which.
 
@@ -125,7 +132,7 @@ class DrawingChecks(Contract):
         model, name = control
         (declared,) = (c for c in model.controls if c.name == name)
         assert declared.help, f"{model.name}: the control {name} has no help"
-        translator, image = model.translator(tmp_path), photo(40, 48)
+        translator, image = model.loaded(tmp_path), photo(40, 48)
         tried = values(declared)
         if not tried:
             pytest.skip(f"{declared.takes}: only {model.name} knows what {name} may be")
@@ -143,13 +150,14 @@ class DrawingChecks(Contract):
             assert off > SAME, f"{model.name}: {name} = {told} make the same picture"
 
     @check
+    @once_for("controls")
     def test_control_refuses(self, control: tuple[Model, str], tmp_path: Path) -> None:
         """A value that a control does not take must be a ControlError, not a picture.
 
         Give numbers a minimum and a maximum; a translator of your own must not mend values."""
         model, name = control
         (declared,) = (c for c in model.controls if c.name == name)
-        translator, image = model.translator(tmp_path), photo(40, 48)
+        translator, image = model.loaded(tmp_path), photo(40, 48)
         kind = ZooError if declared.type == "image" else ControlError
         for given in [{name: value} for value in refused(declared)] + [{f"no_{name}": 1}]:
             try:

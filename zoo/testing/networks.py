@@ -13,7 +13,7 @@ from zoo.errors import IntegrityError
 from zoo.generator import build_generator, build_part
 from zoo.loading import load
 from zoo.recipe import load_recipe
-from zoo.testing.check import Contract, check
+from zoo.testing.check import Contract, check, once_for
 from zoo.testing.subject import Model, distance, photo, picture, stir, tensors_of
 from zoo.weights.file import load_weights, save_weights
 
@@ -43,6 +43,7 @@ class NetworkChecks(Contract):
         )
 
     @check
+    @once_for("network")
     def test_sizes(self, model: Model) -> None:
         """The network must take every size that its `size` rule allows, and give float32 pictures of it in [-1, 1].
 
@@ -66,6 +67,7 @@ class NetworkChecks(Contract):
                 assert drawn.abs().max() <= 1, f"{where}: the picture reaches {float(drawn.abs().max()):.3g}, beyond 1"
 
     @check
+    @once_for("network")
     def test_makes_what_it_says(self, model: Model) -> None:
         """`parts` must give `image` and the names in `makes`, and no others: losses are checked against them.
 
@@ -79,6 +81,7 @@ class NetworkChecks(Contract):
         assert not different, f"{model.name}: {min(different)} is in only one of parts and makes"
 
     @check
+    @once_for("network")
     def test_gradients(self, model: Model) -> None:
         """Every parameter of the network must have a part in the picture; one without is never trained.
 
@@ -99,6 +102,7 @@ class NetworkChecks(Contract):
         assert not missing, f"{model.name}: {min(missing)} gets no gradient"
 
     @check
+    @once_for("network")
     def test_weights_round_trip(self, model: Model, tmp_path: Path) -> None:
         """Saved and loaded, a network must draw the same picture.
 
@@ -118,6 +122,7 @@ class NetworkChecks(Contract):
         assert off == 0, f"{model.name}: loaded again it draws a picture that differs by {off:.2g}"
 
     @check
+    @once_for("network")
     def test_wrong_weights_are_refused(self, model: Model, tmp_path: Path) -> None:
         """A weights file with a tensor missing, renamed or of another shape must be refused, and change nothing.
 

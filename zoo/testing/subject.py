@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -18,6 +19,7 @@ from torch.utils.data import default_collate
 from zoo.catalogue.host import host
 from zoo.control import Choice, Control, Flag, Integer, Number, Numbers, Text, parse_controls
 from zoo.control import Image as ImageControl
+from zoo.errors import ZooError
 from zoo.generator import Generator, SizeRule, build_generator, build_part
 from zoo.loading import load
 from zoo.recipe import Recipe, load_recipe
@@ -35,6 +37,7 @@ class Model:
 
     name: str
     always: Mapping[str, Any] = field(default_factory=dict, compare=False)
+    kept: dict[str, Translator] = field(default_factory=dict, compare=False, repr=False)
 
     def __str__(self) -> str:
         return self.name
@@ -42,6 +45,19 @@ class Model:
     @cached_property
     def recipe(self) -> Recipe:
         return two_hands(load_recipe(self.name, tiny=True))
+
+    def kind(self, of: str) -> str:
+        """Recipes of one kind differ in numbers alone. ``of`` is "recipe"; "network", what a weights file says; or
+        "controls", the network but for its blocks, which see no control."""
+        try:
+            recipe = load_recipe(self.name, tiny=True)
+        except ZooError:  # another check says so
+            return self.name
+        facts = recipe.model_dump(mode="json") if of == "recipe" else recipe.network()
+        if of == "controls":
+            facts["generator"] = {key: value for key, value in recipe.generator.items() if key != "block"}
+        kept = {key: value for key, value in facts.items() if key not in ("name", "recipe", "summary")}
+        return json.dumps(_numberless(kept), sort_keys=True)
 
     @property
     def controls(self) -> list[Control]:
@@ -63,6 +79,12 @@ class Model:
         path = folder / f"{self.name}.safetensors"
         save_weights(path, self.generator(gates=gates).state_dict(), self.recipe.network(), half=False)
         return load(path, device="cpu", **settings)
+
+    def loaded(self, folder: Path) -> Translator:
+        """One translator for all that only look at pictures: other checks see that it remembers nothing."""
+        if "translator" not in self.kept:
+            self.kept["translator"] = self.translator(folder)
+        return self.kept["translator"]
 
     def sizes(self) -> list[tuple[int, int]]:
         """Sizes (H, W) that the network says it takes: the least, others than square, odd multiples."""
@@ -125,6 +147,15 @@ class Model:
         kind: type[Trainer] = host().part("trainer", str(recipe.trainer.get("name")))
         data = kind.pictures(photos, drawings if kind.domains > 1 else [], recipe.data, 0)
         return Engine(recipe, data, Options(out=out, **settings))
+
+
+def _numberless(value: Any) -> Any:
+    """The value with 1 for every number but 0, which switches things off."""
+    if isinstance(value, Mapping):
+        return {key: _numberless(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_numberless(one) for one in value]
+    return int(bool(value)) if isinstance(value, int | float) and not isinstance(value, bool) else value
 
 
 def two_hands(recipe: Recipe) -> Recipe:

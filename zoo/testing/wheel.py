@@ -9,8 +9,10 @@ import os
 import subprocess
 import sys
 import sysconfig
+import tempfile
 import venv
 from collections.abc import Iterable, Iterator
+from functools import cache
 from pathlib import Path
 from urllib.parse import unquote, urlparse
 from zipfile import ZipFile
@@ -44,6 +46,17 @@ def build(project: Path, folder: Path) -> Path:
     return made
 
 
+@cache
+def _kept() -> tempfile.TemporaryDirectory[str]:
+    return tempfile.TemporaryDirectory(prefix="zoo-wheels-")  # until this process ends
+
+
+@cache
+def _in_development(project: Path) -> Path:
+    """The wheel of what others need, built once: nobody edits it while tests run."""
+    return build(project, Path(_kept().name) / project.name)
+
+
 def content(wheel: Path) -> set[str]:
     with ZipFile(wheel) as archive:
         return set(archive.namelist())
@@ -73,10 +86,11 @@ def environment(folder: Path, wheel: Path) -> Path:
     for name in sorted(_closure(wheel)):
         distribution = importlib.metadata.distribution(name)
         if project := _project(distribution):
-            wheels.append(build(project, folder / "wheels" / name))
+            wheels.append(_in_development(project))
         else:
             _link(distribution, site)
-    run(sys.executable, "pip", "--python", python, "install", "--no-index", "--no-deps", "--quiet", *wheels, cwd=folder)
+    words = ("install", "--no-index", "--no-deps", "--no-compile", "--quiet")
+    run(sys.executable, "pip", "--python", python, *words, *wheels, cwd=folder)
     return python
 
 

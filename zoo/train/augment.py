@@ -8,7 +8,6 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from torchvision.transforms.v2 import functional as TF
 
 from zoo.recipe import Augment
 
@@ -37,6 +36,8 @@ def _turned(picture: Tensor, degrees: float) -> Tensor:
 
 def recolour(photo: Tensor, strength: float, rng: torch.Generator) -> Tensor:
     """Photograph (3,H,W) in [-1,1] with other brightness, contrast, saturation and hue, each within ``strength``."""
+    from torchvision.transforms.v2 import functional as TF  # as long to import as torch; whoever draws needs none of it
+
     brightness, contrast, saturation, hue = (2 * torch.rand(4, generator=rng) - 1).tolist()
     photo = (photo + 1) / 2
     photo = TF.adjust_brightness(photo, 1 + 0.5 * strength * brightness)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import math
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
 
@@ -31,14 +30,6 @@ from zoo_animeface.trainer import SETTLED, AnimeTrainer, Watch
 
 EVEN = "schedule.decay=0"  # a rate that does not depend on the length of the run
 SIDE = 72
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def shape(i: int) -> Tensor:

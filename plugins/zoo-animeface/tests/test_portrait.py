@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image, ImageDraw
+from shared import SAMPLE, beside, head
 from torch import Tensor
 
 from zoo import faces
@@ -24,7 +25,6 @@ from zoo_animeface.translator import FRAME, AnimeTranslator
 
 av = pytest.importorskip("av")
 
-SAMPLE = Path(__file__).parents[3] / "docs/sample/eileen-collins.jpg"
 WORKING = 32
 NETWORK = {"working": WORKING, "controls": [{"type": "integer", "name": "face", "minimum": 0}]}
 
@@ -41,22 +41,6 @@ class Copy(Generator):
 @pytest.fixture(scope="module")
 def translator() -> AnimeTranslator:
     return AnimeTranslator(Copy(), NETWORK, device="cpu")
-
-
-def head(side: int = 160, angle: float = 0) -> Image.Image:
-    """One face, seen from the front, 0.3 of the side high."""
-    with Image.open(SAMPLE) as whole:
-        turned = whole.convert("RGB").rotate(angle, Image.Resampling.BICUBIC, center=(210, 130))
-        return turned.crop((60, 20, 360, 320)).resize((side, side), Image.Resampling.LANCZOS)
-
-
-def beside(*pictures: Image.Image) -> Image.Image:
-    whole = Image.new("RGB", (sum(picture.width for picture in pictures), max(p.height for p in pictures)))
-    x = 0
-    for picture in pictures:
-        whole.paste(picture, (x, 0))
-        x += picture.width
-    return whole
 
 
 def around(picture: Any) -> tuple[float, float, float, float]:

@@ -10,7 +10,6 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, cast
 
@@ -18,9 +17,9 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from shared import SAMPLE, Cli, beside, head
 
 from zoo import faces
-from zoo.cli import main
 from zoo.errors import ControlError, ImageError, UsageError
 from zoo.generator import build_generator
 from zoo.loading import load
@@ -33,17 +32,7 @@ from zoo_expression.networks import StarGANGenerator
 from zoo_expression.translator import ExpressionTranslator
 from zoo_expression.units import EXPRESSIONS, LABELS, NAMES
 
-SAMPLE = Path(__file__).parents[3] / "docs/sample/eileen-collins.jpg"
 SIDE = 160
-Cli = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def saved(path: Path, recipe: str, scale: float = 1.0) -> Path:
@@ -78,34 +67,6 @@ def stargan(labelled: Path) -> ExpressionTranslator:
     made = load(str(labelled), device="cpu")
     assert isinstance(made, ExpressionTranslator)
     return made
-
-
-@pytest.fixture
-def cli(capsys: pytest.CaptureFixture[str]) -> Cli:
-    """``zoo …`` in this process -> exit code, stdout, stderr."""
-
-    def call(*words: object) -> tuple[int, str, str]:
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as left:
-            main([str(word) for word in words])
-        return int(left.value.code or 0), *capsys.readouterr()
-
-    return call
-
-
-def head(side: int = SIDE) -> Image.Image:
-    """One face, seen from the front, 48 pixels high of 160."""
-    with Image.open(SAMPLE) as whole:
-        return whole.convert("RGB").crop((60, 20, 360, 320)).resize((side, side), Image.Resampling.LANCZOS)
-
-
-def beside(*pictures: Image.Image) -> Image.Image:
-    whole = Image.new("RGB", (sum(picture.width for picture in pictures), pictures[0].height))
-    x = 0
-    for picture in pictures:
-        whole.paste(picture, (x, 0))
-        x += picture.width
-    return whole
 
 
 def crowd() -> Image.Image:

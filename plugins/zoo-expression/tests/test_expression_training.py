@@ -7,7 +7,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -39,14 +39,6 @@ TINY = [
     *("generator.width=8", "generator.blocks=1", "generator.meter={width: 8, layers: 4, widest: 16, size: 32}"),
     *("data.size=[32,32]", "data.batch=2", "trainer.head_start=0", EVEN),
 ]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def units(i: int) -> list[float]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,10 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from shared import SAMPLE, Cli, head
 from torch import Tensor
 
 from zoo import faces
-from zoo.cli import main
 from zoo.errors import ControlError, ImageError, UsageError
 from zoo.generator import build_generator
 from zoo.loading import load
@@ -27,17 +27,6 @@ from zoo.recipe import load_recipe
 from zoo.weights.file import save_weights
 from zoo_facefusion.align import FITTED, align, average, yaw
 from zoo_facefusion.translator import FusionTranslator
-
-SAMPLE = Path(__file__).parents[3] / "docs/sample/eileen-collins.jpg"
-Cli = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")
@@ -59,25 +48,6 @@ def translator(model: Path) -> FusionTranslator:
     made = load(str(model), device="cpu")
     assert isinstance(made, FusionTranslator)
     return made
-
-
-@pytest.fixture
-def cli(capsys: pytest.CaptureFixture[str]) -> Cli:
-    """``zoo …`` in this process -> exit code, stdout, stderr."""
-
-    def call(*words: object) -> tuple[int, str, str]:
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as left:
-            main([str(word) for word in words])
-        return int(left.value.code or 0), *capsys.readouterr()
-
-    return call
-
-
-def head(side: int = 160) -> Image.Image:
-    """One face, seen from the front."""
-    with Image.open(SAMPLE) as whole:
-        return whole.convert("RGB").crop((60, 20, 360, 320)).resize((side, side), Image.Resampling.LANCZOS)
 
 
 def portrait(seed: int) -> Image.Image:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
 
@@ -31,14 +30,6 @@ TINY = [
     *("generator.width=8", "generator.stages=3", "discriminator.width=8", "discriminator.layers=2"),
     *("data.size=[64,64]", "data.batch=2", "schedule.decay=0", "trainer.first=0", *NO_VGG),
 ]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

@@ -30,58 +30,6 @@ if TYPE_CHECKING:
 log = logging.getLogger("zoo.train")
 
 
-class LandmarkTrainer(Trainer):
-    """The network looks at drawn faces; its shape is compared with theirs.
-
-    With ``first`` the stages are trained one after the other as in the thesis: so many steps the first alone, then the
-    second behind it, which stays as it is, and so on. Without it all stages are trained together.
-    """
-
-    exported = "detect"
-    domains = 1
-    phases: ClassVar = {"detect": ("detect",)}
-    provides: ClassVar = {"detect": frozenset({"source", "shape", "points"})}
-
-    def __init__(self, recipe: Recipe, first: int | None = None) -> None:
-        if first is not None and first < 1:
-            raise ValueError("first is a number of steps from 1 on, or null for all stages together")
-        dan = build_generator({"generator": recipe.generator})
-        if not isinstance(dan, Dan):
-            raise ValueError("the trainer landmarks needs the generator dan")
-        self.networks = nn.ModuleDict({"detect": dan})
-        self.memory = nn.ModuleDict({"steps": Count()})
-        self.first = first
-
-    @classmethod
-    def pictures(
-        cls,
-        photos: Sequence[Path],
-        drawings: Sequence[tuple[str, Path]],
-        data: Data,
-        seed: int,
-        console: Console | None = None,
-    ) -> PointedFaces:
-        return PointedFaces(photos, data, seed, console)
-
-    def step(self, batch: Batch) -> Iterator[Step]:
-        dan, steps = cast(Dan, self.networks["detect"]), cast(Count, self.memory["steps"])
-        dan.mean_shape.copy_(batch["mean_shape"][0])
-        count = len(dan.stages)
-        done = 0 if self.first is None else min(int(steps.total) // self.first, count - 1)
-        for i, stage in enumerate(dan.stages):
-            stage.train(i >= done)  # batch norm keeps the statistics of a stage that is done
-        with _chance(batch["seed"]):
-            found = dan.shapes(batch["source"], frozen=done, last=count if self.first is None else done + 1)
-        yield {"source": batch["source"], "shape": torch.stack(found[done:]), "points": batch["points"]}
-        steps.total += 1
-
-    def previews(self, batch: Batch, exported: nn.Module) -> dict[str, Tensor]:
-        dan, training = cast(Dan, exported), exported.training
-        found = dan.eval().points(batch["source"])
-        dan.train(training)
-        return {"points": drawn(batch["source"], batch["points"]), "found": drawn(batch["source"], found)}
-
-
 class ShapeLoss(Loss):
     """Mean distance of the points over the diagonal of the true points' box, as the thesis's listing has it.
 
@@ -161,6 +109,48 @@ def moved(image: Tensor, shape: Tensor, data: Data, rng: torch.Generator) -> tup
     grid = F.affine_grid(theta[None], [1, 3, height, width], align_corners=False)
     image = F.grid_sample(image[None], grid, padding_mode="reflection", align_corners=False)[0]
     return image, ((shape - 0.5) * old - shift) @ torch.linalg.inv(linear).T / new + 0.5
+
+
+class LandmarkTrainer(Trainer):
+    """The network looks at drawn faces; its shape is compared with theirs.
+
+    With ``first`` the stages are trained one after the other as in the thesis: so many steps the first alone, then the
+    second behind it, which stays as it is, and so on. Without it all stages are trained together.
+    """
+
+    exported = "detect"
+    domains = 1
+    samples = PointedFaces
+    phases: ClassVar = {"detect": ("detect",)}
+    provides: ClassVar = {"detect": frozenset({"source", "shape", "points"})}
+
+    def __init__(self, recipe: Recipe, first: int | None = None) -> None:
+        if first is not None and first < 1:
+            raise ValueError("first is a number of steps from 1 on, or null for all stages together")
+        dan = build_generator({"generator": recipe.generator})
+        if not isinstance(dan, Dan):
+            raise ValueError("the trainer landmarks needs the generator dan")
+        self.networks = nn.ModuleDict({"detect": dan})
+        self.memory = nn.ModuleDict({"steps": Count()})
+        self.first = first
+
+    def step(self, batch: Batch) -> Iterator[Step]:
+        dan, steps = cast(Dan, self.networks["detect"]), cast(Count, self.memory["steps"])
+        dan.mean_shape.copy_(batch["mean_shape"][0])
+        count = len(dan.stages)
+        done = 0 if self.first is None else min(int(steps.total) // self.first, count - 1)
+        for i, stage in enumerate(dan.stages):
+            stage.train(i >= done)  # batch norm keeps the statistics of a stage that is done
+        with _chance(batch["seed"]):
+            found = dan.shapes(batch["source"], frozen=done, last=count if self.first is None else done + 1)
+        yield {"source": batch["source"], "shape": torch.stack(found[done:]), "points": batch["points"]}
+        steps.total += 1
+
+    def previews(self, batch: Batch, exported: nn.Module) -> dict[str, Tensor]:
+        dan, training = cast(Dan, exported), exported.training
+        found = dan.eval().points(batch["source"])
+        dan.train(training)
+        return {"points": drawn(batch["source"], batch["points"]), "found": drawn(batch["source"], found)}
 
 
 @contextmanager

@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, cast
+from collections.abc import Iterator
+from typing import ClassVar, cast
 
 import torch
 from torch import Tensor, nn
 
 from zoo.blocks.diffaugment import diff_augment
 from zoo.generator import Generator, build_generator, build_part, initialise
-from zoo.recipe import Data, Recipe
+from zoo.recipe import Recipe
 from zoo.trainer import Batch, Step, Trainer, parts_of
 from zoo_animeface.data import AnimeFaces
 from zoo_animeface.edges import grey
-
-if TYPE_CHECKING:
-    from rich.console import Console
 
 log = logging.getLogger("zoo.train")
 
@@ -48,6 +44,7 @@ class AnimeTrainer(Trainer):
     """
 
     exported = "translate"
+    samples = AnimeFaces
     phases: ClassVar = {"warm-up": ("translate",), "generator": ("translate",), "discriminator": ("judge",)}
     provides: ClassVar = {
         "warm-up": frozenset({"source", "target", "grey_target", "output", "points"}),
@@ -66,17 +63,6 @@ class AnimeTrainer(Trainer):
         self.memory = nn.ModuleDict({"watch": Watch()})
         self.warm_up = warm_up
         self.policy = recipe.data.augment.differentiable
-
-    @classmethod
-    def pictures(
-        cls,
-        photos: Sequence[Path],
-        drawings: Sequence[tuple[str, Path]],
-        data: Data,
-        seed: int,
-        console: Console | None = None,
-    ) -> AnimeFaces:
-        return AnimeFaces(photos, drawings, data, seed, console)
 
     def step(self, batch: Batch) -> Iterator[Step]:
         watch = cast(Watch, self.memory["watch"])

@@ -48,8 +48,7 @@ def morph(
     ready(out, [name, image], overwrite)
     translator = _translator(name, device)
     made = translator.morph(image, steps=steps, face=face, **_controls(translator, to))
-    made.save(out, seconds, overwrite)
-    return {"lines": [f"{steps} pictures: {out}"], "out": str(out), "steps": steps}
+    return made.report(out, seconds, overwrite)
 
 
 def grid(

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, cast
+from typing import ClassVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -12,14 +11,11 @@ from torch import Tensor, nn
 from zoo.blocks.diffaugment import diff_augment
 from zoo.generator import Generator, build_generator, build_part, initialise
 from zoo.losses.adversarial import gradient_norm
-from zoo.recipe import Data, Recipe
+from zoo.recipe import Recipe
 from zoo.trainer import Batch, Count, Step, Trainer, parts_of
 from zoo_expression.data import Faces
 from zoo_expression.networks import Discriminator, StarGANGenerator
 from zoo_expression.units import EXPRESSIONS, LABELLED, MOST, UNITS, pattern
-
-if TYPE_CHECKING:
-    from rich.console import Console
 
 
 class ExpressionTrainer(Trainer):
@@ -39,6 +35,7 @@ class ExpressionTrainer(Trainer):
 
     exported = "edit"
     domains = 1
+    samples = Faces
     phases: ClassVar = {"generator": ("edit",), "discriminator": ("judge",)}
     provides: ClassVar = {
         "generator": frozenset({"source", "output", "reconstruction", "units", "read", "logits"}),
@@ -76,17 +73,6 @@ class ExpressionTrainer(Trainer):
         self.most, self.follow, self.head_start = most, follow, head_start
         self.labels = generator.labels
         self.policy = recipe.data.augment.differentiable
-
-    @classmethod
-    def pictures(
-        cls,
-        photos: Sequence[Path],
-        drawings: Sequence[tuple[str, Path]],
-        data: Data,
-        seed: int,
-        console: Console | None = None,
-    ) -> Faces:
-        return Faces(photos, data, seed, console)
 
     def step(self, batch: Batch) -> Iterator[Step]:
         edit, judge = cast(StarGANGenerator, self.networks["edit"]), cast(Discriminator, self.networks["judge"])

@@ -13,12 +13,12 @@ from torch.nn import functional as F
 
 from zoo import faces
 from zoo.control import check
-from zoo.errors import ControlError, ImageError, UsageError
+from zoo.errors import ControlError, ImageError
 from zoo.generator import SizeRule
 from zoo.pictures import image as pictures
 from zoo.pictures.fit import warped
 from zoo.pictures.image import Source
-from zoo.pictures.morph import Morph
+from zoo.pictures.morph import Morph, shares
 from zoo.translator import Translator
 from zoo_expression.networks import StarGANGenerator
 from zoo_expression.units import COMPETING, EXPRESSIONS, LABELS, NAMES, UNITS
@@ -134,8 +134,7 @@ class ExpressionTranslator(Translator):
 
         ControlError, ImageError. UsageError for fewer than two steps.
         """
-        if not isinstance(steps, int) or steps < 2:
-            raise UsageError(f"steps = {steps!r} is not 2 or more", "give the number of pictures")
+        way = shares(steps)
         values = self.check(check(self.controls, {**controls, "face": self._face(face)}))
         picture = pictures.read(image)
         (found,) = self._faces(picture.rgb, face)
@@ -149,10 +148,7 @@ class ExpressionTranslator(Translator):
         with self._no_trace():
             crop = self._batch([found])
             own, asked = self.generator.own(crop), self.generator.condition(crop, **given)
-            edited = [
-                next(self._edited(crop, units=torch.lerp(own, asked, share)))
-                for share in torch.linspace(0, 1, steps).tolist()
-            ]
+            edited = [next(self._edited(crop, units=torch.lerp(own, asked, share))) for share in way]
         return Morph([picture.like(found.paste(picture.rgb, made)) for made in edited])
 
     # -- faces --------------------------------------------------------------------------------------------------------

@@ -36,8 +36,7 @@ def fusion_strip(
     """
     ready(out, [name, a, b], overwrite)
     regions = dict(map(_share, region or ()))
-    fused(name, device).strip(a, b, steps=steps, face=face, **regions).save(out, seconds, overwrite)
-    return {"lines": [f"{steps} pictures: {out}"], "out": str(out), "steps": steps}
+    return fused(name, device).strip(a, b, steps=steps, face=face, **regions).report(out, seconds, overwrite)
 
 
 def fused(name: str, device: Any) -> FusionTranslator:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, cast
+from collections.abc import Iterator
+from typing import ClassVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -12,13 +11,10 @@ from torch import Tensor, nn
 from zoo.blocks.diffaugment import diff_augment
 from zoo.generator import build_generator, build_part, initialise
 from zoo.losses.adversarial import gradient_norm
-from zoo.recipe import Data, Recipe
+from zoo.recipe import Recipe
 from zoo.trainer import Batch, Count, Step, Trainer
 from zoo_facefusion.data import Couples
 from zoo_facefusion.networks import FusionGenerator
-
-if TYPE_CHECKING:
-    from rich.console import Console
 
 MADE = frozenset({"source", "other", "reconstruction", "other_reconstruction"})
 
@@ -38,6 +34,7 @@ class FusionTrainer(Trainer):
 
     exported = "fuse"
     domains = 1
+    samples = Couples
     phases: ClassVar = {"autoencoder": ("fuse",), "fusion": ("fuse",), "critic": ("critic",)}
     provides: ClassVar = {
         "autoencoder": MADE,
@@ -62,17 +59,6 @@ class FusionTrainer(Trainer):
         self.first, self.ends, self.between, self.clip = first, ends, between, clip
         self.elements = generator.elements
         self.policy = recipe.data.augment.differentiable
-
-    @classmethod
-    def pictures(
-        cls,
-        photos: Sequence[Path],
-        drawings: Sequence[tuple[str, Path]],
-        data: Data,
-        seed: int,
-        console: Console | None = None,
-    ) -> Couples:
-        return Couples(photos, data, seed, console)
 
     def step(self, batch: Batch) -> Iterator[Step]:
         steps = cast(Count, self.memory["steps"])

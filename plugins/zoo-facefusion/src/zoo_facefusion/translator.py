@@ -6,7 +6,6 @@ import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-import torch
 from PIL.Image import Image as PILImage
 from torch import Tensor
 from torch.nn import functional as F
@@ -17,7 +16,7 @@ from zoo.errors import ControlError, ImageError, UsageError, close_match
 from zoo.faces.portrait import PortraitTranslator
 from zoo.pictures import image as pictures
 from zoo.pictures.image import Picture, Source
-from zoo.pictures.morph import Morph
+from zoo.pictures.morph import Morph, shares
 from zoo_facefusion.align import FRAME, aligned, yaw
 from zoo_facefusion.networks import FusionGenerator
 from zoo_facefusion.regions import REGIONS
@@ -95,16 +94,14 @@ class FusionTranslator(PortraitTranslator):
         """From ``a`` to ``b`` in ``steps`` portraits, whose mix falls from 1 to 0 (figure 4).
 
         ``controls`` are those of regions. ControlError, ImageError. UsageError for fewer than two steps."""
-        if isinstance(steps, bool) or not isinstance(steps, int) or steps < 2:
-            raise UsageError(f"steps = {steps!r} is not 2 or more", "give the number of pictures")
+        way = shares(steps, 1, 0)
         if taken := {"mix", "other"} & controls.keys():
             raise ControlError(f"a strip takes no {min(taken)}", "its mix goes from 1 to 0")
         values = self.check(check(self.controls, _plain({**controls, "other": b, "face": face})))
         first = self.framed(pictures.read(a), values["face"], values["yaws"])
         given = {**controls, "other": [pictures.to_pil(one * 2 - 1) for one in values["other"]], "face": 0}
         picture = pictures.to_pil(first.rgb)
-        shares = torch.linspace(1, 0, steps).tolist()
-        return Morph([self.translate(picture, mix=share, **given) for share in shares])
+        return Morph([self.translate(picture, mix=share, **given) for share in way])
 
     def encode(self, image: Source, *, face: int | None = None) -> Tensor:
         """The latent (C,h,w) of a face, float32 on the CPU. ImageError if there is no such face."""
