@@ -38,6 +38,7 @@ from zoo.weights.file import check_finite, not_finite, read_header
 
 log = logging.getLogger("zoo.train")
 WATCHED = "watch"  # in the log, before the names of what a trainer watches
+CURE = "the same command with a lower --set optimiser.lr=…, or without --bf16, goes on from the last checkpoint"
 TIMED = 20  # steps after which a budget of minutes becomes a number of steps
 
 
@@ -154,10 +155,7 @@ class Engine:
         """A loss can be a number and what it makes of the weights none: no checkpoint holds that."""
         for what, module in (("networks", self.networks), ("average", self.average)):
             if name := not_finite(module.state_dict()):
-                raise ZooError(
-                    f"{name} of the {what} is not finite after step {self.step}",
-                    "the last checkpoint is kept; lower optimiser.lr or train without --bf16",
-                )
+                raise Diverged(f"{name} of the {what} is not finite after step {self.step}", CURE, self.step)
 
     def _steps_in_minutes(self) -> int | None:
         """The budget in steps once the pace is known. All processes must agree: the slowest one's clock counts."""
@@ -202,8 +200,7 @@ class Engine:
                     raise Diverged(
                         f"the {phase}'s loss is {float(total.detach())} at step {self.step + 1}: "
                         + ", ".join(f"{name} {float(value):.3g}" for name, value in terms.items()),
-                        "the same command with a lower --set optimiser.lr=…, or without --bf16, goes on from the last "
-                        "checkpoint",
+                        CURE,
                         self.step,
                     )
                 (total / len(parts)).backward()
