@@ -115,6 +115,8 @@ def _manifest() -> dict[str, Any]:
 def _spoil(tree: Any, chance: Random) -> None:
     """Another value, another name, or one less, anywhere."""
     places = [*_places(tree)]
+    if not places:
+        return
     holder, key = chance.choice(places)
     what = chance.random()
     if what < 0.7:
