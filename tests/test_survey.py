@@ -5,7 +5,9 @@ from __future__ import annotations
 import base64
 import io
 import json
+import os
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -151,3 +153,13 @@ def test_every_text_has_contrast(scheme: int) -> None:
     for text, on in [*pairs, ("on-accent", "accent"), ("accent", "paper")]:
         low, high = sorted((light(text), light(on)))
         assert high / low >= 4.5, (text, on)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="file names are text here")
+def test_names_that_are_not_text(zoo: Zoo, data: list[object], tmp_path: Path) -> None:
+    for folder in ("photos", "drawings", *MODELS):
+        (tmp_path / folder / "a.png").rename(tmp_path / folder / os.fsdecode(b"\xff.png"))
+    code, _, err = zoo(*data, "--title", os.fsdecode(b"\xfe?"))
+    assert code == 0, err
+    key = json.loads((tmp_path / "page.key.json").read_text())
+    assert r"\udcff" in key["items"].values() and r"\udcfe?" in (tmp_path / "page.html").read_text()

@@ -259,3 +259,17 @@ def test_the_policy_forbids_connections_and_other_scripts(chromium: Any, key: di
     assert page.evaluate(code) == ["connect-src", "img-src", "script-src-elem"]
     assert page.evaluate("window.ran") is None
     context.close()
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        "{", "null", "[]", '{"answers": null, "at": 0}', '{"answers": {"x y": 3}, "at": 1e9}',
+        '{"answers": {}, "at": 4}', '{"answers": {}, "at": -1}', '{"answers": {}, "at": "x"}',
+    ],
+)  # fmt: skip
+def test_a_damaged_entry_of_the_store(visit: Open, key: dict[str, Any], entry: str) -> None:
+    page = visit()
+    page.evaluate("([name, entry]) => localStorage.setItem(name, entry)", [f"{key['page']} Ada", entry])
+    begin(page)
+    assert page.is_visible("#rating") and page.inner_text("#place").startswith("1 /")

@@ -194,3 +194,24 @@ def test_agreement_is_krippendorffs() -> None:
     )
     assert agreement(observed) == pytest.approx(0.849, abs=5e-4)
     assert agreement(observed[:1]) is None and agreement(np.ones((2, 3))) is None
+
+
+@pytest.mark.parametrize("time", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-12:00", "0001-01-01", "9999-12-31"])
+def test_a_time_at_the_edge_of_the_calendar(tell: Tell, key: dict[str, Any], time: str) -> None:
+    lines = answer(key, rate)
+    lines[0] = ",".join([*lines[0].split(",")[:-1], time])
+    code, out, err = tell(lines)
+    assert code in (0, 6) and "Ada" in out and "OverflowError" not in err
+
+
+@pytest.mark.parametrize("seconds", ["nan", "inf", "-1", "1e300"])
+def test_seconds_that_cannot_be(tell: Tell, key: dict[str, Any], seconds: str) -> None:
+    lines = [answer(key, rate)[0].replace(",2.5,", f",{seconds},"), *answer(key, rate)[1:]]
+    code, _, err = tell(lines)
+    assert code == 6 and f"cannot read '{seconds}' seconds" in err
+
+
+def test_a_raters_name_is_shown_and_not_obeyed(tell: Tell, key: dict[str, Any]) -> None:
+    code, out, err = tell(answer(key, rate, "A\x1b]0;b\x07\u202ed"), answer(key, rate, "Bo"))
+    assert code == 0 and r"A\x1b]0;b\x07\u202ed" in out
+    assert not [sign for sign in out + err if not sign.isprintable() and sign != "\n"]

@@ -81,7 +81,7 @@ class TinyPlugin:
 
     def other(self, path: Path, tone: float = 1.0, **network: object) -> Path:
         """Another weights file, with changes to the header."""
-        save_weights(path, {"tone": torch.tensor([tone])}, {**NETWORK, **network})
+        save_weights(path, {"tone": torch.tensor([float(tone)])}, {**NETWORK, **network})
         return path
 
 

@@ -7,11 +7,12 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from zoo.errors import ConfigError, NotFoundError, close_match, describe
+from zoo.helpers import bounds
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=64)]
 Plain = StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*\.safetensors$", max_length=128)
 FileName = Annotated[str, Plain]  # a name and no path: it cannot leave its folder
-Printable = StringConstraints(pattern=r"^[^\x00-\x1f\x7f-\x9f]*$", min_length=1, strip_whitespace=True)
+Printable = StringConstraints(pattern=r"^[^\x00-\x1f\x7f-\x9f]*$", min_length=1, max_length=1000, strip_whitespace=True)
 Line = Annotated[str, Printable]  # cards are shown on terminals: no line breaks, no escape sequences
 
 
@@ -23,8 +24,8 @@ class Paper(_Strict):
     """Where the model comes from."""
 
     title: Line
-    authors: tuple[Line, ...] = Field(min_length=1)
-    year: int | None = None
+    authors: tuple[Line, ...] = Field(min_length=1, max_length=1000)
+    year: int | None = Field(None, ge=0, le=9999)
     url: Line | None = None
 
 
@@ -50,9 +51,9 @@ class Trained(_Strict):
 
     data: Line
     recipe: Line | None = None
-    steps: int = Field(gt=0)
-    seed: int | None = None
-    hours: float | None = Field(None, gt=0)
+    steps: int = Field(gt=0, le=bounds.COUNT)
+    seed: int | None = Field(None, ge=0, lt=bounds.SEED)
+    hours: float | None = Field(None, gt=0, le=1e9)
     hardware: Line | None = None
 
 
@@ -60,10 +61,10 @@ class Metric(_Strict):
     """A number, and what one needs to know to compare it with another: ``n`` pictures, protocol, seed."""
 
     name: Line
-    value: float
-    n: int = Field(gt=0)
+    value: float = Field(allow_inf_nan=False)
+    n: int = Field(gt=0, le=bounds.COUNT)
     protocol: Line
-    seed: int | None = None
+    seed: int | None = Field(None, ge=0, lt=bounds.SEED)
 
 
 class Weights(_Strict):
@@ -71,11 +72,11 @@ class Weights(_Strict):
 
     file: FileName
     sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
-    bytes: int = Field(gt=0)
+    bytes: int = Field(gt=0, le=bounds.COUNT)
     bundled: bool = False
     hub: HubFile | None = None
     trained: Trained | None = None
-    metrics: tuple[Metric, ...] = ()
+    metrics: tuple[Metric, ...] = Field((), max_length=1000)
 
 
 class Card(_Strict):
@@ -88,7 +89,7 @@ class Card(_Strict):
     recipe: Name | None = None  # none for a network that others use, and that draws nothing itself
     paper: Paper
     licence: Licence
-    weights: dict[Name, Weights] = Field(default_factory=dict)
+    weights: dict[Name, Weights] = Field(default_factory=dict, max_length=1000)
 
     @property
     def default(self) -> str | None:

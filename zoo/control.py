@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 from zoo.errors import ConfigError, ControlError, close_match
+from zoo.helpers import bounds
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -24,8 +25,8 @@ RESERVED = frozenset({
 class _Control(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    name: str = Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")
-    help: str = ""
+    name: str = Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$", max_length=64)
+    help: str = Field("", max_length=1000)
 
     @model_validator(mode="after")
     def _default_is_allowed(self) -> _Control:
@@ -138,7 +139,7 @@ class Numbers(_Control):
     Without ``length`` as many as the user gives, or None."""
 
     type: Literal["numbers"] = "numbers"
-    length: int | None = Field(None, gt=0)
+    length: int | None = Field(None, gt=0, le=bounds.ENTRIES)
     default: tuple[float, ...] | None = None  # zeros
     minimum: float = -math.inf
     maximum: float = math.inf
@@ -178,7 +179,7 @@ class Choice(_Control):
     """One of the names in ``choices``; tensor (n,) int64, the place in the list."""
 
     type: Literal["choice"] = "choice"
-    choices: tuple[str, ...] = Field(min_length=1)
+    choices: tuple[str, ...] = Field(min_length=1, max_length=bounds.ENTRIES)
     default: str | None = None  # the first
 
     @property

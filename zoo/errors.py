@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from zoo.helpers.words import masked, printable, shortened
+
 
 class ZooError(Exception):
-    """Base of every error meant for a user. ``hint`` says what to do next; ``exit_code`` is what ``zoo`` returns."""
+    """Base of every error meant for a user. ``hint`` says what to do next; ``exit_code`` is what ``zoo`` returns.
+
+    Neither holds a secret, or more than one reads.
+    """
 
     exit_code = 1
 
     def __init__(self, message: str, hint: str = "") -> None:
-        super().__init__(message, hint)
-        self.message = message
-        self.hint = hint
+        self.message, self.hint = shortened(masked(message)), shortened(masked(hint))
+        super().__init__(self.message, self.hint)
 
     def __str__(self) -> str:
         return f"{self.message} ({self.hint})" if self.hint else self.message
@@ -77,18 +81,22 @@ def close_match(word: str, options: Iterable[str]) -> str:
     import difflib  # not at every start
 
     known = sorted(options)
-    if near := difflib.get_close_matches(word, known, n=3, cutoff=0.6):
+    if near := difflib.get_close_matches(word[:100], [name for name in known[:2000] if len(name) <= 100], n=3):
         return f"did you mean {' or '.join(near)}?"
     return f"there are: {', '.join(known)}" if known else "there are none"
 
 
 def one_line(text: str) -> str:
     """``text`` on one line, without anything that a terminal would obey: file names may hold it."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in " ".join(text.split()))
+    return printable(" ".join(text.split()))
 
 
 def describe(exc: BaseException) -> str:
     """One line for any exception."""
+    return shortened(masked(_described(exc)))
+
+
+def _described(exc: BaseException) -> str:
     if isinstance(exc, ZooError):
         return str(exc)
     if type(exc).__name__ == "ValidationError" and hasattr(exc, "errors"):  # pydantic's, which is not imported here

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import logging
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,8 +16,12 @@ from torch import Tensor, nn
 
 from zoo.catalogue.host import host
 from zoo.catalogue.manifest import KINDS
-from zoo.errors import ConfigError, close_match, describe
-from zoo.weights.file import load_weights
+from zoo.errors import ConfigError, IntegrityError, close_match, describe
+from zoo.machine.ceiling import ceiling, without_memory
+from zoo.machine.chance import numbers_kept
+from zoo.weights.file import load_weights, read_header
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -70,7 +75,7 @@ def build_part(kind: str, spec: str | Mapping[str, Any], **context: Any) -> Any:
 
 
 def _factory(kind: str, spec: str | Mapping[str, Any], **context: Any) -> functools.partial[Any]:
-    options: dict[str, Any] = {"name": spec} if isinstance(spec, str) else dict(spec)
+    options: dict[str, Any] = dict(spec) if isinstance(spec, Mapping) else {"name": spec}
     name = options.pop("name", None)
     if not isinstance(name, str):
         raise ConfigError(f"a {kind} needs a name, got {spec!r}", "write for example {name: …} or the bare name")
@@ -96,6 +101,28 @@ def build_generator(network: Mapping[str, Any]) -> Generator:
     generator = build_part("generator", network["generator"])
     if not isinstance(generator, Generator):
         raise ConfigError(f"{network['generator']!r} is not a zoo.Generator", "report this to the plugin's author")
+    return generator
+
+
+def generator_of(path: Path, network: Mapping[str, Any] | None = None) -> Generator:
+    """The generator of a weights file with these weights; ``network`` where its header does not say what it is of.
+
+    It is built twice, at first without memory: its numbers are those of a file, and are believed only when its tensors
+    are known to be those of the network. IntegrityError if they are not.
+    """
+    header = read_header(path)
+    network = network or header.network
+    sizes = [math.prod(shape) for _, shape in header.tensors.values()]
+    with numbers_kept(), ceiling(len(sizes), sum(sizes)):
+        try:
+            with without_memory():
+                build_generator(network).load(path)
+        except IntegrityError:
+            raise
+        except Exception:  # it cannot be built without memory; the ceiling holds
+            log.debug("%s is compared while it is built", path)
+        generator = build_generator(network)
+    generator.load(path)
     return generator
 
 

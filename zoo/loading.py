@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,8 +14,8 @@ from zoo.card import Card
 from zoo.catalogue.host import host
 from zoo.catalogue.manifest import CORE
 from zoo.catalogue.registry import registry
-from zoo.errors import NotFoundError, UsageError, close_match
-from zoo.generator import build_generator
+from zoo.errors import IntegrityError, NotFoundError, UsageError, close_match
+from zoo.generator import build_generator, generator_of
 from zoo.machine.device import DTYPES, pick_device, plain_torch
 from zoo.recipe import load_recipe, network_of
 from zoo.translator import Translator
@@ -115,15 +116,28 @@ def _build(
         raise NotFoundError(f"{path} does not say which network it is of", "give a file that `zoo pack` wrote")
     need_plugin(network.get("plugin") or CORE, str(network["recipe"]))
     with plain_torch():
-        if path is None:
-            generator = build_generator(network)  # draws from the caller's random numbers: their seed decides
-        else:
-            with torch.random.fork_rng(devices=[]):
-                generator = build_generator(network)
-            generator.load(path)
         part = network.get("translator")
         make = host().part("translator", part) if part else Translator
-        return make(generator.eval(), network, card=card, **settings)
+        # without weights it draws from the caller's random numbers: their seed decides
+        generator = build_generator(network) if path is None else generator_of(path, network)
+        translator: Translator = make(generator.eval(), network, card=card, **settings)
+        _check_controls(translator, path)
+        return translator
+
+
+def _check_controls(translator: Translator, path: Path | None) -> None:
+    """IntegrityError for a control that the network would stumble over, where it is the core that hands them on."""
+    taken = inspect.signature(translator.generator.parts).parameters
+    if type(translator) is not Translator or any(one.kind is one.VAR_KEYWORD for one in taken.values()):
+        return
+    network, hint = type(translator.generator).__name__, "correct the recipe, and pack the run again"
+    names = {control.name for control in translator.controls}
+    for name in sorted(names - taken.keys()):
+        raise IntegrityError(f"{path or translator!r} has a control {name}, which {network} does not take", hint)
+    for name in [*taken][1:]:  # the first is the picture
+        needed = taken[name].default is taken[name].empty and taken[name].kind is not taken[name].VAR_POSITIONAL
+        if needed and name not in names:
+            raise IntegrityError(f"{path or translator!r} has no control {name}, which {network} needs", hint)
 
 
 def need_plugin(plugin: str, model: str) -> None:

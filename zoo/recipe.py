@@ -7,33 +7,38 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from zoo.card import Card
 from zoo.catalogue.host import host
 from zoo.errors import ConfigError, NotFoundError, UsageError, close_match, describe
-from zoo.helpers.reading import read_yaml
+from zoo.helpers import bounds
+from zoo.helpers.reading import parse_yaml, read_yaml
+from zoo.helpers.words import shortened
 
 
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
+_Beta = Annotated[float, Field(ge=0, lt=1)]
+_Side = Annotated[int, Field(ge=1, le=bounds.SIDE)]
+
+
 class Optimiser(_Strict):
     """Adam or AdamW, as torch.optim names their options; ``rates`` multiply the rate of single phases."""
 
     name: Literal["adam", "adamw"] = "adam"
-    lr: float = Field(2e-4, gt=0)
-    rates: dict[str, Annotated[float, Field(gt=0, allow_inf_nan=False)]] = Field(default_factory=dict)
-    betas: tuple[float, float] = (0.5, 0.999)
-    weight_decay: float = Field(0.0, ge=0)
+    lr: bounds.Rate = 2e-4
+    rates: dict[str, bounds.Rate] = Field(default_factory=dict, max_length=100)
+    betas: tuple[_Beta, _Beta] = (0.5, 0.999)
+    weight_decay: float = Field(0.0, ge=0, le=1e3)
 
 
 class Schedule(_Strict):
     """How long: ``epochs`` passes over the larger folder; the rate is constant first, then falls to 0 over ``decay``."""
 
-    epochs: float = Field(200, gt=0)
+    epochs: float = Field(200, gt=0, le=1e9)
     decay: float = Field(0.5, ge=0, le=1)
 
 
@@ -41,7 +46,7 @@ class Augment(_Strict):
     """What happens to training pictures; differentiable augmentation happens in front of the discriminator."""
 
     flip: bool = True
-    scale: float = Field(1.12, ge=1, description="enlarged by this, then cropped back at a random place")
+    scale: float = Field(1.12, ge=1, le=8, description="enlarged by this, then cropped back at a random place")
     rotate: float = Field(0.0, ge=0, le=45, description="degrees either way")
     colour: float = Field(0.0, ge=0, le=1, description="brightness, contrast, saturation and hue of photographs")
     background: float = Field(0.0, ge=0, le=1, description="probability of another backdrop behind a photograph")
@@ -55,9 +60,9 @@ class Data(_Strict):
     training pictures before they were cropped.
     """
 
-    size: tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]] = (256, 256)
-    working: int | None = Field(None, ge=16)
-    batch: int = Field(1, ge=1)
+    size: tuple[_Side, _Side] = (256, 256)
+    working: int | None = Field(None, ge=bounds.WORKING[0], le=bounds.WORKING[1])
+    batch: int = Field(1, ge=1, le=bounds.BATCH)
     pairs: bool = False
     augment: Augment = Field(default_factory=Augment)
 
@@ -65,19 +70,19 @@ class Data(_Strict):
 class Recipe(_Strict):
     """A model without its weights."""
 
-    name: str
-    plugin: str = ""
-    summary: str = ""
-    generator: dict[str, Any]
-    discriminator: dict[str, Any] = Field(default_factory=dict)
-    trainer: dict[str, Any] = Field(default_factory=dict, description="none for a model that is not trained")
+    name: str = Field(max_length=255)
+    plugin: str = Field("", max_length=64)
+    summary: str = Field("", max_length=1000)
+    generator: bounds.Mapping
+    discriminator: bounds.Mapping = Field(default_factory=dict)
+    trainer: bounds.Mapping = Field(default_factory=dict, description="none for a model that is not trained")
     losses: dict[str, dict[str, dict[str, Any]]] = Field(default_factory=dict)
     optimiser: Optimiser = Field(default_factory=Optimiser)
     schedule: Schedule = Field(default_factory=Schedule)
     data: Data = Field(default_factory=Data)
     ema: float = Field(0.999, ge=0, lt=1, description="decay of the averaged weights that are shipped; 0 = none")
-    translator: str | None = None
-    controls: list[dict[str, Any]] = Field(default_factory=list)
+    translator: str | None = Field(None, max_length=64)
+    controls: list[bounds.Mapping] = Field(default_factory=list, max_length=100)
 
     @field_validator("losses")
     @classmethod
@@ -87,6 +92,7 @@ class Recipe(_Strict):
                 weight = spec.get("weight", 1.0)
                 if isinstance(weight, bool) or not isinstance(weight, int | float) or not math.isfinite(weight):
                     raise ValueError(f"the weight of {phase}.{term} is {weight!r}, not a number")
+        bounds.bounded(losses)
         return losses
 
     def network(self) -> dict[str, Any]:
@@ -156,6 +162,9 @@ def _read(name: str, seen: tuple[str, ...]) -> tuple[dict[str, Any], str]:
     if not isinstance(tree, dict):
         raise ConfigError(f"recipe {path} is not a mapping", "see a recipe of `zoo parts recipe` for the form")
     if (base := tree.pop("extends", None)) is not None:
+        if not isinstance(base, str) or len(seen) >= bounds.DEPTH:
+            why = "not one name" if not isinstance(base, str) else "one too many in a row"
+            raise ConfigError(f"recipe {path} extends {shortened(str(base), 80)}, {why}", "name one recipe or file")
         if str(base).endswith(_FILE):
             base = (path.parent / str(base)).resolve()
         parent, owner = _read(str(base), (*seen, name))
@@ -182,11 +191,9 @@ def _override(tree: dict[str, Any], override: str) -> None:
     if not equals or not all(keys):
         raise ConfigError(f"cannot read --set {override!r}", "write --set key.sub=value, e.g. generator.width=32")
     try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError as exc:
-        raise ConfigError(
-            f"cannot read the value of --set {override!r}: {describe(exc)}", "quote it as in YAML"
-        ) from exc
+        value = parse_yaml(text)
+    except ValueError as exc:
+        raise ConfigError(f"cannot read the value of --set {override!r}: {exc}", "quote it as in YAML") from exc
     patch: Any = value
     for key in reversed(keys):
         patch = {key: patch}

@@ -22,6 +22,7 @@ from zoo.control import Image as ImageControl
 from zoo.control import check, parse_controls
 from zoo.errors import ExistsError, ImageError, NotFoundError, PartialFailure, UsageError, ZooError
 from zoo.generator import Generator
+from zoo.machine.chance import numbers_kept
 from zoo.machine.device import DTYPES, in_plain_torch, pick_device, plain_torch
 from zoo.pictures import image as pictures
 from zoo.pictures import large, video
@@ -66,6 +67,7 @@ class Translator:
         self.size = generator.size  # of the pictures that `draw` gets
         self.device = pick_device(device)
         self.dtype: torch.dtype = DTYPES[dtype] or torch.float32
+        self._compiled = compile
         self._call = torch.compile(generator) if compile else generator
         self._lock = threading.RLock()  # one picture at a time: a network's mode and place are shared
         self.to(self.device)
@@ -289,7 +291,7 @@ class Translator:
             try:
                 for module in training:
                     module.training = False
-                with torch.random.fork_rng([index] if cuda else []), torch.inference_mode(), half:
+                with numbers_kept([index] if cuda else [], not self._compiled), torch.inference_mode(), half:
                     yield
             finally:
                 for module in training:

@@ -7,7 +7,7 @@ import importlib.util
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.utils import canonicalize_name
@@ -27,9 +27,9 @@ class Manifest(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    requires_core: str = ""
-    parts: dict[str, list[Name]] = Field(default_factory=dict)
-    cards: dict[str, Any] = Field(default_factory=dict)
+    requires_core: str = Field("", max_length=200)
+    parts: dict[str, Annotated[list[Name], Field(max_length=1000)]] = Field(default_factory=dict)
+    cards: dict[str, Any] = Field(default_factory=dict, max_length=1000)
 
     @field_validator("parts")
     @classmethod

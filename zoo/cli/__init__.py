@@ -14,6 +14,8 @@ from typer.core import TyperGroup
 
 from zoo.errors import UsageError, ZooError, close_match, one_line
 from zoo.helpers.interrupt import tidy_up
+from zoo.helpers.terminal import guarded
+from zoo.helpers.words import masked, shortened
 
 COMMANDS = {
     "list": ("zoo.cli.list:command", "The models, one line each."),
@@ -90,6 +92,11 @@ def _zoo(
 
 def main(args: Sequence[str] | None = None) -> NoReturn:
     """Run ``zoo`` and leave with its exit code. An error is one line of what and why, one of what to do."""
+    with guarded():
+        sys.exit(_run(args))
+
+
+def _run(args: Sequence[str] | None) -> int:
     words = [*(sys.argv[1:] if args is None else args)]  # `list` is a command's module here
     debug = "--debug" in words or os.environ.get("ZOO_DEBUG", "") not in ("", "0")
     words = [word for word in words if word != "--debug"]
@@ -104,7 +111,7 @@ def main(args: Sequence[str] | None = None) -> NoReturn:
         if debug:
             raise
         code = _report(exc)
-    sys.exit(code if isinstance(code, int) else 0)
+    return code if isinstance(code, int) else 0
 
 
 def _refuse_empty(words: Sequence[str]) -> None:
@@ -127,7 +134,7 @@ def _report(exc: Exception) -> int:
         hint, code = "check the disk and its permissions; --debug shows where", 1
     else:
         message, hint, code = f"{type(exc).__name__}: {exc}", "--debug shows where", 1
-    typer.echo(f"zoo: {one_line(message)}", err=True)
-    if hint:
-        typer.echo(f"hint: {one_line(hint)}", err=True)
+    for head, text in (("zoo", message), ("hint", hint)):
+        if text:
+            typer.echo(f"{head}: {one_line(shortened(masked(text)))}", err=True)
     return code

@@ -15,13 +15,16 @@ from unicodedata import east_asian_width
 
 import typer
 
+from zoo.errors import one_line
+from zoo.helpers.terminal import Guarded, plain
+
 if TYPE_CHECKING:
     from zoo.evaluate.compare import Sitter
 
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Aligned columns with a head; in a terminal the last one is cut to fit, in a pipe nothing is."""
-    lines = [list(heads), *map(list, rows)]
+    lines = [[one_line(cell) if not cell.isspace() else cell for cell in line] for line in (heads, *rows)]
     widths = [max(_width(line[column]) for line in lines) for column in range(len(heads) - 1)]
     room = shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
     for line in lines:
@@ -33,13 +36,13 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
 def notes(lines: Iterable[str]) -> None:
     """What a command has to say beside its data, on stderr."""
     for line in lines:
-        typer.echo(f"zoo: {' '.join(line.split())}", err=True)
+        typer.echo(f"zoo: {one_line(line)}", err=True)
 
 
 def as_json(data: Any) -> None:
-    """``data`` as indented JSON. A file name that is not UTF-8 is escaped, and read back as it was."""
+    """``data`` as indented JSON. What is not for a terminal, or not UTF-8, is escaped, and read back as it was."""
     text = json.dumps(data, indent=2, ensure_ascii=False)
-    typer.echo(text.encode(errors="backslashreplace").decode())
+    typer.echo("".join(c if c == "\n" or c.isprintable() else json.dumps(c)[1:-1] for c in text))
 
 
 def megabytes(size: int) -> str:
@@ -68,8 +71,9 @@ def quiet_libraries() -> Iterator[None]:
     before, kept, nowhere = sys.stderr, os.dup(2), os.open(os.devnull, os.O_WRONLY)
     try:
         os.dup2(nowhere, 2)
-        if before is sys.__stderr__:
-            sys.stderr = open(kept, "w", buffering=1, errors="backslashreplace", closefd=False)  # noqa: SIM115
+        if plain(before) is sys.__stderr__:
+            free = open(kept, "w", buffering=1, errors="backslashreplace", closefd=False)  # noqa: SIM115
+            sys.stderr = Guarded(free)  # type: ignore[assignment]
         yield
     finally:
         sys.stderr.flush()

@@ -9,6 +9,7 @@ import typer
 
 from zoo.cli.list import JsonOption
 from zoo.cli.output import as_json, megabytes
+from zoo.helpers.words import masked
 
 
 def command(
@@ -32,8 +33,11 @@ def command(
 
     done = publish(name, repo, folder=folder, private=private, message=message, dry_run=dry_run)
     state = "would upload to" if dry_run else "uploaded to" if done.new else "already at"
-    files = ", ".join(done.files)
-    typer.echo(f"{state} {endpoint()}/{repo}: {files} ({megabytes(sum(done.sizes().values()))})", err=True)
+    files = ", ".join(done.sizes())
+    typer.echo(f"{state} {masked(endpoint())}/{repo}: {files} ({megabytes(sum(done.sizes().values()))})", err=True)
+    if dry_run:
+        for file, sha256 in done.hashes().items():
+            typer.echo(f"  {file}, {done.sizes()[file]} bytes, SHA-256 {sha256}", err=True)
     if done.card is None:
         typer.echo("no card was changed: the entry is to be pasted under the `weights` of one", err=True)
     else:

@@ -47,15 +47,18 @@ def command(
         import accelerate  # noqa: F401
     except ImportError as exc:
         raise UsageError("training needs Accelerate, which is not installed", "pip install 'zoo-core[train]'") from exc
-    from rich.console import Console
 
+    from zoo.helpers.console import Console
+    from zoo.helpers.terminal import OneLine
     from zoo.train.engine import Options
     from zoo.train.run import train
 
     first = os.environ.get("RANK", "0") == "0"  # of the processes of accelerate launch only one speaks
     console = Console(stderr=True, quiet=not first)
     threading.excepthook = _of_a_thread
-    logging.basicConfig(level=logging.WARNING, format="zoo: %(message)s")
+    handler = logging.StreamHandler()
+    handler.setFormatter(OneLine("zoo: %(message)s"))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
     logging.getLogger("zoo").setLevel(logging.INFO if first else logging.ERROR)
     folder = out or Path("runs") / Path(recipe).stem
     options = Options(

@@ -31,6 +31,7 @@ from zoo.catalogue.registry import registry
 from zoo.doctor import isolated, machine
 from zoo.doctor.plugins import brings, check_plugins
 from zoo.errors import describe
+from zoo.helpers.words import is_secret, masked
 from zoo.weights.cache import cache_folder, cached, expanded, hub_cache
 from zoo.weights.remote import endpoint
 from zoo.weights.sources import is_offline, is_url, mirrors, where
@@ -39,7 +40,6 @@ ENVIRONMENT = re.compile(
     r"(ZOO|HF|HUGGING_?FACE|TORCH|PYTORCH|CUDA|OMP|MKL|KMP|ACCELERATE)_\w+|[a-z]+_proxy|XDG_CACHE_HOME|SSL_CERT_\w+",
     re.IGNORECASE,
 )
-SECRET = re.compile(r"TOKEN|SECRET|PASSWORD|KEY", re.IGNORECASE)
 PATIENCE = 15  # seconds for a connection, and what comes before it
 IMPORT = 60  # seconds for torch, and for a plugin
 
@@ -208,15 +208,11 @@ def _models(verify: bool) -> Iterator[Fact]:
 def _environment() -> Iterator[Fact]:
     for name, value in sorted(os.environ.items()):
         if ENVIRONMENT.fullmatch(name):
-            yield Fact(name, ("set" if value else "empty") if SECRET.search(name) else value or '""')
+            yield Fact(name, ("set" if value else "empty") if is_secret(name) else value or '""')
 
 
 def _cleaner() -> Callable[[str], str]:
     """What takes secrets, the home folder and the user's name out of a text."""
-    values = [v for name, v in os.environ.items() if SECRET.search(name)]
-    logins = [part for value in os.environ.values() for part in re.findall(r"://([^/@\s]+)@", value)]
-    logins += [word for login in logins for word in login.split(":", 1)[1:]]
-    secrets = sorted({text for text in (*values, *logins) if len(text) > 5}, key=len, reverse=True)
     home = user = ""
     with suppress(Exception):  # a process without a user, or a user without a home
         home = str(Path.home())
@@ -224,10 +220,7 @@ def _cleaner() -> Callable[[str], str]:
         user = getpass.getuser()
 
     def clean(text: str) -> str:
-        for secret in secrets:
-            text = text.replace(secret, "***")
-        text = re.sub(r"\bhf_\w{8,}", "***", text)
-        text = re.sub(r"(?<=://)[^/@\s]+@", "***@", text)
+        text = masked(text)
         text = text.replace(home, "~") if len(home) > 1 else text
         return re.sub(rf"(?<=[/\\]){re.escape(user)}(?=[/\\]|$)", "USER", text) if user else text
 

@@ -16,6 +16,7 @@ from torch import Tensor
 from zoo import faces
 from zoo.errors import ImageError, NotFoundError, UsageError
 from zoo.helpers.files import atomic
+from zoo.helpers.reading import read_small
 from zoo.pictures.image import find_pictures, read, to_pil, write
 from zoo.progress import tell
 
@@ -119,7 +120,7 @@ def _settle(out: Path, command: str, settings: dict[str, Any]) -> None:
     path = out / f"{command}.json"
     if path.is_file():
         try:
-            known = json.loads(path.read_text(encoding="utf-8"))
+            known = json.loads(read_small(path))
         except ValueError as error:
             raise UsageError(f"{path} is damaged", "give another --out") from error
         if known != settings:

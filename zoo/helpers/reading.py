@@ -1,42 +1,109 @@
-"""YAML files that people write: plain data, no name twice, and one line for whatever is wrong with them."""
+"""Small files that people write: plain data, no name twice, and one line for whatever is wrong with them.
+
+A file of a few bytes can ask for gigabytes: nested aliases, a pipe that never ends. Each kind of it has its limit here.
+"""
 
 from __future__ import annotations
 
+import os
+import stat
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from zoo.errors import ConfigError
+from zoo.errors import ConfigError, describe
+
+LARGEST = 1 << 20  # bytes
+NODES = 100_000  # of a file's data, each alias counted as what it stands for
+DIGITS = 400  # of a number
+
+
+def read_small(path: Path, largest: int = LARGEST) -> bytes:
+    """All of a regular file. ValueError for anything else, such as a pipe that nobody writes to, and for a larger one."""
+    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0))
+    with os.fdopen(handle, "rb") as file:
+        facts = os.fstat(handle)
+        if not stat.S_ISREG(facts.st_mode):
+            raise ValueError("it is not a file")
+        content = file.read(largest + 1)
+    if len(content) > largest:
+        raise ValueError(f"it has more than {largest} bytes")
+    return content
 
 
 def read_yaml(path: Path, what: str = "") -> Any:
     """The data in a YAML file. ConfigError calls it ``what``, if that tells more, and names line and cause."""
     try:
-        return yaml.load(path.read_text(encoding="utf-8-sig"), Loader=_UniqueKeys)
+        return parse_yaml(read_small(path).decode("utf-8-sig"))
     except OSError as exc:
         cause = exc.strerror or type(exc).__name__
     except UnicodeDecodeError:
         cause = "it is not UTF-8 text"
-    except yaml.MarkedYAMLError as exc:
-        cause = f"{exc.problem or exc.context}"
-        if mark := exc.problem_mark or exc.context_mark:
-            cause = f"line {mark.line + 1}: {cause}"
-    except (yaml.YAMLError, ValueError, RecursionError) as exc:  # an impossible date, a thousand brackets
-        cause = (str(exc).splitlines() or [type(exc).__name__])[0]
+    except ValueError as exc:
+        cause = str(exc)
     raise ConfigError(f"cannot read {what or path}: {cause}", "correct the file")
 
 
-class _UniqueKeys(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
-    """Safe YAML in which a second entry of one name is an error, not a silent replacement."""
+def parse_yaml(text: str) -> Any:
+    """The data of a YAML text. ValueError says in one line what is wrong with it."""
+    try:
+        return yaml.load(text, Loader=_Careful)
+    except yaml.MarkedYAMLError as exc:
+        cause = f"{exc.problem or exc.context}"
+        mark = exc.problem_mark or exc.context_mark
+        raise ValueError(f"line {mark.line + 1}: {cause}" if mark else cause) from exc
+    except (
+        yaml.YAMLError,
+        ValueError,
+        RecursionError,
+        OverflowError,
+    ) as exc:  # an impossible date, a thousand brackets
+        raise ValueError((str(exc).splitlines() or [describe(exc)])[0]) from exc
+
+
+class _Careful(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+    """Safe YAML in which a second entry of one name is an error, and data has a size."""
+
+    def get_single_node(self) -> yaml.Node | None:
+        node = super().get_single_node()
+        if node is not None:
+            _count(node, {})
+        return node
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: list[Any] = []
+        seen: set[Any] = set()
         for key_node, _ in node.value:
             if key_node.tag == "tag:yaml.org,2002:merge":
                 continue
             key = self.construct_object(key_node, deep=True)
-            if key in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"{key!r} is there twice", key_node.start_mark)
-            seen.append(key)
+            try:
+                if key in seen:
+                    raise yaml.constructor.ConstructorError(None, None, f"{key!r} is there twice", key_node.start_mark)
+                seen.add(key)
+            except TypeError:  # a list: the parser itself says that it cannot be a name
+                break
         return super().construct_mapping(node, deep)
+
+
+def _count(node: yaml.Node, counted: dict[int, int]) -> int:
+    """How many nodes there are in ``node``, aliases written out. ValueError if they are too many, or never end."""
+    if (known := counted.get(id(node))) is not None:
+        if not known:
+            raise yaml.MarkedYAMLError(problem="it holds itself", problem_mark=node.start_mark)
+        return known
+    counted[id(node)] = 0
+    size = 1
+    if isinstance(node, yaml.ScalarNode):
+        if len(node.value) > DIGITS and node.tag in ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float"):
+            raise yaml.MarkedYAMLError(problem="a number of so many digits", problem_mark=node.start_mark)
+    else:
+        for item in node.value:
+            size += sum(_count(one, counted) for one in (item if isinstance(item, tuple) else (item,)))
+            if size > NODES:
+                raise yaml.MarkedYAMLError(
+                    problem=f"more than {NODES} values, aliases counted as often as they stand",
+                    problem_mark=node.start_mark,
+                )
+    counted[id(node)] = size
+    return size

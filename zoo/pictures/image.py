@@ -41,6 +41,10 @@ FORMATS: dict[str, tuple[str, bool, dict[str, Any]]] = {
 }
 """What ``write`` writes: suffix -> Pillow's format, does it hold alpha, options."""
 
+LARGE = 2**25  # pixels from which on a file has to be worth them
+MOST_PIXELS = 1000  # for each byte of such a file: a white page in PNG has 1 000, one of single bits 8 000
+MOST_SCANS, MOST_SCANNED = 100, 2**32  # of a progressive JPEG, which mostly has 10; and in pixels
+
 Source = str | os.PathLike[str] | Image.Image | np.ndarray | Tensor
 
 
@@ -188,6 +192,7 @@ def opened(source: str | os.PathLike[str]) -> Iterator[Image.Image]:
     except Exception as error:
         raise _unreadable(str(path), error) from error
     with image:
+        _refuse_bombs(image, path, facts.st_size)
         yield image
 
 
@@ -209,6 +214,19 @@ def _open(path: Path) -> Image.Image:
         if not reads_heif():
             raise
         return Image.open(path)  # HEIC, by whatever name
+
+
+def _refuse_bombs(image: Image.Image, path: Path, size: int) -> None:
+    """ImageError for a small file that takes the memory of a large picture, or the time of many."""
+    pixels = image.width * image.height
+    if pixels > LARGE and pixels > MOST_PIXELS * size:
+        raise ImageError(
+            f"{path} is suspiciously large: {pixels / 1e6:.0f} megapixels in {size / 1000:.0f} kB", "scale it down"
+        )
+    if image.info.get("progressive"):
+        scans = path.read_bytes().count(b"\xff\xda")  # a mark that stands nowhere else, or hardly
+        if scans > MOST_SCANS or scans * pixels > MOST_SCANNED:
+            raise ImageError(f"{path} is a JPEG of {scans} scans, each as much work as a picture", "save it anew")
 
 
 def _from_pil(image: Image.Image, name: str, least: tuple[int, int] | None = None) -> Picture:

@@ -27,6 +27,9 @@ SUFFIXES = frozenset({
 })  # fmt: skip
 """Files of these are videos where they are named."""
 
+READ = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,flv,mpegts,mpeg,mpegvideo,m4v,ogg,asf"
+"""What is read, by FFmpeg's names: containers that hold all there is, and do not lead to other files."""
+
 _X264 = "libx264", {"crf": "18"}
 _VP9 = "libvpx-vp9", {"crf": "24", "b": "0", "deadline": "good", "cpu-used": "4", "row-mt": "1"}
 FORMATS: dict[str, tuple[str, tuple[str, dict[str, str]]]] = {
@@ -281,20 +284,29 @@ def _sound(film: Film, target: Path, out: Any) -> Generator[Any, None, None]:
 
 @contextmanager
 def _reading(path: Path) -> Iterator[Any]:
+    """The file, opened here: FFmpeg sees no name, which could be an address, and no format that opens other files."""
     av = installed()
-    try:
-        container = av.open(str(path))
-    except av.FFmpegError as error:
-        raise ImageError(
-            f"{path} is not a video that can be read: {error.strerror}", "give MP4, MOV, MKV, WebM or AVI"
-        ) from error
-    with container:
+    with path.open("rb", buffering=0) as file:
         try:
-            yield container
+            container = av.open(_Nameless(file), options={"format_whitelist": READ, "protocol_whitelist": "none"})
         except av.FFmpegError as error:
             raise ImageError(
-                f"{path} is damaged or incomplete: {error.strerror}", "copy or download it again"
+                f"{path} is not a video that can be read: {error.strerror}", "give MP4, MOV, MKV, WebM or AVI"
             ) from error
+        with container:
+            try:
+                yield container
+            except av.FFmpegError as error:
+                raise ImageError(
+                    f"{path} is damaged or incomplete: {error.strerror}", "copy or download it again"
+                ) from error
+
+
+class _Nameless:
+    """The bytes of an open file, and nothing else of it."""
+
+    def __init__(self, file: Any) -> None:
+        self.read, self.seek, self.tell = file.read, file.seek, file.tell
 
 
 @contextmanager
@@ -303,7 +315,8 @@ def _writing(path: Path, part: Path, container: str) -> Iterator[Any]:
     av = installed()
     options = {"movflags": "+faststart"} if container in ("mp4", "mov") else {}  # it plays while it is loaded
     try:
-        with av.open(str(part), "w", format=container, options=options) as out:
+        address = f"file:{part.absolute()}"  # any name is one of a file, as 1:2/film.mp4
+        with av.open(address, "w", format=container, options=options) as out:
             yield out
     except av.FFmpegError as error:
         hint = "check the folder" if isinstance(error, OSError) else "write .mkv, which holds all that films have"

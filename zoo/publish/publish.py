@@ -7,6 +7,7 @@ asked whether it has those bytes; then the card is written, at once or not at al
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from zoo.card import Card, HubFile, Weights
 from zoo.catalogue.host import host
 from zoo.catalogue.registry import registry
 from zoo.errors import IntegrityError, NotFoundError, UsageError, ZooError, describe
+from zoo.helpers.reading import read_small
 from zoo.publish import model_page
 from zoo.publish.card_file import card_file, with_entry, write
 from zoo.publish.upload import check, upload
@@ -48,12 +50,17 @@ class Publication:
         return self.weights.hub.repo
 
     @property
-    def files(self) -> dict[str, Path | bytes]:
-        small = {PAGE: self.page.encode(), CONFIG: self.config}
-        return {self.weights.file: self.path, **{name: data for name, data in small.items() if data is not None}}
+    def small(self) -> dict[str, bytes]:
+        """What goes up beside the weights, by its bytes: no name is followed after it was checked."""
+        return {PAGE: self.page.encode(), **({CONFIG: self.config} if self.config is not None else {})}
 
     def sizes(self) -> dict[str, int]:
-        return {name: data.stat().st_size if isinstance(data, Path) else len(data) for name, data in self.files.items()}
+        return {self.weights.file: self.weights.bytes, **{name: len(data) for name, data in self.small.items()}}
+
+    def hashes(self) -> dict[str, str]:
+        """The SHA-256 of each file that goes up."""
+        small = {name: hashlib.sha256(data).hexdigest() for name, data in self.small.items()}
+        return {self.weights.file: self.weights.sha256, **small}
 
     def entry(self) -> dict[str, Any]:
         """The weights as a card says it."""
@@ -82,7 +89,9 @@ def publish(
     plan = prepare(name, repo, folder)
     if dry_run:
         return plan
-    revision, new = upload(repo, plan.files, message or f"{plan.weights.file}, by zoo publish", private=private)
+    revision, new = upload(
+        repo, plan.weights, plan.path, plan.small, message or f"{plan.weights.file}, by zoo publish", private=private
+    )
     weights = plan.weights.model_copy(update={"hub": HubFile(repo=repo, revision=revision)})
     done = replace(plan, weights=weights, new=new)
     check(done.weights)
@@ -168,24 +177,43 @@ def _without_card(folder: Path, hub: HubFile) -> Publication:
 
 def _read(folder: Path) -> tuple[Header, str, bytes]:
     """The three files of ``zoo pack``, fit to be shown to others."""
+    for name in (PACKED, CONFIG, PAGE):
+        if (folder / name).is_symlink() or ((folder / name).exists() and not (folder / name).is_file()):
+            raise UsageError(
+                f"{folder / name} is a link or no file, which zoo pack does not write",
+                "what it leads to is not published",
+            )
     try:
-        page, config = (folder / PAGE).read_text(encoding="utf-8"), (folder / CONFIG).read_bytes()
+        page, config = read_small(folder / PAGE).decode("utf-8"), read_small(folder / CONFIG)
     except FileNotFoundError as exc:
         raise NotFoundError(
             f"there is no {Path(exc.filename).name} in {folder}", "give the folder that zoo pack wrote: RUN/packed"
         ) from exc
-    except (OSError, UnicodeDecodeError) as exc:
+    except (OSError, ValueError) as exc:
         raise UsageError(f"cannot read {folder}: {describe(exc)}", "pack the run again") from exc
     header = read_header(folder / PACKED)
     check_finite_file(folder / PACKED)
     if not header.network:
         raise IntegrityError(f"{folder / PACKED} does not say which network it is for", "make it with zoo pack")
+    _written_by_pack(folder / CONFIG, config, header)
     if str(header.facts.get("licence", "unknown")) in ("", "unknown"):
         raise UsageError(
             "nobody may use weights without a licence, and these name none",
             'zoo pack RUN --licence "CC BY-NC 4.0", or whatever the training pictures allow',
         )
     return header, page, config
+
+
+def _written_by_pack(path: Path, config: bytes, header: Header) -> None:
+    """UsageError unless it is the config.json of these weights, and holds nothing but what ``zoo pack`` puts there."""
+    try:
+        told = json.loads(config)
+        known = {"network", "recipe", "trained", "licence", "zoo"}
+        right = told.keys() <= known and told.get("network", header.network) == header.network
+    except (ValueError, AttributeError, KeyError, RecursionError):
+        right = False
+    if not right:
+        raise UsageError(f"{path} is not what zoo pack wrote beside these weights", "pack the run again")
 
 
 def _of_this_recipe(header: Header, card: Card) -> None:

@@ -12,10 +12,14 @@ from zoo.weights.remote import bar_on_terminals_only, endpoint, unreachable
 from zoo.weights.sources import is_offline
 
 
-def upload(repo: str, files: Mapping[str, Path | bytes], message: str, *, private: bool = False) -> tuple[str, bool]:
-    """Put ``files`` into the repository, made if need be -> the revision that holds them, and whether it is new.
+def upload(
+    repo: str, weights: Weights, path: Path, small: Mapping[str, bytes], message: str, *, private: bool = False
+) -> tuple[str, bool]:
+    """Put the weights in the file ``path``, and ``small`` files, into the repository, made if need be -> the revision
+    that holds them, and whether it is new.
 
-    All of them are in that commit or none. NetworkError for whatever the Hub refuses.
+    All of them are in that commit or none, and the weights are the bytes that the card tells of, whatever ``path`` has
+    become. NetworkError for whatever the Hub refuses.
     """
     from huggingface_hub import CommitOperationAdd, HfApi, get_token
 
@@ -26,12 +30,15 @@ def upload(repo: str, files: Mapping[str, Path | bytes], message: str, *, privat
             f"no token for {endpoint()}", f"run `hf auth login`, or set HF_TOKEN: {endpoint()}/settings/tokens"
         )
     api = HfApi(endpoint=endpoint(), library_name="zoo-core")
-    with _told(repo), bar_on_terminals_only():
+    with _told(repo), bar_on_terminals_only(), path.open("rb") as file:
+        operations = [CommitOperationAdd(weights.file, file)]
+        operations += [CommitOperationAdd(name, data) for name, data in small.items()]
+        if operations[0].upload_info.sha256.hex() != weights.sha256:
+            raise IntegrityError(f"{path} was changed since it was looked at", "publish again")
         api.create_repo(repo, private=private or None, exist_ok=True)
         before = api.model_info(repo)
         if private and not before.private:
             raise UsageError(f"{repo} is there already, and public", "take another --repo, or leave out --private")
-        operations = [CommitOperationAdd(name, content) for name, content in files.items()]
         done = api.create_commit(repo, operations, commit_message=message)
     return done.oid, done.oid != before.sha
 

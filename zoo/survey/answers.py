@@ -17,6 +17,7 @@ from zoo.survey.key import Key
 from zoo.survey.questions import RATINGS
 from zoo.survey.statistics import Estimate, agreement, estimate
 
+LONGEST = 1e9  # seconds
 COLUMNS = ("page", "rater", "item", "result", "question", "rating", "seconds", "time")
 
 
@@ -138,10 +139,12 @@ def _answer(row: dict[str, str], key: Key) -> Answer:
     if not (rater := row["rater"].removeprefix("'").strip()):  # the page's guard against formulas
         raise ValueError("it does not say whose it is")
     try:
-        seconds, time = float(row["seconds"]), datetime.fromisoformat(row["time"])
-    except ValueError:
+        seconds, time = float(row["seconds"]), datetime.fromisoformat(row["time"]).astimezone()
+        if not 0 <= seconds < LONGEST:
+            raise ValueError
+    except (ValueError, OverflowError, OSError):  # the first and last days of the calendar are in no other time zone
         raise ValueError(f"cannot read {row['seconds']!r} seconds at {row['time']!r}") from None
-    return Answer(rater, row["result"], row["question"], int(row["rating"]), seconds, time.astimezone())
+    return Answer(rater, row["result"], row["question"], int(row["rating"]), seconds, time)
 
 
 @dataclass(frozen=True)

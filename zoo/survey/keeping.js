@@ -20,6 +20,28 @@ function keep(name, text) {
   }
 }
 
+// What a rater has answered so far, and the item that came next. What is damaged in the store is as if never given.
+function restored(name) {
+  const known = new Set(
+    survey.items.flatMap((item) => item.results.flatMap(({ id }) => survey.questions.map((asked) => `${id} ${asked.id}`))),
+  );
+  const whole = ([place, answer]) =>
+    known.has(place) &&
+    [-2, -1, 0, 1, 2].includes(answer?.rating) &&
+    Number.isFinite(answer.seconds) &&
+    !Number.isNaN(Date.parse(answer.time));
+  try {
+    const { answers, at } = JSON.parse(recall(` ${name}`));
+    const kept = Object.fromEntries(Object.entries(answers).filter(whole));
+    const given = (item) => item.results.every(({ id }) => survey.questions.every((asked) => kept[`${id} ${asked.id}`]));
+    const missing = itemsFor(name).findIndex((item) => !given(item));
+    const last = missing < 0 ? survey.items.length : missing;
+    return { answers: kept, at: Number.isInteger(at) && at >= 0 ? Math.min(at, last) : last };
+  } catch {
+    return { answers: {}, at: 0 };
+  }
+}
+
 // -- The order of items and results: random, and for one rater always the same. --
 
 function itemsFor(rater) {

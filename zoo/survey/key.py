@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from zoo.errors import IntegrityError, NotFoundError, describe
+from zoo.helpers.reading import read_small
+
+LARGEST = 100 << 20  # bytes; a result takes a hundred
 
 
 class Result(BaseModel):
@@ -33,10 +36,10 @@ class Key(BaseModel):
 def read_key(path: Path) -> Key:
     """NotFoundError if there is none, IntegrityError if it is not a key."""
     try:
-        return Key.model_validate_json(path.read_bytes())
+        return Key.model_validate_json(read_small(path, LARGEST))
     except (FileNotFoundError, IsADirectoryError) as error:
         raise NotFoundError(
             f"there is no key {path}", "zoo survey make wrote it beside the page, as .key.json"
         ) from error
-    except ValidationError as error:
+    except ValueError as error:  # also what is no JSON of a key
         raise IntegrityError(f"{path} is no key of a rating page: {describe(error)}", "give the .key.json") from error

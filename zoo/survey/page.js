@@ -36,14 +36,13 @@ function element(tag, properties = {}, ...children) {
 
 // -- Start --
 
-const saved = (name) => JSON.parse(recall(` ${name}`) ?? '{"answers": {}, "at": 0}');
 const save = () => {
   $("unsaved").hidden = keep(` ${rater}`, JSON.stringify({ answers, at }));
 };
 const named = () => $("rater").value.normalize("NFC").replace(/\p{Cc}/gu, "").trim();
 
 function greet() {
-  const done = Object.keys(saved(named()).answers).length;
+  const done = Object.keys(restored(named()).answers).length;
   $("resumed").hidden = done === 0;
   $("resumed").textContent = word("resumed", { done, all: total });
   $("begin").textContent = word(done ? "resume" : "start");
@@ -53,7 +52,7 @@ function greet() {
 
 function begin() {
   rater = named();
-  ({ answers, at } = saved(rater));
+  ({ answers, at } = restored(rater));
   items = itemsFor(rater);
   keep("-last", rater);
   show();

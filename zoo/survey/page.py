@@ -20,6 +20,7 @@ from zoo.errors import ExistsError, ImageError, NotFoundError, UsageError
 from zoo.evaluate.compare import Model, Sitter
 from zoo.helpers.files import atomic
 from zoo.helpers.inputs import Inputs
+from zoo.helpers.words import printable
 from zoo.pictures.image import encode, read, to_pil
 from zoo.survey.key import Key, Result
 from zoo.survey.questions import Questionnaire, Wording, words
@@ -56,12 +57,12 @@ def gather(
             photo = to_pil(read(sitter.photo).on_white().rgb)
             photo.thumbnail((size, size), Image.Resampling.LANCZOS)
             portrait = to_pil(read(sitter.drawing).on_white().rgb) if sitter.drawing else None
-            made = {name: model(sitter.photo) for name, model in models.items()}
+            made = {printable(name): model(sitter.photo) for name, model in models.items()}
         except (ImageError, NotFoundError) as error:
             gathered.faults.append(str(error))
         else:
             item = _id("i")
-            gathered.names[item] = sitter.name
+            gathered.names[item] = printable(sitter.name)  # not all file names are text
             results = {_id("r"): Result(item=item, model=name) for name in made}
             gathered.results |= results
             pictures = [
@@ -111,7 +112,7 @@ def write_page(
     page = dict(words()["page"])
     for name, text in (("title", title), ("consent", consent)):
         if text is not None:
-            page[name] = Wording(en=text, ja=text).model_dump()
+            page[name] = Wording(en=printable(text), ja=printable(text)).model_dump()
     data: dict[str, Any] = {
         "words": page,
         "questions": [{"id": name, **text.model_dump()} for name, text in asked.questions.items()],

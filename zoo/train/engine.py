@@ -34,7 +34,7 @@ from zoo.train.folder import Diverged
 from zoo.train.objective import build_losses, phases
 from zoo.train.report import Report
 from zoo.trainer import Trainer
-from zoo.weights.file import check_finite, not_finite, read_header
+from zoo.weights.file import check_finite, not_finite, read_tensors
 
 log = logging.getLogger("zoo.train")
 WATCHED = "watch"  # in the log, before the names of what a trainer watches
@@ -337,10 +337,7 @@ def start_from(networks: nn.ModuleDict, exported: str, path: Path) -> None:
             raise UsageError(f"{path} holds no checkpoint to start from", "give a run folder or a .safetensors file")
         given, target = checkpoint.select("networks", newest[0]), networks.state_dict()
     else:
-        from safetensors.torch import load_file
-
-        read_header(path)
-        given, target = load_file(path), networks[exported].state_dict()
+        given, target = read_tensors(path), networks[exported].state_dict()
     fitting = {name: given[name] for name in target if name in given and given[name].shape == target[name].shape}
     if not fitting:
         raise UsageError(f"nothing in {path} fits this recipe", "start from a model with the same generator and width")

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 
 from zoo.errors import ConfigError, NotFoundError, UsageError, ZooError, describe
 from zoo.helpers.files import atomic, clean, is_part
+from zoo.helpers.reading import read_yaml
 from zoo.recipe import Recipe
 from zoo.train.checkpoint import checkpoints, set_aside, tidy
 
@@ -139,9 +140,9 @@ def settings(run: Path) -> dict[str, Any]:
     if not path.is_file():
         raise NotFoundError(f"{run} is not the folder of a training run", "give what zoo train had as --out")
     try:
-        found = yaml.safe_load(path.read_text(encoding="utf-8"))
+        found = read_yaml(path)
         found["recipe"] = Recipe.model_validate(found["recipe"]).model_dump(mode="json")
         _Facts.model_validate(found)
-    except (yaml.YAMLError, ValidationError, ValueError, TypeError, KeyError) as exc:
+    except (ConfigError, ValidationError, ValueError, TypeError, KeyError) as exc:
         raise ConfigError(f"{path} is damaged: {describe(exc)}", "restore it; it holds the run's recipe") from exc
     return found

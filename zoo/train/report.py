@@ -11,10 +11,10 @@ from types import TracebackType
 from typing import Any
 
 import torch
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
+from zoo.helpers.console import Console
 from zoo.helpers.files import atomic
 from zoo.pictures.image import to_pil, write
 

@@ -8,11 +8,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
-from rich.console import Console
+import torch
 
 from zoo.catalogue.host import host
 from zoo.errors import ConfigError, UsageError
+from zoo.helpers.console import Console
 from zoo.machine.device import pick_device
+from zoo.machine.memory import allowed
 from zoo.recipe import Recipe, load_recipe
 from zoo.train.checkpoint import checkpoints
 from zoo.train.data import Pictures
@@ -48,6 +50,7 @@ def train(
             f"recipe {settings.name!r} names no trainer: there is nothing to train", "zoo translate runs it"
         )
     _check(options)
+    _check_room(settings)
     kind, index = _learns_from(settings, drawings), Index(options.out / PICTURES)
     with remembering(index):
         data = kind.pictures(photos, drawings, settings.data, options.seed, console)
@@ -125,6 +128,18 @@ def _check(options: Options) -> None:
         raise UsageError(
             f"--device {options.device} is not for training, which takes the first GPU that it sees",
             f"CUDA_VISIBLE_DEVICES={pick_device(options.device).index} zoo train … shows it that one only",
+        )
+
+
+def _check_room(recipe: Recipe) -> None:
+    """ConfigError if the pictures of one step alone take more memory than there is."""
+    height, width = recipe.data.size
+    need = 2 * 3 * 4 * recipe.data.batch * height * width  # two domains, three colours, four bytes
+    if need > (there := allowed(torch.device("cpu"), share=1.0)):
+        raise ConfigError(
+            f"data.batch {recipe.data.batch} of data.size {height}×{width} takes {need / 1e9:.1f} GB for pictures alone, "
+            f"of {there / 1e9:.1f} GB that are free",
+            "set data.batch or data.size lower, and --accumulate higher",
         )
 
 

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from zoo.card import Weights
 from zoo.errors import IntegrityError
 from zoo.helpers.files import atomic, clean
+
+PATIENCE = 2.0  # seconds of waiting without a word
+log = logging.getLogger(__name__)
 
 
 def expanded(path: str | Path) -> Path:
@@ -55,22 +60,53 @@ def cached(weights: Weights) -> list[Path]:
 def verify(path: Path, weights: Weights, what: str = "") -> None:
     """IntegrityError unless ``path``, called ``what`` if that tells more, holds the bytes of the card.
 
-    A file that has not changed since is not hashed again.
+    A file that has not changed since is not hashed again, if nobody but this user can have written it or the note that
+    says so. Any other is hashed now, and once more as its bytes are read (`zoo.weights.file`).
     """
-    state = path.stat()
-    stamp = cache_folder() / "verified" / weights.sha256
-    mark = f"{path.resolve()}\n{state.st_size} {state.st_mtime_ns}"
-    with suppress(OSError, UnicodeDecodeError):
-        if stamp.read_text(encoding="utf-8") == mark:
-            return
-    if state.st_size != weights.bytes:
-        raise _damaged(what or path, f"{state.st_size} bytes instead of {weights.bytes}")
+    _PROMISED.pop(path, None)
     with path.open("rb") as file:
+        state = os.fstat(file.fileno())
+        stamp = cache_folder() / "verified" / weights.sha256
+        mark = f"{path.resolve()}\n{state.st_ino} {state.st_size} {state.st_mtime_ns} {state.st_ctime_ns}"
+        private = _private(path.resolve()) and _private(stamp)
+        with suppress(OSError, UnicodeDecodeError):
+            if private and stamp.read_text(encoding="utf-8") == mark:
+                return
+        if state.st_size != weights.bytes:
+            raise _damaged(what or path, f"{state.st_size} bytes instead of {weights.bytes}")
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     if digest != weights.sha256:
         raise _damaged(what or path, f"SHA-256 {digest[:12]}… instead of {weights.sha256[:12]}…")
+    if not private:
+        _PROMISED[path] = weights.sha256
+        return
     with suppress(OSError), atomic(stamp) as part:  # a cache that cannot be written costs time, nothing else
         part.write_text(mark, encoding="utf-8")
+
+
+_PROMISED: dict[Path, str] = {}  # files that others may write -> the SHA-256 that they had
+
+
+def promised(path: Path | str) -> str:
+    """The SHA-256 that a verified file must have when its bytes are read; "" where no other user may have changed it."""
+    return _PROMISED.get(Path(path), "")
+
+
+def _private(path: Path) -> bool:
+    """May nobody but this user and root write ``path``, or put another in its place? What is not there yet may be made.
+
+    Under a folder such as /tmp, whose files only their owners may replace, it may."""
+    if not hasattr(os, "getuid"):  # Windows keeps users apart by other means
+        return True
+    for place in (path, *path.parents):
+        try:
+            facts = place.stat()
+        except OSError:
+            continue
+        shared = facts.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not facts.st_mode & stat.S_ISVTX
+        if shared or facts.st_uid not in (os.getuid(), 0):
+            return False
+    return True
 
 
 def _damaged(what: object, why: str) -> IntegrityError:
@@ -106,12 +142,17 @@ def _cache_of(path: Path) -> Path | None:
 
 @contextmanager
 def alone(weights: Weights) -> Iterator[None]:
-    """One process at a time brings a file from a mirror. What killed ones left is removed."""
+    """One process at a time brings a file from a mirror; the others say that they wait. What killed ones left goes."""
     from huggingface_hub.utils import WeakFileLock
 
     folder = own_place(weights).parent
     folder.mkdir(parents=True, exist_ok=True)
-    with WeakFileLock(folder / ".lock"):
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(WeakFileLock(folder / ".lock", timeout=PATIENCE))
+        except TimeoutError:
+            log.warning("another process is downloading %s: waiting for it; Ctrl-C leaves it alone", weights.file)
+            stack.enter_context(WeakFileLock(folder / ".lock"))
         clean(folder)
         yield
 

@@ -2,26 +2,36 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
+import os
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from zoo.errors import IntegrityError, NotFoundError
+from zoo.errors import IntegrityError, NotFoundError, describe
+from zoo.helpers import bounds
 from zoo.helpers.files import atomic
+from zoo.helpers.words import shortened
+from zoo.weights.cache import promised
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-_BYTES = {"BOOL": 1, "U8": 1, "I8": 1, "U16": 2, "I16": 2, "F16": 2, "BF16": 2}
-_BYTES |= {"U32": 4, "I32": 4, "F32": 4, "U64": 8, "I64": 8, "F64": 8}
+_TYPES = {  # of the format: bytes, and torch's name
+    "BOOL": (1, "bool"), "U8": (1, "uint8"), "I8": (1, "int8"), "U16": (2, "uint16"), "I16": (2, "int16"),
+    "F16": (2, "float16"), "BF16": (2, "bfloat16"), "U32": (4, "uint32"), "I32": (4, "int32"), "F32": (4, "float32"),
+    "U64": (8, "uint64"), "I64": (8, "int64"), "F64": (8, "float64"),
+}  # fmt: skip
+_FLOATS = {"F16", "BF16", "F32", "F64"}
 _NEEDED: dict[str, Any] = {"recipe": str, "generator": (dict, str)}  # of a header's network
 _KNOWN = {**_NEEDED, "plugin": str, "controls": list, "translator": (str, type(None)), "working": int}
-_LARGEST_HEADER = 100_000_000  # the limit of the format
+_LARGEST_HEADER = 10_000_000  # bytes; the format allows ten times more, and they take twenty times that in memory
+_DIMENSIONS, _LONGEST = 8, 2**40  # of a tensor
 
 
 @dataclass(frozen=True)
@@ -97,21 +107,7 @@ def check_finite(what: object, tensors: Mapping[str, Tensor]) -> None:
 
 def check_finite_file(path: Path) -> None:
     """``check_finite`` of a weights file."""
-    with _opened(path) as file:
-        for name in file.keys():  # noqa: SIM118  (it is no mapping)
-            check_finite(path, {name: file.get_tensor(name)})
-
-
-@contextmanager
-def _opened(path: Path | str) -> Iterator[Any]:
-    """IntegrityError for what cannot be read."""
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, "pt") as file:
-            yield file
-    except (SafetensorError, OSError, RuntimeError) as error:
-        raise IntegrityError(f"{path} cannot be read: {error}", "download or copy it again") from error
+    check_finite(path, read_tensors(path))
 
 
 def _sorted_header(content: bytes) -> bytes:
@@ -126,55 +122,77 @@ def read_header(path: Path | str) -> Header:
     """The header of a weights file; reads nothing else and needs no torch.
 
     NotFoundError if there is no such file, IntegrityError if it is not a whole safetensors file."""
-    path = Path(path)
-    if not path.is_file():
+    with _opened(path) as file:
+        return _header(path, file)[0]
+
+
+@contextmanager
+def _opened(path: Path | str) -> Iterator[BinaryIO]:
+    if not Path(path).is_file():
         raise NotFoundError(f"there is no weights file {path}", "check the path, or give a model's name (zoo list)")
+    with Path(path).open("rb") as file:
+        yield file
+
+
+def _header(path: Path | str, file: BinaryIO) -> tuple[Header, dict[str, tuple[int, int]], bytes]:
+    """The header, where each tensor lies behind it, and the header's own bytes."""
     try:
-        with path.open("rb") as file:
-            content, data_bytes = _read_json(file, path.stat().st_size)
+        raw, data_bytes = _read_raw(file)
+        content = json.loads(raw[8:])
         metadata = content.pop("__metadata__", {})
-        tensors = _read_tensors(content, data_bytes)
+        tensors, places = _read_tensors(content, data_bytes)
         about: dict[str, Any] = json.loads(metadata["zoo"]) if "zoo" in metadata else {"version": 1}
         if about["version"] != 1:
             raise IntegrityError(
-                f"{path}: header version {about['version']} is newer than this zoo", "pip install -U zoo-core"
+                f"{path}: header version {about['version']!r} is not 1, which this zoo reads", "pip install -U zoo-core"
             )
-        return Header(_checked(dict(about.get("network", {}))), dict(about.get("card", {})), tensors)
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError, struct.error) as error:
+        network = _checked(dict(about.get("network", {})))
+        return Header(network, dict(bounds.bounded(about.get("card", {}))), tensors), places, raw
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError, OverflowError, struct.error) as error:
         raise IntegrityError(
-            f"{path} is not a whole safetensors file: {error}", "download or copy it again; pickles (.pth) are not read"
+            f"{path} is not a whole safetensors file: {describe(error)}",
+            "download or copy it again; pickles (.pth) are not read",
         ) from error
 
 
 def _checked(network: dict[str, Any]) -> dict[str, Any]:
     """``network`` if it is empty or what ``recipe.network()`` gives; ValueError for anything else."""
     for name in {*network, *_NEEDED} & _KNOWN.keys() if network else ():
-        if not isinstance(network.get(name), _KNOWN[name]):
-            raise ValueError(f"its network's {name} is {network.get(name)!r}")
-    return network
+        value = network.get(name)
+        if not isinstance(value, _KNOWN[name]) or isinstance(value, bool):
+            raise ValueError(f"its network's {name} is {shortened(repr(value), 80)}")
+    working = network.get("working", 0)
+    if working and not bounds.WORKING[0] <= working <= bounds.WORKING[1]:
+        raise ValueError(f"its network's working size is {shortened(str(working), 80)}")
+    return bounds.bounded(network)
 
 
-def _read_json(file: BinaryIO, size: int) -> tuple[dict[str, Any], int]:
-    start = file.read(8)
+def _read_raw(file: BinaryIO) -> tuple[bytes, int]:
+    """The header with its length in front, and how many bytes of weights are behind it."""
+    start, size = file.read(8), os.fstat(file.fileno()).st_size
     if len(start) < 8:
         raise ValueError(f"only {len(start)} bytes")
     (length,) = struct.unpack("<Q", start)
     if length > min(size - 8, _LARGEST_HEADER):
         raise ValueError(f"a header of {length} bytes in a file of {size}")
-    return json.loads(file.read(length)), size - 8 - length
+    return start + file.read(length), size - 8 - length
 
 
-def _read_tensors(content: dict[str, Any], data_bytes: int) -> dict[str, tuple[str, tuple[int, ...]]]:
-    """Check that the tensors fill the data exactly, one behind the other."""
-    tensors, end = {}, 0
+def _read_tensors(
+    content: dict[str, Any], data_bytes: int
+) -> tuple[dict[str, tuple[str, tuple[int, ...]]], dict[str, tuple[int, int]]]:
+    """Types and shapes, and places. Check that the tensors fill the data exactly, one behind the other."""
+    tensors, places, end = {}, {}, 0
     for name, entry in sorted(content.items(), key=lambda item: item[1]["data_offsets"]):
         dtype, shape, (start, stop) = entry["dtype"], tuple(entry["shape"]), entry["data_offsets"]
-        if start != end or stop - start != math.prod(shape) * _BYTES[dtype]:
-            raise ValueError(f"tensor {name} does not lie where its shape says")
-        tensors[name], end = (dtype, shape), stop
+        if len(shape) > _DIMENSIONS or not all(type(n) is int and 0 <= n <= _LONGEST for n in (*shape, start, stop)):
+            raise ValueError(f"tensor {shortened(name, 200)} has a shape that none can have")
+        if start != end or stop - start != math.prod(shape) * _TYPES[dtype][0]:
+            raise ValueError(f"tensor {shortened(name, 200)} does not lie where its shape says")
+        tensors[name], places[name], end = (dtype, shape), (start, stop), stop
     if end != data_bytes:
         raise ValueError(f"{data_bytes} bytes of weights where the header says {end}")
-    return tensors
+    return tensors, places
 
 
 def load_weights(
@@ -186,34 +204,91 @@ def load_weights(
     and IntegrityError lists what differs; it also names a tensor that is not finite. ``names``: what the file calls the module's tensors, where it does not call
     them as the module does. ``more``: it may hold others, too, which are not read. A tensor may be stored as whole
     numbers, with what they are multiplied by, which broadcasts over it, under its name and ``.scale``."""
-    header = read_header(path)
-    ours = {name: (names or {}).get(name, name) for name in module.state_dict()}
-    scales = {f"{theirs}.scale" for theirs in ours.values()} & header.tensors.keys() - set(ours.values())
-    have = {name: shape for name, (_, shape) in header.tensors.items() if name not in scales}
-    want = {ours[name]: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
-    differences = {
-        "missing": sorted(want.keys() - have.keys()),
-        "unexpected": [] if more else sorted(have.keys() - want.keys()),
-        "of another shape": [
-            f"{name} {list(have[name])} for {list(want[name])}"
-            for name in sorted(want.keys() & have.keys())
-            if want[name] != have[name]
-        ],
-    }
-    if any(differences.values()):
-        told = "; ".join(f"{kind}: {_first(names)}" for kind, names in differences.items() if names)
-        raise IntegrityError(f"{path} does not fit this network: {told}", "give the weights of this recipe")
-
-    with _opened(path) as file:
-        tensors = {name: file.get_tensor(theirs) for name, theirs in ours.items()}
-        for name, theirs in ours.items():
-            if (scale := f"{theirs}.scale") in scales:
-                tensors[name] = tensors[name].float().mul_(file.get_tensor(scale).float())
+    with _opened(path) as file:  # once: compared, hashed and copied is one file, whatever its name leads to later
+        header, places, raw = _header(path, file)
+        state = module.state_dict()
+        ours = {name: (names or {}).get(name, name) for name in state}
+        scales = {f"{theirs}.scale" for theirs in ours.values()} & header.tensors.keys() - set(ours.values())
+        _compare(path, header, {theirs: state[name] for name, theirs in ours.items()}, scales, more)
+        if any(tensor.is_meta for tensor in state.values()):
+            return header  # a network without memory, made to be compared
+        try:
+            read = _read(path, file, raw, header, places, {*ours.values(), *scales})
+            tensors = {name: read[theirs] for name, theirs in ours.items()}
+            for name, theirs in ours.items():
+                if (scale := f"{theirs}.scale") in scales:
+                    tensors[name] = tensors[name].float().mul_(read[scale].float())
+        except (OSError, RuntimeError) as error:
+            raise IntegrityError(f"{path} cannot be read: {describe(error)}", "download or copy it again") from error
     check_finite(path, {ours[name]: tensor for name, tensor in tensors.items()})
     module.load_state_dict(tensors)
     return header
 
 
+def _compare(path: Path | str, header: Header, want: Mapping[str, Tensor], scales: Collection[str], more: bool) -> None:
+    """IntegrityError, with what differs, unless the file holds tensors of these names, shapes and kinds."""
+    have = {name: facts for name, facts in header.tensors.items() if name not in scales}
+    both = sorted(want.keys() & have.keys())
+    differences = {
+        "missing": sorted(want.keys() - have.keys()),
+        "unexpected": [] if more else sorted(have.keys() - want.keys()),
+        "of another shape": [
+            f"{name} {list(have[name][1])} for {list(want[name].shape)}"
+            for name in both
+            if have[name][1] != tuple(want[name].shape)
+        ],
+        "of another kind": [
+            f"{name} {have[name][0]}"
+            for name in both
+            if (f"{name}.scale" in scales or have[name][0] in _FLOATS) != want[name].is_floating_point()
+        ]
+        + [f"{name} {header.tensors[name][0]}" for name in sorted(scales) if header.tensors[name][0] not in _FLOATS],
+    }
+    if any(differences.values()):
+        told = "; ".join(f"{kind}: {_first(names)}" for kind, names in differences.items() if names)
+        raise IntegrityError(f"{path} does not fit this network: {told}", "give the weights of this recipe")
+
+
+def _read(
+    path: Path | str,
+    file: BinaryIO,
+    raw: bytes,
+    header: Header,
+    places: Mapping[str, tuple[int, int]],
+    wanted: Collection[str],
+) -> dict[str, Tensor]:
+    """The tensors of these names, which lie one behind the other.
+
+    Where the file's SHA-256 was promised (`zoo.weights.cache`), and others could have written since, the bytes that are
+    read are hashed, and all of them."""
+    import torch
+
+    digest, tensors = (hashlib.sha256(raw) if (promise := promised(path)) else None), {}
+    for name, (start, stop) in places.items():
+        if digest is None and name not in wanted:
+            continue
+        file.seek(len(raw) + start)
+        data = bytearray(stop - start)
+        if file.readinto(data) != len(data):  # type: ignore[attr-defined]
+            raise OSError("it is shorter than when it was opened")
+        if digest:
+            digest.update(data)
+        if name in wanted:
+            dtype, shape = header.tensors[name]
+            kind = getattr(torch, _TYPES[dtype][1])
+            tensors[name] = (torch.frombuffer(data, dtype=kind) if data else torch.empty(0, dtype=kind)).reshape(shape)
+    if digest and digest.hexdigest() != promise:
+        raise IntegrityError(f"{path} was changed while it was used", "somebody else writes there; see ZOO_CACHE")
+    return tensors
+
+
+def read_tensors(path: Path | str) -> dict[str, Tensor]:
+    """All tensors of a weights file, as they are stored. Errors as of `read_header`."""
+    with _opened(path) as file:
+        header, places, raw = _header(path, file)
+        return _read(path, file, raw, header, places, header.tensors.keys())
+
+
 def _first(names: list[str], shown: int = 4) -> str:
     more = f" and {len(names) - shown} more" if len(names) > shown else ""
-    return ", ".join(names[:shown]) + more
+    return ", ".join(shortened(name, 200) for name in names[:shown]) + more

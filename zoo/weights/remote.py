@@ -24,9 +24,9 @@ from zoo.card import Weights
 from zoo.errors import IntegrityError, NetworkError, NotFoundError, ZooError, describe
 from zoo.helpers.files import atomic
 from zoo.weights.cache import alone, hub_cache, own_place, sweep, verify
+from zoo.weights.connection import SlowError, opened
 
 CHUNK = 1 << 20
-TIMEOUT = 30  # seconds without a byte from a mirror
 GLANCE = 5  # seconds to see whether a server answers at all
 PAUSES = (1, 4)  # seconds before a mirror is asked again
 
@@ -40,7 +40,7 @@ def answers(url: str) -> str:
     """ "" if a server answers at ``url``, whatever it says to a HEAD without a token; else why there is no answer."""
     try:
         request = urllib.request.Request(url, method="HEAD", headers={"User-Agent": "zoo-core"})
-        with urllib.request.urlopen(request, timeout=GLANCE):
+        with opened(request, GLANCE):
             return ""
     except urllib.error.HTTPError as exc:
         refused = (
@@ -130,22 +130,22 @@ def _get(url: str, path: Path, weights: Weights) -> None:
 def _append(url: str, out: BinaryIO, weights: Weights, step: Callable[[int], object]) -> None:
     start = out.tell()
     headers = {"User-Agent": "zoo-core", **({"Range": f"bytes={start}-"} if start else {})}
-    with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=TIMEOUT) as answer:
+    with opened(urllib.request.Request(url, headers=headers)) as answer:
         if start and answer.status != http.HTTPStatus.PARTIAL_CONTENT:
             step(-start)
             start = out.seek(0)
             out.truncate()
-        while chunk := answer.read(min(CHUNK, weights.bytes + 1 - out.tell())):  # no answer without an end
+        while chunk := answer.read1(min(CHUNK, weights.bytes + 1 - out.tell())):  # no answer without an end
             step(out.write(chunk))
         if out.tell() < min(start + int(answer.headers.get("Content-Length", 0)), weights.bytes):
             raise http.client.IncompleteRead(b"", weights.bytes - out.tell())
 
 
 def _may_pass(exc: Exception) -> bool:
-    """A line that broke, or a server in trouble; not a place where nobody listens."""
+    """A line that broke, or a server in trouble; not a place where nobody listens, or one that is too slow."""
     if isinstance(exc, urllib.error.HTTPError):
         return exc.code >= http.HTTPStatus.INTERNAL_SERVER_ERROR or exc.code == http.HTTPStatus.TOO_MANY_REQUESTS
-    return not isinstance(exc, urllib.error.URLError | http.client.InvalidURL)
+    return not isinstance(exc, urllib.error.URLError | http.client.InvalidURL | SlowError)
 
 
 def unreachable(what: str, exc: BaseException) -> NetworkError:
@@ -175,8 +175,9 @@ def _unwritable(folder: Path, exc: BaseException) -> ZooError | None:
 
 @contextmanager
 def _bar(weights: Weights) -> Iterator[Callable[[int], object]]:
-    from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+
+    from zoo.helpers.console import Console
 
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
     with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty()) as progress:

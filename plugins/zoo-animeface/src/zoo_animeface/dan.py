@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from zoo.catalogue.registry import registry
 from zoo.errors import NotFoundError, UsageError
-from zoo.generator import Generator, SizeRule, build_generator
+from zoo.generator import Generator, SizeRule, generator_of
 from zoo.weights.file import read_header
 from zoo.weights.sources import locate
 from zoo_animeface.edges import luma
@@ -143,12 +143,9 @@ def load_dan(weights: str | Path | None = None) -> Dan:
             hint = f"zoo train {MODEL}-small, then zoo pack, and give the file: dan=FILE"
             raise NotFoundError(f"there are no weights of {MODEL} yet: {error.message}", hint) from error
     path = Path(weights)
-    network = read_header(path).network
-    with torch.random.fork_rng(devices=[]):
-        dan = build_generator(network) if network else None
+    dan = generator_of(path) if read_header(path).network else None
     if not isinstance(dan, Dan):
         raise UsageError(f"{path} is not a landmark detector", f"give weights of {MODEL}")
-    dan.load(path)
     return dan.eval().requires_grad_(False)
 
 

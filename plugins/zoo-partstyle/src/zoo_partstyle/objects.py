@@ -7,6 +7,7 @@ weighs all filters of a few layers: it says where in a picture the object is. ``
 from __future__ import annotations
 
 import csv
+import io
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,10 +20,11 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, StringConstraint
 
 from zoo.errors import ConfigError, ControlError, NotFoundError, close_match, describe
 from zoo.helpers.files import atomic
+from zoo.helpers.reading import read_small
 
 _WIDTHS = {"1": 64, "2": 128, "3": 256, "4": 512, "5": 512}
 _LAYER = re.compile(r"conv(?:[12]_[12]|[345]_[1-4])")
-_LARGEST = 2_000_000  # bytes of a file
+_LARGEST, _LABELS = 2_000_000, 200_000_000  # bytes of a set, and of a table
 _SETS = Path(__file__).parent / "sets"
 
 Line = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f-\x9f]*$", max_length=2000)]
@@ -147,9 +149,7 @@ def object_set(name: str | os.PathLike[str]) -> ObjectSet:
 def _read(path: Path) -> ObjectSet:
     hint = "write it with zoo filters"
     try:
-        if path.stat().st_size > _LARGEST:
-            raise ConfigError(f"{path} is too large for a set of filters", hint)
-        return ObjectSet.model_validate_json(path.read_bytes())
+        return ObjectSet.model_validate_json(read_small(path, _LARGEST))
     except FileNotFoundError:
         raise ControlError(f"there is no file {path}", f"check the path, or name one of {', '.join(names())}") from None
     except (OSError, ValueError) as error:
@@ -182,11 +182,11 @@ def has_class(label: str, classes: Iterable[str]) -> bool:
 def read_labels(path: Path) -> dict[str, set[str]]:
     """A CSV of ``picture,label``: file names, with or without their suffix, each on as many lines as it has labels."""
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = [[cell.strip() for cell in row] for row in csv.reader(file) if any(row)]
+        text = read_small(path, _LABELS).decode("utf-8-sig")
+        rows = [[cell.strip() for cell in row] for row in csv.reader(io.StringIO(text, newline="")) if any(row)]
     except FileNotFoundError:
         raise NotFoundError(f"there is no file {path}", "give a CSV of lines picture,label") from None
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+    except (OSError, ValueError, csv.Error) as error:
         raise ConfigError(f"{path} cannot be read: {error}", "give a CSV of lines picture,label") from None
     if bad := next((i for i, row in enumerate(rows, 1) if len(row) != 2), None):
         raise ConfigError(f"{path}, line {bad}: {len(rows[bad - 1])} cells, not 2", "each line is picture,label")
