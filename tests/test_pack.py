@@ -61,7 +61,7 @@ def test_header_config_and_card_are_whole(trained: Path, tmp_path: Path) -> None
     header, config = read_header(folder / "model.safetensors"), json.loads((folder / "config.json").read_text())
     recipe = Recipe.model_validate(config["recipe"])
     assert header.network == config["network"] == recipe.network()
-    assert header.network["recipe"] == "cycleda-small" and header.network["plugin"] == "zoo-cycleda"
+    assert header.network["recipe"] == "cycleda" and header.network["plugin"] == "zoo-cycleda"
     assert header.network["generator"]["width"] == 4
     facts = header.facts["trained"]
     assert facts == config["trained"] and header.facts["licence"] == config["licence"] == "cc-by-4.0"
@@ -73,7 +73,7 @@ def test_header_config_and_card_are_whole(trained: Path, tmp_path: Path) -> None
         "library_name": "zoo",
         "pipeline_tag": "image-to-image",
         "license": "cc-by-4.0",
-        "tags": ["zoo", "cycleda-small"],
+        "tags": ["zoo", "cycleda"],
     }
     for wanted in ("pip install zoo-core zoo-cycleda", 'zoo.load("model.safetensors")', "| steps | 2 |", "cc-by-4.0"):
         assert wanted in card
@@ -94,7 +94,7 @@ def test_what_is_packed_draws(trained: Path, tmp_path: Path) -> None:
 def test_hands_are_choices(tmp_path: Path) -> None:
     sides = {name: pictures(tmp_path / name, 2, seed) for seed, name in enumerate(("photos", "first", "second"))}
     train(
-        "conditional-cyclepix-small",
+        "conditional-cyclepix",
         [sides["photos"], sides["photos"]],
         [("a", sides["first"]), ("b", sides["second"])],
         Options(out=tmp_path / "run", steps=2, device="cpu"),

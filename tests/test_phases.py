@@ -277,7 +277,7 @@ def test_a_trainer_of_two_domains_wants_drawings(
     at = words.index("--drawings")
     code, _, told = leave(capsys, *words[:at], *words[at + 2 :])
     assert code == 2 and told.splitlines() == [
-        "zoo: recipe 'cycleda-small' learns from photographs and drawings",
+        "zoo: recipe 'cycleda' learns from photographs and drawings",
         "hint: give --drawings, too",
     ]
     assert not (tmp_path / "run").exists()

@@ -212,7 +212,7 @@ def test_from_training_to_somebody_elses_machine(
 
     entry = yaml.safe_load(yaml.safe_dump(done.entry()))  # pasted into a card
     assert fetch(Weights.model_validate(entry), "pasted").read_bytes() == Path(entry["file"]).read_bytes()
-    assert entry["trained"]["recipe"] == "cycleda-small"
+    assert entry["trained"]["recipe"] == "cycleda"
 
 
 @LATER

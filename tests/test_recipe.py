@@ -34,14 +34,31 @@ def test_every_shipped_recipe_is_whole(name: str) -> None:
 
 def test_a_file_extends_a_recipe_by_name_and_one_beside_it(tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_text(
-        "extends: cycleda-small\nsummary: Mine\ngenerator: {width: 8}\nlosses: {generator: {identity: null}}\n"
+        "extends: cycleda\nsummary: Mine\ngenerator: {width: 8}\nlosses: {generator: {identity: null}}\n"
     )
     recipe = load_recipe(tmp_path / "mine.yaml")
     assert recipe.name == "mine" and recipe.plugin == "zoo-cycleda" and recipe.summary == "Mine"
-    assert recipe.generator == {**load_recipe("cycleda-small").generator, "width": 8}
+    assert recipe.generator == {**load_recipe("cycleda").generator, "width": 8}
     assert set(recipe.losses["generator"]) == {"adversarial", "cycle"}
     path = write(tmp_path / "other.yaml", extends=str(tmp_path / "mine.yaml"), ema=0.5)
     assert load_recipe(path).ema == 0.5 and load_recipe(path).generator["width"] == 8
+
+
+def test_what_pairs_change_lies_below_what_the_user_says(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("extends: cycleda\npaired: {ema: 0.5, losses: {generator: {cycle: null}}}\n")
+    alone, pairs = load_recipe(path), load_recipe(path, ["data.pairs=true"])
+    assert "cycle" in alone.losses["generator"] and "cycle" not in pairs.losses["generator"] and pairs.ema == 0.5
+    assert load_recipe(path, ["data.pairs=true", "ema=0.25"]).ema == 0.25
+    with pytest.raises(ConfigError, match="paired is 3, not a mapping"):
+        load_recipe(write(tmp_path / "wrong.yaml", paired=3))
+
+
+@pytest.mark.parametrize("name", ["cyclegan-small", "cyclese-small", "cycleda-small"])
+def test_small_recipes_learn_the_drawing_of_a_sitter_where_there_is_one(name: str) -> None:
+    alone, pairs = (load_recipe(name, [f"data.pairs={value}"]).losses["generator"].keys() for value in (False, True))
+    assert {"style", "structure"} <= alone and {"style", "pixel", "perceptual"} <= pairs
+    assert set(load_recipe(name.removesuffix("-small")).losses["generator"]) == {"adversarial", "cycle", "identity"}
 
 
 def test_a_relative_base_lies_beside_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

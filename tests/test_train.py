@@ -244,9 +244,7 @@ def test_a_few_steps_lower_the_loss(tmp_path: Path, photos: Path) -> None:
     shutil.copytree(photos, drawings)  # the task: leave it as it is
     out = tmp_path / "run"
     still = "data.augment={flip: false, scale: 1, differentiable: []}"
-    run(
-        out, photos, drawings, still, EVEN, "optimiser.lr=0.002", "generator.width=8", recipe="cyclepix-small", steps=80
-    )
+    run(out, photos, drawings, still, EVEN, "optimiser.lr=0.002", "generator.width=8", recipe="cyclepix", steps=80)
     pixel = [line["losses"]["generator.pixel"] for line in lines(out)]
     assert sum(pixel[-10:]) < 0.6 * sum(pixel[:10])
 
@@ -280,7 +278,7 @@ def test_start_from_takes_what_fits(
     tmp_path: Path, photos: Path, drawings: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "zoo.train")
-    run(tmp_path / "plain", photos, drawings, steps=1, recipe="cyclegan-small")
+    run(tmp_path / "plain", photos, drawings, steps=1, recipe="cyclegan")
     # a rate of next to nothing leaves what was taken as it was
     slow = ("optimiser.lr=1.0e-12", EVEN)
     run(tmp_path / "da", photos, drawings, *slow, steps=1, start_from=tmp_path / "plain")
@@ -314,7 +312,8 @@ def test_reports(tmp_path: Path, photos: Path, drawings: Path) -> None:
     terms = {f"generator.{name}" for name in ("adversarial", "cycle", "identity")} | {"discriminator.critic"}
     assert [line["step"] for line in lines(out)] == [2, 4, 5]
     assert all(line["losses"].keys() == terms and line["of"] == 5 for line in lines(out))
-    assert sorted(path.name for path in (out / "previews").iterdir()) == ["step-00000004.png", "step-00000005.png"]
+    shown = sorted(path.name for path in (out / "previews").iterdir())
+    assert shown == ["step-00000000.png", "step-00000004.png", "step-00000005.png"]
     assert Image.open(out / "previews" / "step-00000005.png").size == (4 * 32, 6 * 32)
     assert [path.name for path in checkpoint.checkpoints(out / "checkpoints")] == [
         "step-00000004.safetensors",
@@ -353,7 +352,7 @@ def test_needs_are_checked_before_anything_is_written(tmp_path: Path, photos: Pa
         run(out, photos, drawings, "losses.generator.critic={weight: 1}", steps=1)
     assert (
         caught.value.hint
-        == "trainers that have it: anime (discriminator), cycle (discriminator), expression (discriminator), fusion (critic)"
+        == "trainers that have it: anime (discriminator), cycle (discriminator), expression (discriminator), fusion (critic), one-way (discriminator)"
     )
     assert not out.exists()
     run(out, photos, drawings, "losses.generator.pixel={weight: 1, both: true}", pairs=True, steps=1)
@@ -477,18 +476,18 @@ def test_the_command_line_says_one_line(
 def test_several_hands(tmp_path: Path, photos: Path, drawings: Path) -> None:
     options = Options(out=tmp_path / "run", steps=3, device="cpu", log_every=1)
     both = [("a", drawings), ("b", photos)]
-    train("conditional-cyclepix-small", [photos, photos], both, options, overrides=TINY)
+    train("conditional-cyclepix", [photos, photos], both, options, overrides=TINY)
     recipe = yaml.safe_load((tmp_path / "run" / "run.yaml").read_text())["recipe"]
     assert recipe["controls"][0]["choices"] == ["a", "b"]
     assert recipe["generator"]["labels"] == recipe["discriminator"]["labels"] == 2
     assert set(state(tmp_path / "run")["memory/drawings.labels"].tolist()) == {0, 1}
     one = Options(out=tmp_path / "one", steps=1, device="cpu")
     with pytest.raises(UsageError, match="needs two or more folders of drawings with different names, got a, a"):
-        train("conditional-cyclepix-small", [photos, photos], [("a", drawings), ("a", photos)], one, overrides=TINY)
+        train("conditional-cyclepix", [photos, photos], [("a", drawings), ("a", photos)], one, overrides=TINY)
     with pytest.raises(UsageError, match="draws in one hand, but 2 folders"):
-        train("cyclegan-small", [photos], both, one, overrides=TINY)
+        train("cyclegan", [photos], both, one, overrides=TINY)
     with pytest.raises(UsageError, match="1 folders of photographs and 2 of drawings cannot be paired"):
-        train("conditional-cyclepix-small", [photos], both, one, overrides=TINY)
+        train("conditional-cyclepix", [photos], both, one, overrides=TINY)
 
 
 def test_checkpoints_are_plain_safetensors(tmp_path: Path, photos: Path, drawings: Path) -> None:

@@ -18,7 +18,7 @@ from zoo.train import checkpoint
 from zoo.train.engine import Options
 from zoo.train.run import train
 
-RECIPE = "cycleda-small"
+RECIPE = "cycleda"
 TINY = [
     "generator.width=4",
     "generator.blocks=1",

@@ -8,7 +8,7 @@ from zoo.catalogue.hooks import Registrar, hookimpl
 from zoo.evaluate.pairs import LpipsMetric, SsimMetric, VggMetric
 from zoo.evaluate.sets import FidMetric, KidMetric
 from zoo.losses.adversarial import AdversarialLoss, CriticLoss, GradientPenalty
-from zoo.losses.perceptual import ContentLoss, PerceptualLoss, StyleLoss, TotalVariationLoss
+from zoo.losses.perceptual import ContentLoss, PerceptualLoss, StructureLoss, StyleLoss, TotalVariationLoss
 from zoo.losses.pixelwise import CycleLoss, IdentityLoss, PixelLoss
 
 
@@ -24,6 +24,7 @@ def zoo_register(register: Registrar) -> None:
     register.loss("identity", IdentityLoss)
     register.loss("perceptual", PerceptualLoss)
     register.loss("pixel", PixelLoss)
+    register.loss("structure", StructureLoss)
     register.loss("style", StyleLoss)
     register.loss("total-variation", TotalVariationLoss)
     register.metric("fid", FidMetric)

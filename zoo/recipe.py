@@ -26,11 +26,13 @@ _Side = Annotated[int, Field(ge=1, le=bounds.SIDE)]
 
 
 class Optimiser(_Strict):
-    """Adam or AdamW, as torch.optim names their options; ``rates`` multiply the rate of single phases."""
+    """Adam or AdamW, as torch.optim names their options; ``rates`` multiply the rate of single phases, ``trained`` that of
+    a phase whose networks all begin trained."""
 
     name: Literal["adam", "adamw"] = "adam"
     lr: bounds.Rate = 2e-4
     rates: dict[str, bounds.Rate] = Field(default_factory=dict, max_length=100)
+    trained: bounds.Rate = 1.0
     betas: tuple[_Beta, _Beta] = (0.5, 0.999)
     weight_decay: float = Field(0.0, ge=0, le=1e3)
 
@@ -64,6 +66,7 @@ class Data(_Strict):
     working: int | None = Field(None, ge=bounds.WORKING[0], le=bounds.WORKING[1])
     batch: int = Field(1, ge=1, le=bounds.BATCH)
     pairs: bool = False
+    held_out: int | None = Field(None, ge=0, description="sitters of each folder that no step sees; null: a tenth")
     augment: Augment = Field(default_factory=Augment)
 
 
@@ -120,21 +123,35 @@ _FILE = (".yaml", ".yml")
 def load_recipe(name: str | Path, overrides: Sequence[str] = (), *, tiny: bool = False) -> Recipe:
     """The recipe of an installed plugin by name, or a YAML file by path, with ``key.sub=value`` overrides applied.
 
-    ``extends`` names another recipe, or a file by its path from this one. With ``tiny`` what the recipe says under
-    that key goes on top first: the contract tests train it in seconds. NotFoundError, ConfigError."""
+    ``extends`` names another recipe, or a file by its path from this one. What it says under ``paired`` goes on top where
+    pictures are pairs; with ``tiny`` what it says under that key: the contract tests train it in seconds. NotFoundError,
+    ConfigError."""
     given = str(name)
     tree, plugin = _read(str(Path(given).resolve()) if given.endswith(_FILE) else given, seen=())
-    small = tree.pop("tiny", None) or {}
-    if not isinstance(small, dict):
-        raise ConfigError(f"recipe {name}: tiny is {small!r}, not a mapping", "write what it changes of the recipe")
+    small, paired = (_layer(tree, key, name) for key in ("tiny", "paired"))
     if tiny:
         tree = _merge(tree, small)
-    for override in overrides:
-        _override(tree, override)
+    if (_overridden(tree, overrides).get("data") or {}).get("pairs"):
+        tree = _merge(tree, paired)
+    tree = _overridden(tree, overrides)
     try:
         return Recipe.model_validate({"name": Path(str(name)).stem, "plugin": plugin, **tree})
     except ValidationError as exc:
         raise ConfigError(f"recipe {name}: {describe(exc)}", _hint(exc)) from exc
+
+
+def _layer(tree: dict[str, Any], key: str, name: str | Path) -> dict[str, Any]:
+    """Take what the recipe changes of itself under ``key`` out of it."""
+    layer = tree.pop(key, None) or {}
+    if not isinstance(layer, dict):
+        raise ConfigError(f"recipe {name}: {key} is {layer!r}, not a mapping", "write what it changes of the recipe")
+    return layer
+
+
+def _overridden(tree: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+    for override in overrides:
+        tree = _merge(tree, _override(override))
+    return dict(tree)
 
 
 def _hint(exc: ValidationError) -> str:
@@ -185,7 +202,7 @@ def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _override(tree: dict[str, Any], override: str) -> None:
+def _override(override: str) -> dict[str, Any]:
     path, equals, text = override.partition("=")
     keys = path.strip().split(".")
     if not equals or not all(keys):
@@ -197,6 +214,5 @@ def _override(tree: dict[str, Any], override: str) -> None:
     patch: Any = value
     for key in reversed(keys):
         patch = {key: patch}
-    merged = _merge(tree, patch)
-    tree.clear()
-    tree.update(merged)
+    assert isinstance(patch, dict)
+    return patch

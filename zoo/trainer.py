@@ -104,6 +104,11 @@ class Trainer:
         """For each phase, in their order, the named tensors that its losses read."""
         raise NotImplementedError
 
+    def draw(self, exported: nn.Module, photo: Tensor, hand: Tensor) -> Tensor:
+        """What ``exported`` makes of photographs (N,3,H,W) in the hand (N,) of the folder of drawings: for people who
+        are held out of training, by whom a run is measured."""
+        return exported(photo)
+
     def previews(self, batch: Batch, exported: nn.Module) -> dict[str, Tensor]:
         """Pictures (N,3,H,W) in [-1,1] for the preview grid, by column name; ``exported`` is the averaged network."""
         raise NotImplementedError

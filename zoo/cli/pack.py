@@ -12,10 +12,11 @@ def command(
     run: Annotated[Path, typer.Argument(help="Folder of a run (--out of zoo train).")],
     out: Annotated[Path | None, typer.Option(help="Folder to write; default RUN/packed.")] = None,
     full: Annotated[bool, typer.Option(help="Keep 32 bits a number (twice the size).")] = False,
+    last: Annotated[bool, typer.Option("--last", help="The last weights, not the best on held-out sitters.")] = False,
     licence: Annotated[str, typer.Option(help="Licence of the weights, for the card.")] = "unknown",
 ) -> None:
-    """Write model.safetensors, config.json and a model card (README.md) of the newest checkpoint of RUN."""
+    """Write model.safetensors, config.json and a model card (README.md) of RUN: of its best weights."""
     from zoo.train.pack import WEIGHTS, pack
 
-    folder = pack(run, out, half=not full, licence=licence)
+    folder = pack(run, out, half=not full, licence=licence, last=last)
     typer.echo(str(folder / WEIGHTS))

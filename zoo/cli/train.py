@@ -19,6 +19,10 @@ def command(
     drawings: Annotated[
         list[str] | None, typer.Option(help="Folder of drawings, or NAME=DIR for each of several hands.")
     ] = None,
+    test_photos: Annotated[
+        list[Path] | None, typer.Option(help="Measured on these; else some sitters are held out by themselves.")
+    ] = None,
+    test_drawings: Annotated[list[Path] | None, typer.Option(help="The artist's drawings of them, same names.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the run; default runs/RECIPE.")] = None,
     pairs: Annotated[
         bool, typer.Option(help="Pictures of one sitter have the same path and name in both folders.")
@@ -37,6 +41,9 @@ def command(
     start_from: Annotated[str | None, typer.Option(help="Model, weights file or run folder to begin with.")] = None,
     save_every: Annotated[int, typer.Option(help="Steps between checkpoints.")] = 500,
     preview_every: Annotated[int, typer.Option(help="Steps between preview grids.")] = 500,
+    measure_every: Annotated[
+        int | None, typer.Option(help="Steps between looks at held-out sitters; default a twelfth, at most 500.")
+    ] = None,
     log_every: Annotated[int, typer.Option(help="Steps between lines of log.jsonl.")] = 10,
 ) -> None:
     """Train RECIPE on your pictures. The same command again goes on where the run stopped.
@@ -63,7 +70,8 @@ def command(
     folder = out or Path("runs") / Path(recipe).stem
     options = Options(
         out=folder, seed=seed, steps=steps, epochs=epochs, minutes=minutes, bf16=_launched_in_bf16() or bf16, accumulate=accumulate,
-        workers=workers, device=device, save_every=save_every, preview_every=preview_every, log_every=log_every,
+        workers=workers, device=device, save_every=save_every, preview_every=preview_every, measure_every=measure_every,
+        log_every=log_every,
         start_from=None if start_from is None else _weights(start_from),
     )  # fmt: skip
     stopped = train(
@@ -73,12 +81,13 @@ def command(
         options,
         overrides=set_ or (),
         pairs=pairs,
+        test=(test_photos or (), test_drawings or ()),
         console=console,
     )
     if stopped:
         console.print(f"stopped by {stopped}; {folder} is saved, the same command goes on", **_AS_IT_IS)
         raise typer.Exit(130 if stopped == "SIGINT" else 143)
-    console.print(f"done: previews and log in {folder}; next: zoo pack {folder}", **_AS_IT_IS)
+    console.print(f"done: {folder / 'index.html'} shows how it went; next: zoo pack {folder}", **_AS_IT_IS)
 
 
 _AS_IT_IS: Any = {"highlight": False, "markup": False, "soft_wrap": True}  # a path may be long, and have brackets

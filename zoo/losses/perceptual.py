@@ -72,6 +72,27 @@ class ContentLoss(FeatureLoss):
         return torch.stack([F.mse_loss(made.float(), wanted.float()) for made, wanted in pairs]).mean()
 
 
+class StructureLoss(FeatureLoss):
+    """What looks alike in the photograph looks alike in the result (Kolkin et al. 2019, *STROTSS*, eq. 4): where a drawing
+    shows what, and not how dark it is.
+
+    For all pairs of positions the cosine distance of their features, each row over its sum; mean absolute difference,
+    where 1 is as different as a row is long.
+    """
+
+    needs = frozenset({"output", "source"})
+
+    def __init__(self, layers: Sequence[str] = ("conv4_1",), vgg: VGG19 | str | None = None) -> None:
+        super().__init__(layers, vgg)
+
+    def forward(self, step: Mapping[str, Tensor]) -> Tensor:
+        pairs = zip(self.seen(step, "output"), view(step, "source", self.distances))
+        return torch.stack([(distances(made) - wanted).abs().sum(-1).mean() for made, wanted in pairs]).mean()
+
+    def distances(self, image: Tensor) -> list[Tensor]:
+        return [distances(features) for features in self.features(image)]
+
+
 class StyleLoss(FeatureLoss):
     """The result's Gram matrices against those of a picture of the target domain (Gatys et al. 2016, eq. 3 to 5).
 
@@ -119,3 +140,11 @@ def gram(features: Tensor, weight: Tensor | None = None) -> Tensor:
             return flat @ flat.transpose(1, 2) / flat.shape[-1]
         shares = weight.flatten(2) / weight.flatten(2).sum(-1, keepdim=True).clamp(min=1e-8)
         return flat * shares @ flat.transpose(1, 2)
+
+
+def distances(features: Tensor) -> Tensor:
+    """features (N,C,h,w) -> the cosine distances of all positions to each other (N,P,P), each row over its sum."""
+    with torch.autocast(features.device.type, enabled=False):
+        unit = F.normalize(features.flatten(2).float(), dim=1, eps=1e-6)
+        apart = 1 - unit.transpose(1, 2) @ unit
+        return apart / apart.sum(-1, keepdim=True).clamp(min=1e-6)

@@ -7,11 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from torch import Tensor
 
+from zoo.card import Card
 from zoo.testing.check import Contract, check, once_for
 from zoo.testing.networks import useful
+from zoo.testing.shipped import DRIFT, SURVIVED, shipped
 from zoo.testing.subject import Model, batch, stir, tensors_of, yielded
 from zoo.train.objective import Terms
 from zoo.trainer import PAIRED, Step
@@ -134,6 +137,20 @@ class TrainingChecks(Contract):
                 key for (key, tensor), old in zip(tensors_of(loss), before[name]) if not torch.equal(tensor, old)
             ]
             assert not changed, f"{model.name}: training changes {changed[0]} of the loss {name!r}, which nobody saves"
+
+    @check
+    def test_shipped_weights_survive_training(self, card: tuple[Card, str], tmp_path: Path) -> None:
+        """Trained for a few steps on what it draws already, from its own weights, a model must still draw it so.
+
+        What begins untrained beside it must not pull at it: a discriminator learns alone first (`head_start` of the
+        trainer `one-way`), what is trained learns at a lower rate (`optimiser.trained`). Asked of the first model of the
+        plugin that ships weights and is trained on photographs and drawings."""
+        found = next(shipped(self.plugin), None)
+        if found is None or found.name != card[0].tagged(card[1]):
+            pytest.skip("asked of the first model that ships weights and is trained on photographs and drawings")
+        moved, apart = found.drift(tmp_path)
+        told = f"{found.recipe}: {SURVIVED} steps move the shipped drawings by {moved:.3f}; photographs are {apart:.2f} away"
+        assert moved < DRIFT * apart, told
 
     @check
     @once_for("recipe")

@@ -23,6 +23,7 @@ from zoo.recipe import Data
 from zoo.train.augment import backdrop, frame, new_backdrop, recolour
 from zoo.train.index import Index, Known, current
 from zoo.train.shelf import Shelf
+from zoo.train.split import Sitter, hold_out
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -56,9 +57,12 @@ class Pictures(Dataset[dict[str, Tensor]]):
     """
 
     photos: list[Folder]
+    drawings: list[Folder]
+    held_out: Sequence[Sitter] = ()
 
     def __init__(self, data: Data, seed: int, console: Console | None = None) -> None:
         self.data, self.seed, self.console = data, seed, console
+        self.drawings = []  # none where photographs are all that is learned from
         self.shelf, self.index = Shelf(), current()
         self.folders: list[Folder] = []
 
@@ -115,6 +119,10 @@ class Pictures(Dataset[dict[str, Tensor]]):
         folder.faulty[doubtful] = True
         self.folders.append(folder)
         return folder
+
+    def whole(self, file: Path) -> Tensor:
+        """A picture (3,H',W') in [-1,1] as training sees it, before anything is cut off."""
+        return self._fit(file).float() / 127.5 - 1
 
     def _picture(self, folder: Folder, i: int) -> Tensor:
         """Picture i of the folder (3,H',W') in [-1,1]."""
@@ -192,6 +200,7 @@ class Portraits(Pictures):
         self.drawings = [self._read(name, path) for name, path in drawings]
         if data.pairs:
             self._pair()
+        self.held_out = hold_out(self.photos, self.drawings, data.pairs, data.held_out)
 
     @property
     def epoch(self) -> int:

@@ -17,29 +17,33 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, cast
 
 import torch
 from accelerate import Accelerator
-from torch import Tensor, nn
+from torch import Tensor
 
-from zoo.errors import ConfigError, IntegrityError, UsageError
+from zoo.errors import ConfigError, IntegrityError
 from zoo.generator import Generator, build_part
 from zoo.loss import Views
 from zoo.recipe import Recipe
 from zoo.train import checkpoint
+from zoo.train.begin import start_from
 from zoo.train.data import Pictures, Share
 from zoo.train.feed import batches
 from zoo.train.folder import Diverged
+from zoo.train.heldout import HeldOut, Watch
 from zoo.train.objective import build_losses, phases
+from zoo.train.page import Course
 from zoo.train.report import Report
 from zoo.trainer import Trainer
-from zoo.weights.file import check_finite, not_finite, read_tensors
+from zoo.weights.file import not_finite
 
 log = logging.getLogger("zoo.train")
 WATCHED = "watch"  # in the log, before the names of what a trainer watches
 CURE = "the same command with a lower --set optimiser.lr=…, or without --bf16, goes on from the last checkpoint"
-TIMED = 20  # steps after which a budget of minutes becomes a number of steps
+TIMED = 20  # steps of one kind after which a budget of minutes becomes a number of steps
+LOOKS, OFTEN, SELDOM = 12, 20, 500  # looks at the held-out sitters in a run; steps between two, at least and at most
 
 
 @dataclass(frozen=True)
@@ -57,6 +61,7 @@ class Options:
     device: str | None = None
     save_every: int = 500
     preview_every: int = 500
+    measure_every: int | None = None
     log_every: int = 10
     start_from: Path | None = None
 
@@ -65,6 +70,7 @@ class Engine:
     """One run of a recipe on a set of pictures."""
 
     def __init__(self, recipe: Recipe, data: Pictures, options: Options) -> None:
+        self.watch: Watch | None = None
         self.recipe, self.data, self.options = recipe, data, options
         self.accelerator = Accelerator(cpu=(options.device or "").startswith("cpu"))
         if self.accelerator.num_processes > 1:  # a group that is still up at the exit aborts the process now and then
@@ -86,10 +92,14 @@ class Engine:
             for _, loss in terms.terms.values():
                 loss.to(self.device).requires_grad_(False)
         self.optimisers = {phase: self._optimiser(names) for phase, names in self.trainer.phases.items()}
+        self.trained: frozenset[str] = frozenset()  # networks that begin trained
         if options.start_from is not None:
-            start_from(self.networks, self.trainer.exported, options.start_from)
+            self.trained = start_from(self.networks, self.trainer.exported, options.start_from)
         self.average = copy.deepcopy(self.networks[self.trainer.exported]).requires_grad_(False)
         self.step, self.total, self.seconds = 0, self._budget(), 0.0
+        self.kind: tuple[str, ...] = ()  # the phases that the newest steps had
+        self.timed = (0, 0.0)  # step and seconds since when they have; what is behind is timed
+        self.timing = options.minutes is not None
         self.untold: dict[str, Any] = {}  # what the report keeps in a checkpoint
         self.stopped = ""
 
@@ -100,6 +110,11 @@ class Engine:
         values = self.recipe.optimiser
         kind = torch.optim.AdamW if values.name == "adamw" else torch.optim.Adam
         return kind(parameters, lr=values.lr, betas=values.betas, weight_decay=values.weight_decay)
+
+    @property
+    def generator(self) -> Generator:
+        """The network that is trained for use."""
+        return cast(Generator, self.networks[self.trainer.exported])
 
     @property
     def samples_per_step(self) -> int:
@@ -121,6 +136,11 @@ class Engine:
         left = (self.total - self.step) / (self.total * self.recipe.schedule.decay)
         return self.recipe.optimiser.lr * min(1.0, left)
 
+    def _factor(self, phase: str) -> float:
+        """What the rate of a phase is multiplied by."""
+        values, networks = self.recipe.optimiser, self.trainer.phases[phase]
+        return values.rates.get(phase, 1.0) * (values.trained if self.trained.issuperset(networks) else 1.0)
+
     # -- the run --------------------------------------------------------------------------------------------------
 
     def run(self, report: Callable[[], Report]) -> str:
@@ -131,16 +151,21 @@ class Engine:
             log.info("nothing to do: the run has its %d steps; more --steps, --epochs or --minutes go on", self.step)
             return ""
         with self._signals(), report() as reporter:
+            if not self.step:
+                reporter.previews(0, self.previews)
+                self._look(reporter)
             started, before = time.monotonic(), self.seconds
             batches = self._batches()
             while self.total is None or self.step < self.total:
                 terms = self._step(batches)
                 self.step += 1
                 self.seconds = before + time.monotonic() - started
-                if self.total is None:
-                    self.total = self._steps_in_minutes()
-                reporter.step(self.step, self.total, self.seconds, self._rate(), terms)
+                if self.options.minutes is not None:
+                    self._time(terms)
                 last = self.step == self.total or self._stopping()
+                if last or self._is_time_to_look():
+                    self._look(reporter)
+                reporter.step(self.step, self.total, self.seconds, self._rate(), terms)
                 if last or self.step % self.options.save_every == 0:
                     self._check_finite()
                 if last or self.step % self.options.preview_every == 0:
@@ -149,6 +174,7 @@ class Engine:
                     self._save(folder, reporter.keep())
                 if last:
                     break
+            reporter.page(self._course())
         return self.stopped
 
     def _check_finite(self) -> None:
@@ -157,17 +183,55 @@ class Engine:
             if name := not_finite(module.state_dict()):
                 raise Diverged(f"{name} of the {what} is not finite after step {self.step}", CURE, self.step)
 
-    def _steps_in_minutes(self) -> int | None:
-        """The budget in steps once the pace is known. All processes must agree: the slowest one's clock counts."""
-        seconds = float(self.accelerator.gather(torch.tensor([self.seconds], device=self.device)).max())
-        budget = 60 * (self.options.minutes or 0)
-        if self.step < TIMED and seconds < budget:
-            return None
-        return max(self.step, int(budget * self.step / seconds))
+    def _time(self, terms: dict[str, Tensor]) -> None:
+        """Make the budget a number of steps once the pace is known; again when phases join or leave, which are slower
+        or faster steps. All processes must agree: the slowest one's clock counts."""
+        kind = tuple(phase for phase in self.trainer.phases if any(name.startswith(f"{phase}.") for name in terms))
+        if kind != self.kind:
+            self.kind, self.timing, self.timed = kind, True, (self.step, self.seconds)
+            if self.step > 1:
+                return  # its time began with another kind of step
+            self.timed = (0, 0.0)
+        if not self.timing:
+            return
+        spent = torch.tensor([self.seconds, self.seconds - self.timed[1]], device=self.device)
+        seconds, since = self.accelerator.gather(spent[None]).amax(0).tolist()
+        steps, left = self.step - self.timed[0], 60 * (self.options.minutes or 0) - seconds
+        if steps < TIMED and left > 0:
+            return
+        self.total, self.timing = self.step + max(0, int(left * steps / since)), False
+        if any(self.trainer.exported in self.trainer.phases[phase] for phase in kind):  # no mere head start
+            log.info("%d steps are expected in %g minutes", self.total, self.options.minutes)
+
+    def _course(self) -> Course:
+        watch, out = self.watch, self.options.out
+        return Course(out, self.recipe, self.step, self.total, self.seconds, self.recipe.optimiser.lr, watch)
+
+    # -- the held-out sitters -------------------------------------------------------------------------------------
+
+    def hold(self, held: HeldOut | None) -> None:
+        """Measure the run on ``held`` as it goes."""
+        self.watch = None if held is None else Watch(held)
+
+    def _is_time_to_look(self) -> bool:
+        every = self.options.measure_every or min(SELDOM, max(OFTEN, (self.total or 0) // LOOKS))
+        return self.step % every == 0
+
+    def _look(self, reporter: Report) -> None:
+        if self.watch is None or not self.accelerator.is_main_process:
+            return
+
+        def draw(photo: Tensor, hand: Tensor) -> Tensor:
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.options.bf16):
+                return self.trainer.draw(self.average, photo, hand)
+
+        self.watch.look(self.step, self.average, draw)
+        reporter.look(self.watch)
+        reporter.page(self._course())
 
     def _batches(self) -> Iterator[dict[str, Tensor]]:
         accumulate, processes = self.options.accumulate, self.accelerator.num_processes
-        stop = self.total if self.total is not None else 10**9
+        stop = self.total if self.total is not None and self.options.minutes is None else 10**9
         share = Share(
             self.step * accumulate, stop * accumulate, self.recipe.data.batch, self.accelerator.process_index, processes
         )
@@ -183,7 +247,7 @@ class Engine:
             parts.append(phases(self.trainer, self.losses, batch))
         for phase, optimiser in self.optimisers.items():
             for group in optimiser.param_groups:
-                group["lr"] = self._rate() * self.recipe.optimiser.rates.get(phase, 1.0)
+                group["lr"] = self._rate() * self._factor(phase)
         logged: dict[str, Tensor] = {}
         for phase, names in self.trainer.phases.items():
             for name, network in self.networks.items():
@@ -281,7 +345,11 @@ class Engine:
             tensors |= checkpoint.flatten("average", self.average.state_dict())
             for phase, optimiser in self.optimisers.items():
                 tensors |= checkpoint.flatten(f"optimiser/{phase}", checkpoint.optimiser_state(optimiser))
-            facts = {"total": self.total, "minutes": self.options.minutes, "seconds": self.seconds, "untold": untold}
+            facts: dict[str, Any] = {"total": self.total, "minutes": self.options.minutes, "seconds": self.seconds}
+            facts |= {"untold": untold, "kind": self.kind}
+            if self.watch is not None:
+                best, facts["watch"] = self.watch.state()
+                tensors |= checkpoint.flatten("best", best)
             checkpoint.save(folder, self.step, tensors, facts)
         self.accelerator.wait_for_everyone()
 
@@ -302,8 +370,12 @@ class Engine:
             ) from exc
         self.step, self.seconds = int(facts["step"]), float(facts["seconds"])
         self.untold = facts.get("untold", {})
+        if self.watch is not None and "watch" in facts:
+            self.watch.load(checkpoint.select("best", tensors), facts["watch"])
         if self.total is None and self.options.minutes == facts.get("minutes", self.options.minutes):
             self.total = facts["total"]
+        self.kind, self.timed = tuple(facts.get("kind", ())), (self.step, self.seconds)
+        self.timing = self.options.minutes is not None and self.total is None
         log.info("going on at step %d", self.step)
 
 
@@ -324,24 +396,3 @@ def _check_rates(recipe: Recipe, trainer: Trainer) -> None:
             f"optimiser.rates.{strange[0]} is not a phase of the trainer {recipe.trainer['name']!r}",
             f"its phases are: {', '.join(trainer.phases)}",
         )
-
-
-def start_from(networks: nn.ModuleDict, exported: str, path: Path) -> None:
-    """Begin with the weights of a run's folder (all networks) or of a weights file (the exported network).
-
-    Tensors whose name and shape fit are taken, so a plain CycleGAN can start one with attention; none that fits is
-    an error.
-    """
-    if path.is_dir():
-        if (newest := checkpoint.newest(path / "checkpoints")) is None:
-            raise UsageError(f"{path} holds no checkpoint to start from", "give a run folder or a .safetensors file")
-        given, target = checkpoint.select("networks", newest[0]), networks.state_dict()
-    else:
-        given, target = read_tensors(path), networks[exported].state_dict()
-    fitting = {name: given[name] for name in target if name in given and given[name].shape == target[name].shape}
-    if not fitting:
-        raise UsageError(f"nothing in {path} fits this recipe", "start from a model with the same generator and width")
-    check_finite(path, fitting)
-    for name, tensor in fitting.items():
-        target[name].copy_(tensor)
-    log.info("started with %d of %d tensors of %s", len(fitting), len(target), path)

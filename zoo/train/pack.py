@@ -11,6 +11,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from zoo.catalogue.host import host
 from zoo.errors import NotFoundError, UsageError
 from zoo.helpers.files import atomic, clean
@@ -24,10 +26,13 @@ log = logging.getLogger("zoo.train")
 WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
 
 
-def pack(run: Path, out: Path | None = None, *, half: bool = True, licence: str = "unknown") -> Path:
-    """Write ``model.safetensors``, ``config.json`` and ``README.md`` of the newest whole checkpoint of ``run``.
+def pack(
+    run: Path, out: Path | None = None, *, half: bool = True, licence: str = "unknown", last: bool = False
+) -> Path:
+    """Write ``model.safetensors``, ``config.json`` and ``README.md`` of ``run``, from its newest whole checkpoint.
 
-    ``out`` is the folder, by default ``run/packed``. The weights are the averaged ones, fp16 if ``half``. Packing again
+    ``out`` is the folder, by default ``run/packed``. The weights are the averaged ones, those that were best on the
+    held-out sitters unless the ``last`` are asked for, fp16 if ``half``. Packing again
     replaces the three files, but for a card that somebody has completed since: one that its last line does not fit.
     UsageError for a folder with files of these names that were not packed from this run: the run keeps their hashes.
     """
@@ -51,8 +56,9 @@ def pack(run: Path, out: Path | None = None, *, half: bool = True, licence: str 
         "started_from": None if about_run["start_from"] is None else Path(about_run["start_from"]).name,
     }
     about = {"trained": trained, "licence": licence}
-    average = checkpoint.select("average", tensors)
-    weights = weights_bytes(run, average, recipe.network(), facts=about, half=half)
+    best = _best(tensors, trained, facts.get("watch")) if not last else {}
+    chosen = best or checkpoint.select("average", tensors)
+    weights = weights_bytes(run, chosen, recipe.network(), facts=about, half=half)
     config = {
         "network": recipe.network(),
         "recipe": recipe.model_dump(mode="json"),
@@ -66,6 +72,24 @@ def pack(run: Path, out: Path | None = None, *, half: bool = True, licence: str 
         files[CARD] = _sealed(_card(recipe, trained, licence)).encode()
     packed.write(folder, files)
     return folder
+
+
+def _best(tensors: Mapping[str, Tensor], trained: dict[str, Any], watch: Mapping[str, Any] | None) -> dict[str, Tensor]:
+    """The weights that were best on the held-out sitters, told in ``trained``; none where nobody was held out."""
+    weights = checkpoint.select("best", tensors)
+    if watch is None or not weights:
+        return {}
+    looks = dict(watch["looks"])
+    began, best = watch["looks"][0], watch["best"]
+    if best == began[0] and len(looks) > 1:
+        log.warning(
+            "the run did not get better than what it began with, which is packed; --last packs its last weights"
+        )
+    elif best != trained["steps"]:
+        log.info("packed: step %d, the best on held-out sitters; --last packs step %d", best, trained["steps"])
+    trained |= {"of_steps": trained["steps"], "steps": best}
+    trained |= {"held_out_distance": looks[best], "held_out_began": began[1]}
+    return weights
 
 
 def _sealed(card: str) -> str:

@@ -17,6 +17,8 @@ from torch import Tensor
 from zoo.helpers.console import Console
 from zoo.helpers.files import atomic
 from zoo.pictures.image import to_pil, write
+from zoo.train.heldout import Watch
+from zoo.train.page import Course, column, place, write_page
 
 log = logging.getLogger("zoo.train")
 
@@ -32,6 +34,8 @@ class Report:
         self.out, self.every = out, every
         self.sums = {name: torch.tensor(value) for name, value in untold.get("sums", {}).items()}
         self.counts: dict[str, int] = untold.get("counts", {})
+        self.looks: list[dict[str, Any]] = untold.get("looks", [])  # for the next line
+        self.held = ""
         path = out / "log.jsonl"
         kept = [line for line in path.read_text().splitlines() if _step(line) <= start] if path.exists() else []
         with atomic(path) as part:
@@ -69,11 +73,14 @@ class Report:
         if step % self.every and step != total:
             return
         means = {name: round(float(value) / self.counts[name], 6) for name, value in self.sums.items()}
-        self.sums, self.counts = {}, {}
-        line = {"step": step, "of": total, "seconds": round(seconds, 2), "rate": rate, "losses": means}
+        line: dict[str, Any] = {"step": step, "of": total, "seconds": round(seconds, 2), "rate": rate, "losses": means}
+        if self.looks:
+            line["held_out"] = self.looks
+        self.sums, self.counts, self.looks = {}, {}, []
         self.file.write(json.dumps(line) + "\n")
         self.file.flush()
-        self.progress.update(self.task, terms="  ".join(f"{n.partition('.')[2]} {v:.3f}" for n, v in means.items()))
+        terms_ = "  ".join(f"{n.partition('.')[2]} {v:.3f}" for n, v in means.items())
+        self.progress.update(self.task, terms=f"{self.held}{terms_}")
         if self.board is not None:
             for name, mean in {**means, "rate": rate}.items():
                 self.board.add_scalar(name, mean, step)
@@ -83,7 +90,31 @@ class Report:
         os.fsync(self.file.fileno())
         if self.board is not None:
             self.board.flush()
-        return {"counts": self.counts, "sums": {name: float(value) for name, value in self.sums.items()}}
+        sums = {name: float(value) for name, value in self.sums.items()}
+        return {"counts": self.counts, "sums": sums, "looks": self.looks}
+
+    def look(self, watch: Watch) -> None:
+        """What the held-out sitters say: in the bar, in the next line of the log, and as a column of drawings."""
+        told = watch.told()
+        self.looks.append(told)
+        self.held = watch.line() + "  "
+        if not self.progress.disable:
+            self.progress.update(self.task, terms=self.held)
+        columns = {f"{told['step']:08d}": watch.drawn}
+        if not place(self.out, "photo").exists():
+            columns["photo"] = watch.held.photos
+            columns |= {"artist": [drawing for drawing in watch.held.drawings if drawing is not None]}
+        for name, pictures in columns.items():
+            if pictures:
+                write(to_pil(column(pictures)), place(self.out, name))
+        if self.board is not None:
+            for name in ("distance", "began", "best"):
+                self.board.add_scalar(f"held-out/{name}", told[name], told["step"])
+
+    def page(self, course: Course) -> None:
+        """``index.html``: how the run goes, for people."""
+        self.file.flush()
+        write_page(course)
 
     def previews(self, step: int, make: Callable[[], dict[str, Tensor]]) -> None:
         """One row a sample, one column a kind of picture."""
@@ -114,6 +145,12 @@ class NoReport(Report):
         return {}
 
     def previews(self, *_: object) -> None:
+        pass
+
+    def look(self, *_: object) -> None:
+        pass
+
+    def page(self, *_: object) -> None:
         pass
 
 

@@ -20,8 +20,11 @@ from zoo.train.checkpoint import checkpoints
 from zoo.train.data import Pictures
 from zoo.train.engine import Engine, Options
 from zoo.train.folder import claimed
+from zoo.train.heldout import held_out
 from zoo.train.index import Index, remembering
+from zoo.train.plan import tell
 from zoo.train.report import NoReport, Report
+from zoo.train.split import given
 from zoo.trainer import Trainer
 
 log = logging.getLogger("zoo.train")
@@ -36,15 +39,18 @@ def train(
     *,
     overrides: Sequence[str] = (),
     pairs: bool = False,
+    test: tuple[Sequence[Path], Sequence[Path]] = ((), ()),
     console: Console | None = None,
 ) -> str:
     """Train ``recipe`` into the folder ``options.out``, or go on with the run that is there.
 
     ``photos`` are folders, ``drawings`` (name, folder), one for each hand, or none for a
-    trainer that learns from photographs alone. Gives "" when the budget is used up, or
+    trainer that learns from photographs alone. ``test`` are folders of photographs, and of the drawings of the same
+    sitters, that it is measured on instead of sitters that are held out of the others. Gives "" when the budget is used up, or
     the name of the signal that stopped the run; it is saved in both cases. Raises ``ZooError`` for bad input.
     """
-    settings = with_hands(load_recipe(recipe, [*overrides, *(["data.pairs=true"] if pairs else [])]), drawings)
+    implied = [*(["data.pairs=true"] if pairs else []), *(["data.held_out=0"] if test[0] else [])]
+    settings = with_hands(load_recipe(recipe, [*overrides, *implied]), drawings)
     if not settings.trainer:
         raise UsageError(
             f"recipe {settings.name!r} names no trainer: there is nothing to train", "zoo translate runs it"
@@ -56,11 +62,15 @@ def train(
         data = kind.pictures(photos, drawings, settings.data, options.seed, console)
     engine = Engine(settings, data, options)
     first = engine.accelerator.is_main_process
+    sitters = given(*test, [*photos, *(path for _, path in drawings)]) or data.held_out
+    if first:
+        tell(settings, data, [*((path.name, path) for path in photos), *drawings], sitters)
+        engine.hold(held_out(sitters, data, engine.generator.size, engine.device))
 
     def report() -> Report:
         return Report(options.out, engine.step, engine.untold, options.log_every, console) if first else NoReport()
 
-    with claimed(options.out, settings, _facts(photos, drawings, options, engine)) if first else nullcontext():
+    with claimed(options.out, settings, _facts(photos, drawings, test, options, engine)) if first else nullcontext():
         if first and checkpoints(options.out / "checkpoints") and (changes := index.changes()):
             log.warning("the pictures are not those of the run so far, it goes on with what is there: %s", changes)
         engine.accelerator.wait_for_everyone()
@@ -117,7 +127,16 @@ def with_hands(recipe: Recipe, drawings: Sequence[tuple[str, Path]]) -> Recipe:
 def _check(options: Options) -> None:
     if sum(value is not None for value in (options.steps, options.epochs, options.minutes)) > 1:
         raise UsageError("--steps, --epochs and --minutes exclude each other", "give one of them")
-    for name in ("steps", "epochs", "minutes", "accumulate", "save_every", "preview_every", "log_every"):
+    for name in (
+        "steps",
+        "epochs",
+        "minutes",
+        "accumulate",
+        "save_every",
+        "preview_every",
+        "measure_every",
+        "log_every",
+    ):
         value = getattr(options, name)
         if value is not None and not 0 < value < math.inf:
             raise ConfigError(f"--{name.replace('_', '-')} {value} is not a positive number", "give a number above 0")
@@ -144,10 +163,16 @@ def _check_room(recipe: Recipe) -> None:
 
 
 def _facts(
-    photos: Sequence[Path], drawings: Sequence[tuple[str, Path]], options: Options, engine: Engine
+    photos: Sequence[Path],
+    drawings: Sequence[tuple[str, Path]],
+    test: tuple[Sequence[Path], Sequence[Path]],
+    options: Options,
+    engine: Engine,
 ) -> dict[str, object]:
     """What must stay the same for a run to go on exactly, beside the recipe."""
+    tests = {"tests": [[str(path.resolve()) for path in side] for side in test]} if test[0] else {}
     return {
+        **tests,
         "photos": [str(path.resolve()) for path in photos],
         "drawings": {name: str(path.resolve()) for name, path in drawings},
         "seed": options.seed,

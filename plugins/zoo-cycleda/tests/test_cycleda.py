@@ -259,7 +259,7 @@ class Plain(Generator):
         return {"image": self.body(image)}
 
 
-def recipe(*overrides: str, name: str = "cyclepix-small") -> Recipe:
+def recipe(*overrides: str, name: str = "cyclepix") -> Recipe:
     small = ["generator.width=4", "generator.blocks=1", "discriminator.width=4", "data.size=[32,32]", "trainer.pool=2"]
     return load_recipe(name, [*small, *overrides])
 
@@ -316,7 +316,7 @@ def test_the_discriminators_phase_leaves_the_generators_alone() -> None:
 
 
 def test_photographs_have_no_hands() -> None:
-    trainer = build_part("trainer", {"name": "cycle", "pool": 2}, recipe=recipe(name="conditional-cyclepix-small"))
+    trainer = build_part("trainer", {"name": "cycle", "pool": 2}, recipe=recipe(name="conditional-cyclepix"))
     first = {name: next(network.parameters()).shape[1] for name, network in trainer.networks.items()}
     assert first == {"draw": 3, "photo": 3, "judge_drawing": 5, "judge_photo": 3}
     assert trainer.networks["draw"].hand is not None and trainer.networks["photo"].hand is None

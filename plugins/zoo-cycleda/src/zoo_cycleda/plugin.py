@@ -5,6 +5,7 @@ from __future__ import annotations
 from zoo import Registrar, hookimpl
 from zoo_cycleda.blocks import DualAttentionBlock, SqueezeExcitationBlock
 from zoo_cycleda.networks import ResnetGenerator
+from zoo_cycleda.one_way import OneWayTrainer
 from zoo_cycleda.trainer import CycleTrainer
 
 
@@ -14,3 +15,4 @@ def zoo_register(register: Registrar) -> None:
     register.block("dual-attention", DualAttentionBlock)
     register.generator("resnet", ResnetGenerator)
     register.trainer("cycle", CycleTrainer)
+    register.trainer("one-way", OneWayTrainer)

@@ -86,8 +86,11 @@ class CycleTrainer(Trainer):
             "reverse_fake_logits": self._judge_photo(photos, batch, 6),
         }
 
+    def draw(self, exported: nn.Module, photo: Tensor, hand: Tensor) -> Tensor:
+        return exported(photo, **({"hand": hand} if self.hands else {}))
+
     def previews(self, batch: Batch, exported: nn.Module) -> dict[str, Tensor]:
-        drawing = exported(batch["source"], **({"hand": batch["hand"]} if self.hands else {}))
+        drawing = self.draw(exported, batch["source"], batch["hand"])
         back = self.networks["photo"](drawing)
         return {"photo": batch["source"], "drawing": drawing, "back": back, "artist": batch["target"]}
 
