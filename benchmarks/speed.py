@@ -18,6 +18,7 @@ import argparse
 import json
 import platform
 import resource
+import signal
 import statistics
 import subprocess
 import sys
@@ -272,6 +273,7 @@ def main() -> None:
         if given.only in str(row) and not (given.quick and row.size > 512):
             table += say(line(row, str(i), given.quick))
     table += say(*TRAINING)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the checkout goes then, too
     with checkout(given.against) if given.against else nullcontext() as then:
         for lesson in lessons:
             if given.only in str(lesson):

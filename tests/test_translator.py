@@ -438,7 +438,7 @@ def test_bf16_is_near_and_changes_nothing_stored():
     assert generator.layers[0].weight.dtype == torch.float32
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.cuda
 def test_cuda_draws_as_the_cpu_does():
     array = photo(32, 32)
     slow = Translator(Conv(), device="cpu").translate(array).astype(int)
