@@ -1,7 +1,8 @@
 # make demo   a portrait drawing of a photograph, with trained weights
 # make test   everything that has to pass before a change goes in
 # make site   the documentation as a site, into site/; a link that leads nowhere is an error
-# make bench  our speed and memory against the plain way, into benchmarks/RESULTS.md: an hour on an idle machine
+# make bench  our speed and memory against the plain way, into benchmarks/RESULTS.md: an hour on an idle machine;
+#             then the tests that need CUDA. It says what it skips, and why. AGAINST=REVISION: also against that
 # All use .venv, and make it or bring it up to date first.
 
 PYTHON ?= python3
@@ -28,7 +29,8 @@ site: $(VENV)/installed
 	@echo "The site is $(CURDIR)/site/index.html"
 
 bench: $(VENV)/installed
-	$(VENV)/bin/python benchmarks/speed.py
+	$(VENV)/bin/python benchmarks/speed.py $(if $(AGAINST),--against $(AGAINST))
+	$(RUN) pytest -m cuda -rs
 
 # The stamp is older than a pyproject.toml that has changed. An environment that does not run is made anew.
 $(VENV)/installed: $(PROJECTS)

@@ -13,7 +13,8 @@ from torch.nn import functional as F
 from zoo.blocks import attention, conv
 from zoo.blocks.attention import attend
 from zoo.blocks.conv import Conv2d
-from zoo.blocks.norm import InstanceNorm2d
+from zoo.blocks.norm import InstanceNorm2d, heal_instance_norms
+from zoo.machine import kernels
 
 
 def noise(*shape: int, seed: int = 0) -> Tensor:
@@ -31,15 +32,21 @@ def gradients(made: Tensor, *of: Tensor) -> tuple[Tensor, ...]:
     return torch.autograd.grad((made * noise(*made.shape, seed=9)).sum(), of)
 
 
+def pretend(monkeypatch: pytest.MonkeyPatch, machine: str) -> None:
+    """The table's row of another machine; its kernels run here, too, if slowly."""
+    monkeypatch.setattr(kernels, "machine", lambda device="cpu": machine)
+
+
 CASES = [(1, 16, 32, 3, 0, 18, 20), (2, 32, 16, 3, 1, 15, 16), (3, 3, 16, 7, 0, 30, 25), (1, 16, 3, 7, 0, 22, 31)]
 CASES += [(1, 8, 8, 3, 0, 3, 3), (1, 8, 8, 3, 1, 1, 1)]
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
-def test_a_convolution_is_torchs(case: tuple[int, ...]) -> None:
+def test_a_convolution_is_torchs(case: tuple[int, ...], monkeypatch: pytest.MonkeyPatch) -> None:
     n, inner, outer, kernel, padding, height, width = case
     layer = Conv2d(inner, outer, kernel, padding, bias=outer < 16)
     plain, x = like(layer), noise(n, inner, height, width).requires_grad_()
+    monkeypatch.setattr(conv, "SMALL", 0)
     made, wanted = layer(x), plain(x)
     assert torch.allclose(made, wanted, atol=2e-5)
     ours, theirs = (gradients(y, x, *net.parameters()) for y, net in ((made, layer), (wanted, plain)))
@@ -52,7 +59,16 @@ def test_a_convolution_is_torchs(case: tuple[int, ...]) -> None:
         assert torch.equal(layer(last), made)
 
 
-def test_a_convolution_may_be_frozen_and_differentiated_twice() -> None:
+def test_small_pictures_are_convolved_by_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    pretend(monkeypatch, "cpu")
+    layer = Conv2d(8, 8, 3, 1)
+    for side, exact in ((31, True), (32, False)):
+        x = noise(2, 8, side, side)
+        assert torch.equal(layer(x), like(layer)(x)) == exact
+
+
+def test_a_convolution_may_be_frozen_and_differentiated_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(conv, "SMALL", 0)
     layer, x = Conv2d(8, 8, 3, 1), noise(1, 8, 9, 9).requires_grad_()
     found = []
     for net in (layer, like(layer)):
@@ -65,7 +81,7 @@ def test_a_convolution_may_be_frozen_and_differentiated_twice() -> None:
 def test_under_autocast_a_convolution_stays_exact_and_its_weights_gradient_is_fp32(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(conv, "_AMX", False)
+    pretend(monkeypatch, "cpu")
     layer, x = Conv2d(16, 16, 3), noise(1, 16, 12, 12).requires_grad_()
     with torch.autocast("cpu", torch.bfloat16):
         made = layer(x.bfloat16())
@@ -77,7 +93,7 @@ def test_under_autocast_a_convolution_stays_exact_and_its_weights_gradient_is_fp
 
 
 def test_under_autocast_on_amx_a_convolution_is_torchs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(conv, "_AMX", True)
+    pretend(monkeypatch, "amx")
     layer, x = Conv2d(16, 16, 3, 1), noise(2, 16, 12, 11).requires_grad_()
     plain = like(layer)
     with torch.autocast("cpu", torch.bfloat16):
@@ -102,6 +118,37 @@ def test_instance_norm_is_torchs(layout: torch.memory_format) -> None:
     assert not InstanceNorm2d(6).state_dict()
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("batch", [1, 2])
+def test_the_way_back_of_instance_norm_of_channels_last_is_torchs(batch: int, dtype: torch.dtype) -> None:
+    """The result is changed in its place behind it, and its gradient is channels last, as in a network."""
+    x = (3 * noise(batch, 6, 9, 7) + 1).to(dtype).contiguous(memory_format=torch.channels_last).requires_grad_()
+    back = noise(batch, 6, 9, 7, seed=3).to(dtype).contiguous(memory_format=torch.channels_last)
+    exact = x.detach().double().contiguous().requires_grad_()
+    made, wanted = F.relu(InstanceNorm2d(6)(x), inplace=True), F.relu(F.group_norm(exact, 6))
+    assert made.is_contiguous(memory_format=torch.channels_last) and made.dtype == dtype
+    (ours,), (theirs,) = torch.autograd.grad(made, x, back), torch.autograd.grad(wanted, exact, back.double())
+    assert ours.is_contiguous(memory_format=torch.channels_last)
+    bound = 1e-5 if dtype == torch.float32 else 0.02
+    assert torch.allclose(made.double(), wanted, atol=bound) and torch.allclose(ours.double(), theirs, atol=bound)
+
+
+def test_instance_norm_of_channels_last_may_be_differentiated_twice() -> None:
+    """As a gradient penalty does."""
+    x = noise(2, 3, 5, 4).double().contiguous(memory_format=torch.channels_last).requires_grad_()
+    assert torch.autograd.gradgradcheck(InstanceNorm2d(3), (x,))
+
+
+def test_torchs_instance_norm_is_healed() -> None:
+    """Of one picture its way back is shuffled where the gradient comes channels last."""
+    network, x = nn.Sequential(nn.InstanceNorm2d(4), nn.ReLU(inplace=True)), noise(1, 4, 6, 5).requires_grad_()
+    back = noise(1, 4, 6, 5, seed=3)
+    (wanted,) = torch.autograd.grad(network(x), x, back)
+    heal_instance_norms(network)
+    (made,) = torch.autograd.grad(network(x), x, back.contiguous(memory_format=torch.channels_last))
+    assert torch.allclose(made, wanted, atol=1e-6)
+
+
 @pytest.mark.parametrize("positions", [(1, 1), (5, 9), (256, 3), (300, 600)])
 def test_attention_is_its_formula(positions: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
     if positions == (5, 9):
@@ -117,12 +164,28 @@ def test_attention_is_its_formula(positions: tuple[int, int], monkeypatch: pytes
     assert half.dtype == torch.bfloat16 and torch.allclose(half.float(), wanted, atol=0.05)
 
 
+def test_attention_in_bf16_is_off_by_a_rounding(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where bf16 products are fast; scores of the size that trained networks have, and values that share a mean."""
+    pretend(monkeypatch, "amx")
+    query, key = (4 * noise(1, 300, 16, seed=seed) for seed in (1, 2))
+    value = noise(1, 300, 32, seed=3) + 2
+    tensors = [t.requires_grad_() for t in (query, key, value)]
+    wanted = torch.softmax(query @ key.transpose(1, 2), -1) @ value
+    with torch.autocast("cpu", torch.bfloat16):
+        made = attend(*tensors)
+    assert made.dtype == torch.float32 and not torch.allclose(made, wanted, atol=1e-5)  # it is in bf16
+    pairs = [(made, wanted), *zip(gradients(made, *tensors), gradients(wanted, *tensors), strict=True)]
+    for one, other in pairs:
+        assert float(((one - other).norm() / other.norm()).detach()) < 0.008
+    assert torch.allclose(attend(*tensors), wanted, atol=1e-5)  # without autocast it is as exact as ever
+
+
 FALLBACK = """
 import torch
 from torch.backends import nnpack
 nnpack.is_available = lambda: False
 from zoo.blocks.conv import Conv2d
-layer, x = Conv2d(4, 4, 3), torch.rand(1, 4, 8, 8)
+layer, x = Conv2d(4, 4, 3), torch.rand(1, 4, 40, 40)
 assert torch.equal(layer(x), torch.nn.functional.conv2d(x, layer.weight, layer.bias))
 """
 

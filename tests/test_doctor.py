@@ -18,6 +18,7 @@ from tiny_plugin import TinyPlugin, tiny  # noqa: F401  (a fixture)
 import zoo.doctor.page
 from zoo.doctor import isolated
 from zoo.doctor.isolated import Lost
+from zoo.machine.kernels import told
 from zoo.testing.hub import LoopbackHub
 from zoo.weights.remote import answers
 
@@ -30,7 +31,7 @@ def well(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def call(target: str, *words: str, timeout: float) -> Any:
         return (
-            [{"name": "cpu", "about": "a torch", "works": "fp32 works"}]
+            [{"name": "cpu", "about": "a torch", "works": "fp32 works", "kernels": told("cpu")}]
             if target == "zoo.doctor.machine:devices"
             else ""
         )
@@ -63,7 +64,13 @@ def test_the_page(
     lines = out.splitlines()
     assert [line for line in lines if not line.startswith((" ", "!"))] == SECTIONS
     assert all(len(line) <= 80 or " " not in line[20:] for line in lines)  # a path stays whole, however long it is
-    for name, text in (("zoo-core", "0.1.0, "), ("torch", "2."), ("cores", ""), ("cpu", "a torch; fp32 works")):
+    for name, text in (
+        ("zoo-core", "0.1.0, "),
+        ("torch", "2."),
+        ("cores", ""),
+        ("cpu", "a torch; fp32 works"),
+        ("cpu kernels", "fp32 with channels"),
+    ):
         assert any(line.startswith(f"  {name} ") and text in line for line in lines), name
     assert any(line.split() == ["ZOO_MEMORY", "3G"] for line in lines)
     assert "cyclegan, cyclese" in out and not any(line.startswith("!") for line in lines)

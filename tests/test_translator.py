@@ -31,6 +31,7 @@ from zoo.errors import (
     ZooError,
 )
 from zoo.generator import Generator, SizeRule
+from zoo.machine import compiler
 from zoo.machine.device import pick_device
 from zoo.pictures.image import Picture
 from zoo.progress import Stopped, tell
@@ -437,7 +438,7 @@ def test_bf16_is_near_and_changes_nothing_stored():
     assert generator.layers[0].weight.dtype == torch.float32
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.cuda
 def test_cuda_draws_as_the_cpu_does():
     array = photo(32, 32)
     slow = Translator(Conv(), device="cpu").translate(array).astype(int)
@@ -454,6 +455,22 @@ def test_compiled_draws_the_same():
     array = photo(16, 16)
     plain = Translator(Conv().eval(), device="cpu").translate(array).astype(int)
     assert np.abs(Translator(Conv().eval(), device="cpu", compile=True).translate(array) - plain).max() <= 1
+
+
+def test_without_a_compiler_one_line_says_so(monkeypatch, caplog):
+    def none(*_: object) -> None:
+        raise RuntimeError("InvalidCxxCompiler: No working C++ compiler found\nlong")
+
+    compiler.can_compile.cache_clear()
+    monkeypatch.setattr(compiler.torch, "compile", lambda call: none)
+    array = photo(16, 16)
+    plain = Translator(Conv().eval(), device="cpu").translate(array)
+    try:
+        for _ in range(2):  # the second asks no more
+            assert np.array_equal(Translator(Conv().eval(), device="cpu", compile=True).translate(array), plain)
+    finally:
+        compiler.can_compile.cache_clear()
+    assert caplog.messages == ["goes on without --compile: there is no C++ compiler"]
 
 
 def test_out_of_memory_is_an_error_of_that_picture():

@@ -23,7 +23,9 @@ from zoo.control import check, parse_controls
 from zoo.errors import ExistsError, ImageError, NotFoundError, PartialFailure, UsageError, ZooError
 from zoo.generator import Generator
 from zoo.machine.chance import numbers_kept
+from zoo.machine.compiler import compiled
 from zoo.machine.device import DTYPES, in_plain_torch, pick_device, plain_torch
+from zoo.machine.kernels import LAYOUTS, kernels
 from zoo.pictures import image as pictures
 from zoo.pictures import large, video
 from zoo.pictures.batches import Batches
@@ -68,7 +70,7 @@ class Translator:
         self.device = pick_device(device)
         self.dtype: torch.dtype = DTYPES[dtype] or torch.float32
         self._compiled = compile
-        self._call = torch.compile(generator) if compile else generator
+        self._call = compiled(generator, self.device.type) if compile else generator
         self._lock = threading.RLock()  # one picture at a time: a network's mode and place are shared
         self.to(self.device)
 
@@ -298,6 +300,4 @@ class Translator:
                     module.training = True
 
     def _layout(self) -> torch.memory_format:
-        """Channels last where convolutions are written for it: bf16 on CUDA (tensor cores). See also zoo.blocks.conv."""
-        faster = self.device.type == "cuda" and self.dtype == torch.bfloat16
-        return torch.channels_last if faster else torch.contiguous_format
+        return LAYOUTS[kernels(self.device.type, self.dtype == torch.bfloat16).inference]

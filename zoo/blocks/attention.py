@@ -9,6 +9,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
+from zoo.machine.kernels import kernels_for
+
 ROWS = 256
 """Queries that look at the keys together on the CPU: as many as make good use of a core's cache at 4096 positions."""
 
@@ -18,51 +20,76 @@ def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
 
     The P×M map is never whole. On CUDA it is torch's fused attention. On the CPU, where that wants d = C and takes
     longer than the map would, a few queries at a time look at all keys; the way back makes their rows again.
+
+    Scores and the softmax are in fp32 on the CPU, also under autocast: shorter ones are too coarse for exp. The products
+    with what is C deep, nine tenths of the work, are in bf16 where that is many times as fast (`zoo.machine.kernels`).
     """
-    if query.device.type != "cpu" or torch.compiler.is_compiling() or torch.onnx.is_in_onnx_export():
+    precision = kernels_for(query).attention
+    if precision == "fused" or torch.compiler.is_compiling() or torch.onnx.is_in_onnx_export():
         missing = value.shape[-1] - query.shape[-1]  # the fused kernels want equal depths; zeros change no product
         query, key = F.pad(query, (0, missing)), F.pad(key, (0, missing))
         query, key, value = (t.unsqueeze(1) for t in (query, key, value))  # one head
         return F.scaled_dot_product_attention(query, key, value, scale=1.0).squeeze(1)
-    with torch.autocast("cpu", enabled=False):  # products of half precision are too coarse for exp
-        return _Attention.apply(query.float(), key.float(), value.float()).to(value.dtype)
+    with torch.autocast("cpu", enabled=False):
+        dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+        return _Attention.apply(query.float(), key.float(), value.float(), dtype).to(value.dtype)
 
 
 class _Map:
     """Some rows of softmax(query · keyᵀ) at a time, always in the same memory: the heap does not hand it out again."""
 
-    def __init__(self, query: Tensor, key: Tensor) -> None:
+    def __init__(self, query: Tensor, key: Tensor, dtype: torch.dtype) -> None:
         self.keys = key.transpose(1, 2)  # (N,d,M)
         self.memory = key.new_empty((len(key), min(ROWS, query.shape[1]), key.shape[1]))
+        self.short = self.memory if dtype == self.memory.dtype else torch.empty_like(self.memory, dtype=dtype)
 
     def rows(self, query: Tensor) -> Tensor:
         """query (N,p,d) -> (N,p,M)."""
         rows = torch.matmul(query, self.keys, out=self.memory[:, : query.shape[1]])
         return torch.softmax(rows, -1, out=rows)
 
+    def rounded(self, rows: Tensor) -> Tensor:
+        """The same in the precision of the large products."""
+        return rows if self.short is self.memory else self.short[:, : rows.shape[1]].copy_(rows)
+
 
 class _Attention(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, dtype: torch.dtype) -> Tensor:
         ctx.save_for_backward(query, key, value)
-        made, whole = value.new_empty((*query.shape[:2], value.shape[2])), _Map(query, key)
+        ctx.dtype = dtype
+        made, whole, values = (
+            value.new_empty((*query.shape[:2], value.shape[2])),
+            _Map(query, key, dtype),
+            value.to(dtype),
+        )
         for part, place in zip(query.split(ROWS, 1), made.split(ROWS, 1)):
-            torch.matmul(whole.rows(part), value, out=place)
+            _product(whole.rounded(whole.rows(part)), values, place)
         return made
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
         query, key, value = ctx.saved_tensors
         of_query, of_key, of_value = (torch.zeros_like(t) for t in ctx.saved_tensors)
-        whole = _Map(query, key)
+        whole = _Map(query, key, ctx.dtype)
+        queries, grads, keys = (t.to(ctx.dtype) for t in (query, grad, key))
+        if ctx.dtype != value.dtype:  # what all values share the softmax's way back takes away: it need not be rounded
+            value = (value - value.mean(1, keepdim=True)).to(ctx.dtype)
+        values = value.transpose(1, 2)
         memory, product = torch.empty_like(whole.memory), torch.empty_like(whole.memory)
-        for part, back, place in zip(*(t.split(ROWS, 1) for t in (query, grad, of_query))):
+        for part, short, back, place in zip(*(t.split(ROWS, 1) for t in (query, queries, grads, of_query))):
             rows = whole.rows(part)  # (N,p,M)
-            of_value += rows.transpose(1, 2) @ back
-            of_rows = torch.matmul(back, value.transpose(1, 2), out=memory[:, : part.shape[1]])
+            of_value += whole.rounded(rows).transpose(1, 2) @ back
+            of_rows = _product(back, values, memory[:, : part.shape[1]])
             mean = torch.mul(rows, of_rows, out=product[:, : part.shape[1]]).sum(-1, keepdim=True)
             of_rows.sub_(mean).mul_(rows)  # the softmax's way back
-            torch.matmul(of_rows, key, out=place)
-            of_key += of_rows.transpose(1, 2) @ part
-        return of_query, of_key, of_value
+            rounded = whole.rounded(of_rows)
+            _product(rounded, keys, place)
+            of_key += rounded.transpose(1, 2) @ short
+        return of_query, of_key, of_value, None
+
+
+def _product(one: Tensor, other: Tensor, out: Tensor) -> Tensor:
+    """one · other into ``out``, which is fp32."""
+    return torch.matmul(one, other, out=out) if one.dtype == out.dtype else out.copy_(one @ other)

@@ -8,27 +8,32 @@ import torch
 from torch import Tensor, nn
 from torch.backends import nnpack
 
+from zoo.machine.kernels import kernels_for
+
 # Asking also initialises it. The call is torch's own business: one that has it no longer convolves the ordinary way.
-_AMX = getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)()
 _HAVE = nnpack.is_available() and hasattr(torch, "_nnpack_spatial_convolution")
+
+SMALL = 32 * 32
+"""Positions below which torch's convolution is the faster one: NNPACK transforms the kernel anew for each picture."""
 
 
 class Conv2d(nn.Conv2d):
     """nn.Conv2d of stride 1: the same weights, and the same result but for rounding.
 
-    On the CPU in fp32 it goes through NNPACK, which torch carries and which convolves in Winograd's form for 3×3
-    kernels (Lavin and Gray 2016, F(6×6, 3×3): a fifth of the multiplications) and by FFT for larger ones. Rounding
-    errors are about eight times those of the ordinary convolution. The way back to the input is again a convolution.
-    Under autocast on processors with AMX the ordinary convolution is the faster one.
+    Where `zoo.machine.kernels` says so it goes through NNPACK, which torch carries and which convolves in fp32, in
+    Winograd's form for 3×3 kernels (Lavin and Gray 2016, F(6×6, 3×3): a fifth of the multiplications) and by FFT for
+    larger ones. Rounding errors are about eight times those of the ordinary convolution. The way back to the input is
+    again a convolution.
     """
 
     def __init__(self, inner: int, outer: int, kernel: int, padding: int = 0, bias: bool = True) -> None:
         super().__init__(inner, outer, kernel, padding=padding, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        if _AMX and torch.is_autocast_enabled("cpu"):
+        if not _HAVE or torch.compiler.is_compiling() or torch.onnx.is_in_onnx_export():
             return super().forward(x)
-        if not _HAVE or x.device.type != "cpu" or torch.compiler.is_compiling() or torch.onnx.is_in_onnx_export():
+        small = self.kernel_size[0] <= 3 and x.shape[-2] * x.shape[-1] < SMALL
+        if kernels_for(x).convolution == "torch" or (small and not torch.is_autocast_enabled("cpu")):
             return super().forward(x)
         assert isinstance(self.padding, tuple)
         return _Convolution.apply(x.float(), self.weight, self.bias, int(self.padding[0]))

@@ -44,7 +44,8 @@ def _translation(image: Tensor, draws: Tensor) -> Tensor:
     padded = F.pad(image, (most[1], most[1], most[0], most[0]))
     rows = (draws[:, 3] * (2 * most[0] + 1)).long().tolist()
     columns = (draws[:, 4] * (2 * most[1] + 1)).long().tolist()
-    return torch.stack([p[:, r : r + height, c : c + width] for p, r, c in zip(padded, rows, columns)])
+    moved = [padded[i : i + 1, :, r : r + height, c : c + width] for i, (r, c) in enumerate(zip(rows, columns))]
+    return torch.cat(moved)
 
 
 def _cutout(image: Tensor, draws: Tensor) -> Tensor:

@@ -35,7 +35,6 @@ class VGG19(nn.Module):
     """
 
     minimum = 16
-    order: Tensor
     gain: Tensor
     shift: Tensor
     scale: list[float] | None
@@ -50,15 +49,15 @@ class VGG19(nn.Module):
             outer = self.width(name)
             self.add_module(name, Conv2d(inner, outer, 3, padding=1))
             inner = outer
-        self._form(order=(2, 1, 0), gain=(127.5,) * 3, shift=[127.5 - mean for mean in (103.939, 116.779, 123.68)])
+        self._form(bgr=True, gain=(127.5,) * 3, shift=[127.5 - mean for mean in (103.939, 116.779, 123.68)])
         self.scale = None
         self.requires_grad_(False).eval()
         if weights is not None:
             self.load(weights)
 
-    def _form(self, order: Sequence[int], gain: Sequence[float], shift: Sequence[float]) -> None:
-        """How the weights want pictures: channel ``order[i]`` times ``gain[i]`` plus ``shift[i]``."""
-        self.register_buffer("order", torch.tensor(order), persistent=False)
+    def _form(self, bgr: bool, gain: Sequence[float], shift: Sequence[float]) -> None:
+        """How the weights want pictures: a channel times its ``gain`` plus its ``shift``."""
+        self.bgr = bgr
         self.register_buffer("gain", torch.tensor(gain).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("shift", torch.tensor(shift).view(1, 3, 1, 1), persistent=False)
 
@@ -80,7 +79,7 @@ class VGG19(nn.Module):
         }
         load_weights(path, self, names=theirs, more=True)
         mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-        self._form((0, 1, 2), [0.5 / s for s in std], [(0.5 - m) / s for m, s in zip(mean, std)])
+        self._form(False, [0.5 / s for s in std], [(0.5 - m) / s for m, s in zip(mean, std)])
         self.scale = [ours / normal for ours, normal in zip(self._of_noise(), _OF_NOISE)]
 
     def forward(self, image: Tensor, layers: Sequence[str] = ("conv4_2",)) -> list[Tensor]:
@@ -94,7 +93,7 @@ class VGG19(nn.Module):
 
     def prepared(self, image: Tensor) -> Tensor:
         """The picture in the form that the weights were trained on."""
-        return image[:, self.order] * self.gain + self.shift
+        return (image.flip(1) if self.bgr else image) * self.gain + self.shift
 
     @torch.no_grad()
     def _of_noise(self) -> list[float]:

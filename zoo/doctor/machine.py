@@ -58,15 +58,20 @@ def devices() -> list[dict[str, Any]]:
     """What torch can compute on: name, what is known of it, and an error where a small computation fails."""
     import torch
 
-    found = [{"name": "cpu", "about": f"torch {torch.__version__}, {torch.get_num_threads()} threads, " + _kernels()}]
+    from zoo.machine.kernels import told
+
+    level = torch.backends.cpu.get_cpu_capability()
+    about = f"torch {torch.__version__}, {torch.get_num_threads()} threads, kernels for {level}"
+    found = [{"name": "cpu", "about": about, "kernels": told("cpu")}]
     for index in range(torch.cuda.device_count() if torch.cuda.is_available() else 0):
         facts = torch.cuda.get_device_properties(index)
         driver = _said("nvidia-smi", f"--id={index}", "--query-gpu=driver_version", "--format=csv,noheader")
         build = f"CUDA {torch.version.cuda}" if torch.version.cuda else f"ROCm {torch.version.hip}"
         about = f"{facts.name}, capability {facts.major}.{facts.minor}, {gigabytes(facts.total_memory)}, {build}"
-        found.append({"name": f"cuda:{index}", "about": about + (f", driver {driver}" if driver else "")})
+        about += f", driver {driver}" if driver else ""
+        found.append({"name": f"cuda:{index}", "about": about, "kernels": told("cuda")})
     if torch.backends.mps.is_available():
-        found.append({"name": "mps", "about": f"{platform.mac_ver()[0]}, {platform.machine()}"})
+        found.append({"name": "mps", "about": f"{platform.mac_ver()[0]}, {platform.machine()}", "kernels": told("mps")})
     return [{**device, **_tried(device["name"])} for device in found]
 
 
@@ -89,12 +94,6 @@ def _tried(name: str) -> dict[str, str]:
     except Exception as exc:  # whatever a driver may do
         text = (str(exc).strip() or type(exc).__name__).splitlines()[0]
         return {"error": f"{' and '.join(works) or 'nothing'} works: {text}"}
-
-
-def _kernels() -> str:
-    import torch
-
-    return f"kernels for {torch.backends.cpu.get_cpu_capability()}"
 
 
 def _read(path: str) -> str:

@@ -124,6 +124,7 @@ def _devices() -> Iterator[Fact]:
         for device in isolated.call("zoo.doctor.machine:devices", timeout=IMPORT):
             text = f"{device['about']}; {device.get('works') or device['error']}"
             yield Fact(device["name"], text, bad="error" in device)
+            yield Fact(f"{device['name']} kernels", device["kernels"])
     except isolated.Lost as exc:
         yield Fact("torch", f"when it is imported and tried, {exc}", bad=True)
 

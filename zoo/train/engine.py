@@ -12,8 +12,8 @@ import logging
 import math
 import signal
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -23,9 +23,12 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
+from zoo.blocks.norm import heal_instance_norms
 from zoo.errors import ConfigError, IntegrityError
 from zoo.generator import Generator, build_part
 from zoo.loss import Views
+from zoo.machine.compiler import can_compile
+from zoo.machine.kernels import LAYOUTS, kernels
 from zoo.recipe import Recipe
 from zoo.train import checkpoint
 from zoo.train.begin import start_from
@@ -44,6 +47,7 @@ WATCHED = "watch"  # in the log, before the names of what a trainer watches
 CURE = "the same command with a lower --set optimiser.lr=…, or without --bf16, goes on from the last checkpoint"
 TIMED = 20  # steps of one kind after which a budget of minutes becomes a number of steps
 LOOKS, OFTEN, SELDOM = 12, 20, 500  # looks at the held-out sitters in a run; steps between two, at least and at most
+WORTH = 20 * 60  # seconds left from which on generated code, a quarter faster, wins back the minutes that it costs
 
 
 @dataclass(frozen=True)
@@ -57,6 +61,7 @@ class Options:
     minutes: float | None = None
     bf16: bool = False
     accumulate: int = 1
+    compile: bool | None = None  # None: where it pays
     workers: int = 0
     device: str | None = None
     save_every: int = 500
@@ -85,12 +90,14 @@ class Engine:
         self.trainer.rank = self.accelerator.process_index
         if self.accelerator.num_processes > 1:
             self.trainer.gather = self.accelerator.gather  # type: ignore[method-assign]
-        layout = torch.channels_last if self.device.type == "cuda" else torch.preserve_format
-        self.networks = self.trainer.networks.to(self.device, memory_format=layout)
-        self.memory = self.trainer.memory.to(self.device)
+        self.kernels = kernels(self.device.type, options.bf16)
+        self.layout = LAYOUTS[self.kernels.training]
+        self.networks = self.trainer.networks.to(self.device).to(memory_format=self.layout)
+        self.memory = self.trainer.memory.to(self.device).to(memory_format=self.layout)
         for terms in self.losses.values():
             for _, loss in terms.terms.values():
-                loss.to(self.device).requires_grad_(False)
+                loss.to(self.device).to(memory_format=self.layout).requires_grad_(False)
+        heal_instance_norms(self.networks)
         self.optimisers = {phase: self._optimiser(names) for phase, names in self.trainer.phases.items()}
         self.trained: frozenset[str] = frozenset()  # networks that begin trained
         if options.start_from is not None:
@@ -101,6 +108,7 @@ class Engine:
         self.timed = (0, 0.0)  # step and seconds since when they have; what is behind is timed
         self.timing = options.minutes is not None
         self.untold: dict[str, Any] = {}  # what the report keeps in a checkpoint
+        self.compiled = options.compile if self.kernels.compiled else bool(options.compile)  # None: not decided yet
         self.stopped = ""
 
     # -- set-up ---------------------------------------------------------------------------------------------------
@@ -156,12 +164,18 @@ class Engine:
                 self._look(reporter)
             started, before = time.monotonic(), self.seconds
             batches = self._batches()
+            if self.compiled:
+                self._compile()
             while self.total is None or self.step < self.total:
                 terms = self._step(batches)
                 self.step += 1
                 self.seconds = before + time.monotonic() - started
                 if self.options.minutes is not None:
                     self._time(terms)
+                if self.compiled is None and self.total is not None and self.step >= TIMED:
+                    self.compiled = self._slowest() * (self.total - self.step) / self.step > WORTH
+                    if self.compiled:
+                        self._compile()
                 last = self.step == self.total or self._stopping()
                 if last or self._is_time_to_look():
                     self._look(reporter)
@@ -229,6 +243,20 @@ class Engine:
         reporter.look(self.watch)
         reporter.page(self._course())
 
+    def _slowest(self) -> float:
+        """The seconds of the slowest process."""
+        return float(self.accelerator.gather(torch.tensor([self.seconds], device=self.device)).max())
+
+    def _compile(self) -> None:
+        """From here on the networks are generated code, which is made when they are next called."""
+        if not can_compile(self.device.type):
+            return
+        log.info("compiles the networks, which takes minutes")
+        for network in self.networks.values():
+            network.compile()
+            if isinstance(network, Generator):
+                network.parts = torch.compile(network.parts)  # type: ignore[method-assign]
+
     def _batches(self) -> Iterator[dict[str, Tensor]]:
         accumulate, processes = self.options.accumulate, self.accelerator.num_processes
         stop = self.total if self.total is not None and self.options.minutes is None else 10**9
@@ -239,12 +267,9 @@ class Engine:
 
     def _step(self, batches: Iterator[dict[str, Tensor]]) -> dict[str, Tensor]:
         """One update of every phase. With accumulation the parts of the batch go through each phase side by side."""
-        layout = torch.channels_last if self.device.type == "cuda" else torch.contiguous_format
         parts = []
         for _ in range(self.options.accumulate):
-            batch = {name: tensor.to(self.device) for name, tensor in next(batches).items()}
-            batch = {n: t.contiguous(memory_format=layout) if t.dim() == 4 else t for n, t in batch.items()}
-            parts.append(phases(self.trainer, self.losses, batch))
+            parts.append(phases(self.trainer, self.losses, self._placed(next(batches))))
         for phase, optimiser in self.optimisers.items():
             for group in optimiser.param_groups:
                 group["lr"] = self._rate() * self._factor(phase)
@@ -283,6 +308,11 @@ class Engine:
         means = self.accelerator.reduce(torch.stack(list(logged.values())), "mean")
         return dict(zip(logged, means))
 
+    def _placed(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """A batch where the networks are, its pictures in their layout."""
+        placed = {name: tensor.to(self.device) for name, tensor in batch.items()}
+        return {n: t.contiguous(memory_format=self.layout) if t.dim() == 4 else t for n, t in placed.items()}
+
     def _share_gradients(self, names: tuple[str, ...]) -> None:
         """The mean of the gradients over the processes."""
         if self.accelerator.num_processes == 1:
@@ -305,8 +335,11 @@ class Engine:
 
     @torch.no_grad()
     def previews(self) -> dict[str, Tensor]:
-        batch = {name: tensor.to(self.device) for name, tensor in self.data.preview(6).items()}
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.options.bf16):
+        batch = self._placed(self.data.preview(6))
+        rare = (
+            torch.compiler.set_stance("force_eager") if self.compiled else nullcontext()
+        )  # worth no code of their own
+        with rare, torch.autocast(self.device.type, torch.bfloat16, enabled=self.options.bf16):
             columns = self.trainer.previews(batch, self.average)
         return {name: images.float().cpu() for name, images in columns.items()}
 
@@ -346,7 +379,7 @@ class Engine:
             for phase, optimiser in self.optimisers.items():
                 tensors |= checkpoint.flatten(f"optimiser/{phase}", checkpoint.optimiser_state(optimiser))
             facts: dict[str, Any] = {"total": self.total, "minutes": self.options.minutes, "seconds": self.seconds}
-            facts |= {"untold": untold, "kind": self.kind}
+            facts |= {"untold": untold, "kind": self.kind, "compiled": self.compiled}
             if self.watch is not None:
                 best, facts["watch"] = self.watch.state()
                 tensors |= checkpoint.flatten("best", best)
@@ -372,6 +405,8 @@ class Engine:
         self.untold = facts.get("untold", {})
         if self.watch is not None and "watch" in facts:
             self.watch.load(checkpoint.select("best", tensors), facts["watch"])
+        if self.compiled is None:  # as it was decided when the run began: it rounds in its own way
+            self.compiled = facts.get("compiled")
         if self.total is None and self.options.minutes == facts.get("minutes", self.options.minutes):
             self.total = facts["total"]
         self.kind, self.timed = tuple(facts.get("kind", ())), (self.step, self.seconds)

@@ -64,7 +64,11 @@ class ChannelAttention(nn.Module):
         with torch.autocast(x.device.type, enabled=False):  # sums over P do not fit a short mantissa
             energy = gram(x.float())  # (N,C,C)
             attention = torch.softmax(energy.amax(-1, keepdim=True) - energy, dim=-1)
-            attended = (attention @ x.flatten(2).float()).reshape_as(x)
+            flat = x.flatten(2).float()
+            if flat.is_contiguous():
+                attended = (attention @ flat).reshape_as(x)
+            else:  # channels last, as the result shall be
+                attended = (flat.transpose(1, 2) @ attention.transpose(1, 2)).transpose(1, 2).reshape_as(x)
         return self.beta * attended.to(x.dtype) + x
 
 

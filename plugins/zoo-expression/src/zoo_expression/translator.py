@@ -15,6 +15,7 @@ from zoo import faces
 from zoo.control import check
 from zoo.errors import ControlError, ImageError
 from zoo.generator import SizeRule
+from zoo.machine.compiler import compiled
 from zoo.pictures import image as pictures
 from zoo.pictures.fit import warped
 from zoo.pictures.image import Source
@@ -82,7 +83,8 @@ class ExpressionTranslator(Translator):
 
     def __init__(self, *args: Any, **settings: Any) -> None:
         super().__init__(*args, **settings)
-        self._parts = torch.compile(self.generator.parts) if settings.get("compile") else self.generator.parts
+        parts = self.generator.parts
+        self._parts = compiled(parts, self.device.type) if settings.get("compile") else parts
         self.side = self.generator.size.above(self.working)  # of a face crop, in pixels
         self.working, self.size = 0, SizeRule()  # pictures stay as they are: only the faces in them are scaled
 
