@@ -184,14 +184,30 @@ class Translator:
         """
         with plain_torch():
             batches, framing = self._prepared(size, batch, tile, None, controls)
+
+        def results(film: video.Film) -> Callable[[Iterable[np.ndarray]], Iterable[Any]]:
+            frames = (image for _, image in film.frames("looking through"))
+            cuts = self.follow(frames, float(film.rate), **framing)
+            return lambda images: batches.results(images, cuts)
+
+        self._rewritten(source, target, results, progress, replace, damaged)
+
+    def _rewritten(
+        self,
+        source: str | os.PathLike[str],
+        target: str | os.PathLike[str],
+        results: Callable[[video.Film], Callable[[Iterable[np.ndarray]], Iterable[Any]]],
+        progress: Progress | None,
+        replace: bool,
+        damaged: bool,
+    ) -> None:
+        """Write the film ``source`` anew. ``results`` looks through it and gives what draws its frames."""
         film = video.probe(source)
         video.writable(target)
         if not replace and os.path.lexists(target):  # not after an hour
             raise ExistsError(target)
         with plain_torch(), listening(progress):
-            frames = (image for _, image in film.frames("looking through"))
-            cuts = self.follow(frames, float(film.rate), **framing)
-            lost = video.rewrite(film, target, lambda images: batches.results(images, cuts), replace)
+            lost = video.rewrite(film, target, results(film), replace)
         if lost and not damaged:
             raise PartialFailure(
                 f"{source} is damaged: {lost}", f"{target} has the rest; damaged=True is fine with that"
@@ -232,6 +248,13 @@ class Translator:
             raise UsageError(f"batch = {batch!r} is not a number of pictures", "give 1 or more")
         if not _whole(tile, 1):
             raise UsageError(f"tile = {tile!r} is not a size", "give the side of a tile in pixels")
+        values = self._values(size, controls)
+        framing = {name: values.pop(name) for name in self.framing & values.keys()}
+        drawn = partial(self._drawn, values=values, tile=tile, progress=progress)
+        return Batches(drawn, self.size, self.working, size, batch, repr(self)), framing
+
+    def _values(self, size: int | None, controls: dict[str, Any]) -> dict[str, Any]:
+        """The checked values of all controls that have one; pictures as the network sees them."""
         values = self.check(check(self.controls, controls))
         values = {name: value for name, value in values.items() if value is not None}
         for control in self.controls:
@@ -241,9 +264,7 @@ class Translator:
                     for one in (value if control.many else [value])
                 ]
                 values[control.name] = seen if control.many else seen[0]
-        framing = {name: values.pop(name) for name in self.framing & values.keys()}
-        drawn = partial(self._drawn, values=values, tile=tile, progress=progress)
-        return Batches(drawn, self.size, self.working, size, batch, repr(self)), framing
+        return values
 
     def _drawn(self, image: Tensor, values: Mapping[str, Any], tile: int | None, progress: Progress | None) -> Tensor:
         """``draw`` with the controls' values, in tiles where the picture is large, and without a trace."""

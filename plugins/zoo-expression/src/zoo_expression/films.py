@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import math
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,9 +22,10 @@ from torch.nn import functional as F
 from zoo import faces
 from zoo.errors import ImageError
 from zoo.faces import track
+from zoo.machine.device import plain_torch
 from zoo.pictures import image as pictures
 from zoo.pictures import video
-from zoo.progress import Progress, listening
+from zoo.progress import Progress
 from zoo_expression.translator import VERB, ExpressionTranslator
 
 STILL = 0.04
@@ -65,19 +66,20 @@ class FilmTranslator(ExpressionTranslator):
         batch: int | None = None,
         tile: int | None = None,
         progress: Progress | None = None,
+        replace: bool = True,
+        damaged: bool = False,
         **controls: Any,
     ) -> None:
         like = controls.get("like")
         driver = Path(like) if isinstance(like, str | os.PathLike) and video.moves(Path(like)) else None
         if self.generator.labels or controls.get("face") == 0:
-            super().translate_video(source, target, size=size, batch=batch, tile=tile, progress=progress, **controls)
+            settings: dict[str, Any] = {"progress": progress, "replace": replace, "damaged": damaged}
+            super().translate_video(source, target, size=size, batch=batch, tile=tile, **settings, **controls)
             return
-        values = dict(
-            self._prepared(size, batch, tile, None, {**controls, **({"like": None} if driver else {})}).values
-        )
-        film = video.probe(source)
-        video.writable(target)
-        with listening(progress):
+        with plain_torch():
+            values = self._values(size, {**controls, **({"like": None} if driver else {})})
+
+        def results(film: video.Film) -> Callable[[Iterable[np.ndarray]], Iterable[np.ndarray]]:
             number, still = values.pop("face", None), values.pop("like", None)
             driven = self._units(video.probe(driver)) if driver else None
             if driven and driven[1] < film.count / film.rate:
@@ -91,7 +93,9 @@ class FilmTranslator(ExpressionTranslator):
                 with self._no_trace():
                     base = self.generator.own(self._batch([self._shown(still.float().cpu(), 1)])).cpu()
             work = _Work(chosen, values, base, driven[0] if driven else None, float(film.rate))
-            video.rewrite(film, target, lambda images: self._drawn_frames(images, work))
+            return lambda images: self._drawn_frames(images, work)
+
+        self._rewritten(source, target, results, progress, replace, damaged)
 
     def people(self, film: video.Film) -> dict[int, Seen]:
         """The faces of a film that can be edited, by number. ImageError if there is none."""
