@@ -41,6 +41,34 @@ def follow(frames: Iterable[Source], rate: float, number: int = 1) -> list[Face]
 
     ImageError if there is no such face in any frame.
     """
+    tracks, count = _tracks(frames, rate)
+    shown = _shown(tracks, [track.way(SMOOTH * rate) for track in tracks], count, number)
+    if not shown:
+        what = f"there is no face {number}" if tracks else "no face found"
+        raise ImageError(f"{what} in any frame", "give a video of a face seen from the front; 1 is the largest")
+    frames_with_it = sorted(shown)
+    return [_face(shown[_nearest(frames_with_it, at)]) for at in range(count)]
+
+
+def everyone(frames: Iterable[Source], rate: float) -> list[dict[int, Face]]:
+    """The faces of each of ``frames``, of which ``rate`` make a second, by numbers that stay: 1 is seen the longest and
+    largest. A face that is lost for less than a second moves on evenly. ImageError if there is none in any frame."""
+    tracks, count = _tracks(frames, rate)
+    if not tracks:
+        raise ImageError("no face found in any frame", "give a video of a face seen from the front")
+    ways = [track.way(SMOOTH * rate) for track in tracks]
+    return [
+        {
+            number: _face(way[at - track.at[0]])
+            for number, (track, way) in enumerate(zip(tracks, ways), 1)
+            if track.at[0] <= at <= track.last
+        }
+        for at in range(count)
+    ]
+
+
+def _tracks(frames: Iterable[Source], rate: float) -> tuple[list[_Track], int]:
+    """The faces of a video, the longest and largest seen first, and the number of its frames."""
     step, every = max(1, round(rate / LOOKS)), max(1, round(rate))
     tracks: list[_Track] = []
     count = 0
@@ -52,12 +80,7 @@ def follow(frames: Iterable[Source], rate: float, number: int = 1) -> list[Face]
                 _link(tracks, at, face, AWAY * rate)
     tracks = [track for track in tracks if len(track.at) > 1] or tracks  # what is seen once is often no face
     tracks.sort(key=lambda track: -track.weight)
-    shown = _shown(tracks, [track.way(SMOOTH * rate) for track in tracks], count, number)
-    if not shown:
-        what = f"there is no face {number}" if tracks else "no face found"
-        raise ImageError(f"{what} in any frame", "give a video of a face seen from the front; 1 is the largest")
-    frames_with_it = sorted(shown)
-    return [_face(shown[_nearest(frames_with_it, at)]) for at in range(count)]
+    return tracks, count
 
 
 def _look(image: Tensor, known: Sequence[Face]) -> list[Face]:
@@ -65,7 +88,7 @@ def _look(image: Tensor, known: Sequence[Face]) -> list[Face]:
 
     Near a face takes a fifth of the time, in frames of 1280×720."""
     near = [_beside(image, face) for face in known]
-    return [face for face in near if face] if near and all(near) else faces.find(image)
+    return [face for face in near if face] if near and all(near) else faces.find(image, small=False)
 
 
 def _beside(image: Tensor, face: Face) -> Face | None:

@@ -22,7 +22,8 @@ from zoo.weights.networks import find as find_file
 from zoo.weights.sources import locate
 from zoo_expression.album import Album
 from zoo_expression.judge import load_judge, read_faces
-from zoo_expression.measure import JUDGED, VALUES, Identity
+from zoo_expression.measure import JUDGED, VALUES, Geometry, Identity
+from zoo_expression.motion import TABLE, read_motion
 from zoo_expression.sweep import BATCH, COMPARED, Editor, measure
 from zoo_expression.trainer import labels
 from zoo_expression.units import MOST
@@ -32,6 +33,8 @@ PROTOCOL = (
     " own meter reads them. r: correlation of asked and measured over all pictures and values; slope: by least squares;"
     " else: slope of the other unit that moves most with it, in absolute",
     f"r, slope, else: means over {', '.join(JUDGED)}, measured by the judge; own: by the model's own meter",
+    "geometry: r and slope of dlib's landmarks along a table of motion, means over AU 2, 4, 12, 15, 25, 26 asked for 0, 1"
+    " and 2; blink: how far eyes are open at AU45 2, as a share of before",
     "agrees: share of a label model's edits that show the label asked for, by the judge's units",
     f"distance: of dlib's face descriptors before and after, of every {COMPARED}th edit, drawn by the seed; same: share"
     " below 0.6, one person by dlib",
@@ -42,6 +45,9 @@ COLUMNS = {
     "r": ("judge", "correlation", ".3f"),
     "slope": ("judge", "slope", ".3f"),
     "else": ("judge", "other_slope", ".3f"),
+    "geometry": ("geometry", "correlation", ".3f"),
+    "its slope": ("geometry", "slope", ".3f"),
+    "blink": ("geometry", "open", ".2f"),
     "own r": ("own", "correlation", ".3f"),
     "own slope": ("own", "slope", ".3f"),
     "agrees": ("agreement", "judge", ".3f"),
@@ -63,6 +69,10 @@ def expression_eval(
     ] = None,
     count: Annotated[int, typer.Option(min=1, help="So many of the faces, drawn by the seed.")] = 200,
     seed: Annotated[int, typer.Option(min=0, help="The same for all models.")] = 0,
+    motion: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="For the geometry: one of zoo motion-table; else the one that comes along."),
+    ] = None,
     fid: Annotated[int, typer.Option(min=0, metavar="N", help="FID and KID of N edits against all faces.")] = 0,
     inception: Annotated[Path | None, typer.Option(metavar="FILE", help="For --fid, as zoo eval's --features.")] = None,
     size: Annotated[int, typer.Option(min=1, help="Side in pixels at which edited faces are measured.")] = 128,
@@ -79,6 +89,7 @@ def expression_eval(
     place = pick_device(device)
     judge = judge or locate(registry().card("au-judge")[0])
     reader = load_judge(judge).to(place)
+    table = read_motion(motion or TABLE)
     editors = [Editor(label, load(name, device=place)) for label, name in labelled(names).items()]
     album = Album(save, {editor.label: editor.kinds for editor in editors}) if save else None
     known = read_faces(faces, size, count, seed)
@@ -88,7 +99,11 @@ def expression_eval(
     lines = [*faults, *PROTOCOL, "; ".join(f"{name}: {value}" for name, value in data.items())]
     models = []
     for editor in editors:
-        facts = {"model": editor.label, "n": len(known), **measure(editor, known, reader, seed, Identity(), album)}
+        facts = {
+            "model": editor.label,
+            "n": len(known),
+            **measure(editor, known, reader, seed, Identity(), album, Geometry(table)),
+        }
         if sets:
             facts |= sets.measure(editor)
         models.append(facts)
@@ -176,6 +191,8 @@ def _lines(facts: dict[str, Any]) -> list[str]:
         )
     if "units" not in facts:
         return lines
+    for unit in facts["geometry"]["units"]:
+        lines.append(f"{unit['unit']:<6} by landmarks: r {unit['correlation']:.3f}, slope {unit['slope']:.3f}")
     lines.append(
         f"correlation over all 17: {facts['judge']['correlation_of_all']:.3f} by the judge,"
         f" {facts['own']['correlation_of_all']:.3f} by its own meter"

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from zoo.loss import Loss
+from zoo_expression.motion import Motion, distance
+from zoo_expression.units import MOST
 
 
 class ActionUnitLoss(Loss):
@@ -55,3 +58,35 @@ class PaintLoss(Loss):
 
     def forward(self, step: Mapping[str, Tensor]) -> Tensor:
         return step["paint"].float().square().mean()
+
+
+class MotionLoss(Loss):
+    """A generator's ``flow`` (N,2,H,W), where each pixel comes from, against where landmarks go by the table of motion, when
+    the units change from ``own`` to ``units`` (N,17), in shares of the most: mean square in inter-ocular distances. For any
+    generator that makes a flow; ``landmarks`` (N,68,2) are those of the source, in shares of the picture's side, NaN where
+    they are not known. A landmark that goes to another place is found there, so that the flow is read there."""
+
+    needs = frozenset({"flow", "landmarks", "own", "units"})
+
+    def __init__(self, gain: float = 1.0) -> None:
+        super().__init__()
+        self.motion = Motion(gain)
+
+    def forward(self, step: Mapping[str, Tensor]) -> Tensor:
+        flow, landmarks = step["flow"].float(), step["landmarks"].double()
+        known = landmarks.isfinite().flatten(1).all(1)
+        if not known.any():
+            return flow.sum() * 0
+        points, own, units = (x[known] for x in (landmarks, MOST * step["own"], MOST * step["units"]))
+        self.motion.to(points.device)
+        shifts = torch.stack(
+            [
+                self.motion.shifts(point, has.expand(2, -1).double(), wanted.expand(2, -1).double())
+                for point, has, wanted in zip(points, own, units)
+            ]
+        )
+        there = (points + shifts).to(flow)
+        read = F.grid_sample(flow[known], 2 * there[:, None] - 1, padding_mode="border", align_corners=False)
+        away = read[:, :, 0].transpose(1, 2) + shifts.to(flow)  # what lies there came from where the landmark was
+        inner = away[:, 17:] / distance(points).to(flow)[:, None, None]  # the jaw's ends do not move
+        return inner.square().mean()

@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from zoo.faces import SAME, Face, descriptor, find
+from zoo.faces import SAME, Face, descriptor, find, landmarks
+from zoo_expression.motion import distance
 from zoo_expression.units import NAMES
 
 VALUES = (0.0, 0.5, 1.0, 1.5, 2.0)
@@ -86,6 +87,60 @@ class Spread:
             "below_0.05": float(self.counts[:twentieth].sum()) / number,
             "above_0.95": float(self.counts[-twentieth:].sum()) / number,
         }
+
+
+REGIONS = {
+    **dict.fromkeys(("AU2", "AU4"), range(17, 27)),
+    **dict.fromkeys(("AU12", "AU15", "AU25", "AU26"), range(48, 68)),
+}
+"""Units whose motion landmarks tell, and which: brows and mouth."""
+
+ASKED = (0.0, 1.0, 2.0)
+LIDS = ((37, 41), (38, 40), (43, 47), (44, 46))
+
+
+class Geometry:
+    """How far landmarks go where a table of motion (17,68,2) says they go, by dlib's landmarks in the box of the face
+    before: a judge of pictures may be fooled by paint, landmarks much less.
+
+    An edit's landmarks are projected on the unit's row over its region: 1 is what the table has for one unit. How far an
+    eye is open when it is asked to close, AU45 at 2, is measured as a share of what it was."""
+
+    def __init__(self, table: Tensor) -> None:
+        self.table = table
+        self.before: dict[int, Tensor] = {}
+        self.found: dict[str, list[tuple[float, float]]] = {name: [] for name in REGIONS}
+        self.open: list[float] = []
+
+    def learn(self, i: int, image: Tensor) -> None:
+        """The i-th face (3,S,S) in [-1,1], cut out as `zoo.faces.FACE`, before."""
+        self.before[i] = landmarks(image)
+
+    def compare(self, i: int, unit: str, asked: float, edited: Tensor) -> None:
+        """An edit of it that was asked to show so much of a unit."""
+        was = self.before[i]
+        if unit in REGIONS and asked in ASKED:
+            row, region = self.table[NAMES.index(unit)], list(REGIONS[unit])
+            moved = (landmarks(edited) - was)[region] / distance(was)
+            self.found[unit].append((asked, float((moved * row[region]).sum() / row[region].square().sum())))
+        if unit == "AU45" and asked == VALUES[-1]:
+            self.open.append(_opening(landmarks(edited)) / max(_opening(was), 1e-6))
+
+    def facts(self) -> dict[str, Any]:
+        pairs = {unit: torch.tensor(found).T for unit, found in self.found.items()}
+        units = [
+            {"unit": unit, "correlation": correlation(*pair), "slope": slope(*pair)} for unit, pair in pairs.items()
+        ]
+        return {
+            "correlation": fmean(unit["correlation"] for unit in units),
+            "slope": fmean(unit["slope"] for unit in units),
+            "open": fmean(self.open),
+            "units": units,
+        }
+
+
+def _opening(points: Tensor) -> float:
+    return sum(float(torch.dist(points[top], points[bottom])) for top, bottom in LIDS)
 
 
 class Identity:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +19,8 @@ from zoo.blocks.norm import InstanceNorm2d
 from zoo.blocks.residual import ResidualBlock
 from zoo.generator import Generator, SizeRule
 from zoo.pictures.fit import warped
-from zoo_expression.units import EXPRESSIONS, FULL, LABELS, MOST, NAMES, pattern
+from zoo_expression.motion import Motion
+from zoo_expression.units import EXPRESSIONS, FULL, HALVES, LABELS, MOST, NAMES, STRONGEST, pattern
 
 NEARLY = 0.98
 """White and black by this much less, so that atanh is finite."""
@@ -154,6 +156,8 @@ class StarGANGenerator(Generator):
         labels: bool = False,
         residual: bool = False,
         warp: float = 0.0,
+        paint: float = 1.0,
+        motion: float = 0.0,
         meter: dict[str, int] | None = None,
     ) -> None:
         super().__init__()
@@ -161,7 +165,11 @@ class StarGANGenerator(Generator):
             raise ValueError("a network has 1 or more channels, and 0 or more blocks")
         if not 0 <= warp < 1:
             raise ValueError("warp is a share of the picture's side")
-        self.attention, self.labels, self.residual, self.warp = attention, labels, residual, warp
+        if not 0 <= paint <= 1 or motion < 0:
+            raise ValueError("paint is a share from 0 to 1, and motion a gain of 0 or more")
+        if labels and motion:
+            raise ValueError("motion is of action units: a generator with labels has none")
+        self.attention, self.labels, self.residual, self.warp, self.paint = attention, labels, residual, warp, paint
         self.makes = frozenset(["attention", "colour"] * attention + ["flow", "paint"] * bool(warp))
         units = len(LABELS) if labels else len(NAMES)
         self.stem = nn.Conv2d(3, width, 7, padding=3, bias=False)  # (N,w,H,W)
@@ -175,6 +183,7 @@ class StarGANGenerator(Generator):
         self.meter = Meter(**{**(meter or {}), "units": units})
         as_buffers(self.meter)
         self.flow = nn.Conv2d(4 * width, 2, 3, padding=1) if warp else None
+        self.motion = Motion(motion) if motion else None
 
     def parts(self, image: Tensor, units: Tensor | None = None, **controls: Tensor) -> dict[str, Tensor]:
         """``units`` (N,U) is the condition as the trainer has it; else ``controls`` say what it is, see `condition`."""
@@ -198,26 +207,43 @@ class StarGANGenerator(Generator):
         if self.attention:
             made |= {"attention": torch.sigmoid(head[:, 3:]), "colour": colour}  # (N,1,H,W)
             made["image"] = torch.lerp(colour, picture, made["attention"])
+        if self.paint < 1 and not self.training:
+            made["image"] = torch.lerp(picture, made["image"], self.paint)
         if self.flow is not None:
             made["paint"] = made["image"] - picture
         return made
 
-    def condition(self, image: Tensor, like: Tensor | None = None, **controls: Tensor) -> Tensor:
+    def condition(
+        self, image: Tensor, like: Tensor | None = None, base: Tensor | None = None, **controls: Tensor
+    ) -> Tensor:
         """The condition (N,U) that the controls ask for: ``expression``, (N,) of StarGAN's labels, or
 
-        the picture's own units, or those of ``like``; of them ``happiness`` and others, (N,) in [0,1], leave the rest
+        the picture's own units, or those of ``like``, or ``base`` (N,U), if that is known; of them ``happiness`` and others, (N,) from 0, leave the rest
         and bring their share of the expression; what ``AU1`` … ``AU45``, (N,) in intensities, give is as they give it.
         """
         if self.labels:
             return F.one_hot(controls["expression"], len(LABELS)).float()
-        units = MOST * self.own(image if like is None else like)
+        units = MOST * (self.own(image if like is None else like) if base is None else base)
         shares = {name: share[:, None] for name, share in controls.items() if name in EXPRESSIONS}
         if shares:
             total = torch.stack(list(shares.values())).sum(0)
             mixed = torch.stack([share * units.new_tensor(pattern(name)) for name, share in shares.items()]).sum(0)
-            units = (1 - total).clamp(min=0) * units + mixed.clamp(max=FULL)
+            units = (1 - total).clamp(min=0) * units + mixed.clamp(max=FULL * STRONGEST)
         given = [controls.get(name, unit) for name, unit in zip(NAMES, units.unbind(1))]
         return torch.stack(given, dim=1) / MOST
+
+    def halves(self, image: Tensor, **controls: Any) -> Tensor:
+        """The conditions (2,N,U) of the face's own left half and of its right one: what ``AU12_left`` and others give
+        counts for one of them."""
+        common = self.condition(image, **controls)
+        if self.labels:
+            return common.expand(2, -1, -1)
+        sides = []
+        for half in HALVES:
+            given = [controls.get(f"{name}_{half}") for name in NAMES]
+            units = [unit if one is None else one / MOST for one, unit in zip(given, common.unbind(1))]
+            sides.append(torch.stack(units, dim=1))
+        return torch.stack(sides)
 
     def own(self, image: Tensor) -> Tensor:
         """The condition (N,U) that a picture itself fulfils, as the meter reads it."""

@@ -7,17 +7,19 @@ from zoo_expression import commands
 from zoo_expression.blocks import ConvNeXtBlock
 from zoo_expression.crops import face_crops
 from zoo_expression.evaluate import expression_eval
+from zoo_expression.films import FilmTranslator
 from zoo_expression.judge import au_judge
 from zoo_expression.losses import (
     ActionUnitLoss,
     AttentionAreaLoss,
     AttentionVariationLoss,
     ExpressionClassLoss,
+    MotionLoss,
     PaintLoss,
 )
+from zoo_expression.motion_table import motion_table
 from zoo_expression.networks import Discriminator, StarGANGenerator
 from zoo_expression.trainer import ExpressionTrainer
-from zoo_expression.translator import ExpressionTranslator
 
 
 @hookimpl
@@ -28,6 +30,7 @@ def zoo_register(register: Registrar) -> None:
     register.command("face-crops", face_crops)
     register.command("au-judge", au_judge)
     register.command("expression-eval", expression_eval)
+    register.command("motion-table", motion_table)
     register.generator("stargan", StarGANGenerator)
     register.discriminator("stargan", Discriminator)
     register.loss("action-units", ActionUnitLoss)
@@ -35,5 +38,6 @@ def zoo_register(register: Registrar) -> None:
     register.loss("attention-area", AttentionAreaLoss)
     register.loss("attention-variation", AttentionVariationLoss)
     register.loss("paint", PaintLoss)
+    register.loss("landmark-motion", MotionLoss)
     register.trainer("expression", ExpressionTrainer)
-    register.translator("expression", ExpressionTranslator)
+    register.translator("expression", FilmTranslator)

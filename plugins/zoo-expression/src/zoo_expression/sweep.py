@@ -14,7 +14,7 @@ from zoo.progress import tell
 from zoo.translator import Translator
 from zoo_expression.album import Album
 from zoo_expression.judge import Judge, Labelled
-from zoo_expression.measure import VALUES, Identity, Spread, followed, headline
+from zoo_expression.measure import VALUES, Geometry, Identity, Spread, followed, headline
 from zoo_expression.trainer import labels
 from zoo_expression.translator import ExpressionTranslator, enlarged
 from zoo_expression.units import LABELS, MOST, NAMES
@@ -38,6 +38,12 @@ class Editor:
         """Pictures (N,3,S,S) in [-1,1], a condition (N,U) -> the generator's parts in float32, its ``image`` (N,3,S,S).
 
         The generator sees them at the size that its translator cuts faces out in."""
+        if self.generator.motion is not None:
+            found = [self.translator.crop(image) for image in images.cpu()]
+            made = self.translator.edited(
+                found, images, self.read(images).clamp(0, MOST) / MOST, condition.expand(2, -1, -1)
+            )
+            return {"image": torch.stack([one["image"] for one in made])}
         where, dtype = self.translator.device, self.translator.dtype
         with torch.autocast(where.type, dtype) if dtype != torch.float32 else nullcontext():
             images = images.to(where)
@@ -66,9 +72,15 @@ class Editor:
 
 @torch.inference_mode()
 def measure(
-    editor: Editor, faces: Labelled, judge: Judge, seed: int, identity: Identity, album: Album | None
+    editor: Editor,
+    faces: Labelled,
+    judge: Judge,
+    seed: int,
+    identity: Identity,
+    album: Album | None,
+    geometry: Geometry | None = None,
 ) -> dict[str, Any]:
-    """Sweep one model over the faces. Everything it found: judge, own, units, identity, own_edit, attention …"""
+    """Sweep one model over the faces. Everything it found: judge, own, units, geometry, identity, own_edit …"""
     device, with_labels = editor.translator.device, editor.generator.labels
     number = len(editor.kinds) * (1 if with_labels else len(VALUES))
     dice = torch.Generator().manual_seed(seed)
@@ -80,6 +92,8 @@ def measure(
         images = faces.floats(batch)
         for i, image in zip(batch.tolist(), images):
             identity.learn(i, image)
+            if geometry:
+                geometry.learn(i, image)
         if not with_labels:
             same = editor.edit(images, editor.read(images).clamp(min=0) / MOST)["image"].cpu()
             changes.append((same - images).abs().mean(dim=(1, 2, 3)) / 2)
@@ -92,7 +106,10 @@ def measure(
             read.append(editor.read(parts["image"]))
             if "attention" in parts and (with_labels or which % len(VALUES) == len(VALUES) - 1):
                 attention.add(parts["attention"])
+            unit, step = divmod(which, len(VALUES))
             for i, image in zip(batch.tolist(), edited):
+                if geometry and not with_labels:
+                    geometry.compare(i, NAMES[unit], VALUES[step], image)
                 if compared[which, i]:
                     identity.compare(i, image)
             if album:
@@ -109,4 +126,6 @@ def measure(
         return {**facts, "agreement": {who: float((label == asked).float().mean()) for who, label in shown.items()}}
     units = {who: followed(of.unflatten(0, (len(NAMES), len(VALUES)))) for who, of in by.items()}
     means = {who: headline(of) for who, of in units.items()}
+    if geometry:
+        facts["geometry"] = geometry.facts()
     return {**means, **facts, "own_edit": {"l1": float(torch.cat(changes).mean())}, "units": units}

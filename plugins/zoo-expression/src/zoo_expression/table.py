@@ -27,6 +27,8 @@ class Row:
     file: str
     units: tuple[float, ...]  # 17, from 0 to 5; none if they are not usable
     usable: bool = True
+    person: str = ""  # as the table says, else the folder that the picture lies in
+    landmarks: tuple[float, ...] = ()  # x0 … x67, y0 … y67, in the picture's pixels, where the table has them
 
 
 def read_table(path: Path) -> Iterator[Row]:
@@ -99,7 +101,18 @@ class _Line:
         units = tuple(self._value(name) for name in COLUMNS)
         if not all(0 <= unit <= MOST for unit in units):
             raise ConfigError(f"{self.path}, line {self.number}: an intensity is not from 0 to 5", "correct the table")
-        return Row(file, units)
+        return Row(file, units, True, self._person(file), self._landmarks())
+
+    def _person(self, file: str) -> str:
+        named = (self.cells.get("person") or self.cells.get("identity") or "").strip()
+        return named or PurePosixPath(file).parent.as_posix()
+
+    def _landmarks(self) -> tuple[float, ...]:
+        for form in ("{}{}", "{}_{}"):  # OpenFace writes x_0
+            names = [form.format(axis, point) for axis in "xy" for point in range(68)]
+            if all(name in self.cells for name in names):
+                return tuple(self._value(name) for name in names)
+        return ()
 
     def _value(self, name: str) -> float:
         try:

@@ -8,6 +8,7 @@ from typing import ClassVar, cast
 import torch
 from torch import Tensor, nn
 
+from zoo import faces
 from zoo.blocks.diffaugment import diff_augment
 from zoo.generator import Generator, build_generator, build_part, initialise
 from zoo.losses.adversarial import gradient_norm
@@ -22,7 +23,8 @@ class ExpressionTrainer(Trainer):
     """One generator, one discriminator that judges pictures and reads what they show.
 
     The generator's losses read ``source`` I, ``output`` G(I, t), ``reconstruction`` G(G(I, t), s), ``units`` t,
-    ``read`` from the output, ``logits``, and what else G makes; the discriminator's ``units`` s, ``read`` from the
+    ``read`` from the output, ``logits``, where asked for ``own``, s, and ``landmarks`` (N,68,2) in shares of I's side, by
+    dlib, and what else G makes; the discriminator's ``units`` s, ``read`` from the
     photographs, ``real_logits``, ``fake_logits`` and ``gradient_norm`` (N,), the length of the realness's gradient
     by the picture, at a random place between photograph and result. s are the photographs' own units, t those of others.
 
@@ -38,7 +40,7 @@ class ExpressionTrainer(Trainer):
     samples = Faces
     phases: ClassVar = {"generator": ("edit",), "discriminator": ("judge",)}
     provides: ClassVar = {
-        "generator": frozenset({"source", "output", "reconstruction", "units", "read", "logits"}),
+        "generator": frozenset({"source", "output", "reconstruction", "units", "own", "landmarks", "read", "logits"}),
         "discriminator": frozenset({"units", "read", "real_logits", "fake_logits", "gradient_norm"}),
     }
     passes_on: ClassVar = {"generator": {"": "edit"}}
@@ -101,6 +103,9 @@ class ExpressionTrainer(Trainer):
         output = made["image"]
         logits, read = self._judged(output, seeds, 1)
         tensors = {**parts_of(made), "source": x, "output": output, "units": wanted, "read": read, "logits": logits}
+        if "landmarks" in self.wanted:
+            seen = [faces.landmarks(image) for image in x.float().cpu()]
+            tensors |= {"landmarks": torch.stack(seen).to(x.device) / x.shape[-1], "own": own}
         if "reconstruction" in self.wanted:
             tensors["reconstruction"] = self.networks["edit"](output, units=own)
         return tensors

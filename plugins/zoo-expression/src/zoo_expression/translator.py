@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +21,7 @@ from zoo.pictures.image import Source
 from zoo.pictures.morph import Morph, shares
 from zoo.translator import Translator
 from zoo_expression.networks import StarGANGenerator
-from zoo_expression.units import COMPETING, EXPRESSIONS, LABELS, NAMES, UNITS
+from zoo_expression.units import COMPETING, EXPRESSIONS, FULL, HALVES, LABELS, MOST, NAMES, STRONGEST, UNITS
 
 VERB = "edit"
 
@@ -31,26 +31,36 @@ STRONG = 0.5
 log = logging.getLogger("zoo")
 
 
+FINE = 512
+"""Pixels of a crop's side where a face is moved, at most; larger faces are moved by the same flow."""
+
 Parts = dict[str, Tensor]
-"""What the generator made of one face, or (N,…) of several."""
+"""What was made of one face, or (N,…) of several."""
 
 
 @dataclass(frozen=True)
 class Found:
-    """A face in a picture: its crop (3,size,size), and how an edited one is put back."""
+    """A face in a picture: what the network sees of it (3,size,size), and the crop that is moved or put back."""
 
     image: Tensor
-    crop: faces.Crop | None = None  # None: the picture is a crop itself
+    crop: faces.Crop
+    whole: bool = False  # the picture is a crop itself: the square of it
 
     def paste(self, picture: Tensor, made: Parts) -> Tensor:
-        if self.crop is not None:
-            crop = self.crop
-            if "flow" in made:  # what is finer than the crop is moved, too
-                picture, crop = faces.move(picture, crop, made["flow"])
-            return faces.paste(picture, crop, made["image"])
-        square, (top, left) = squared(picture)
-        edited = enlarged(square, self.image[None], {name: part[None] for name, part in made.items()})[0]
-        return edited[:, top : top + picture.shape[1], left : left + picture.shape[2]]
+        if self.whole:
+            square, (top, left) = squared(picture)
+            edited = enlarged(square, self.image[None], {name: part[None] for name, part in made.items()})[0]
+            return edited[:, top : top + picture.shape[1], left : left + picture.shape[2]]
+        crop, result = self.crop, made["image"]
+        if "flow" in made:  # what is finer than the crop is moved, too
+            if not made["flow"].any() and not made["paint"].any():
+                return picture
+            picture, crop = faces.move(picture, crop, made["flow"])
+            if self.image is not self.crop.image:  # moved at the crop's own pixels: nothing else is new
+                if not made["paint"].any():
+                    return picture
+                result = crop.image + made["paint"]
+        return faces.paste(picture, crop, result)
 
 
 def squared(picture: Tensor) -> tuple[Tensor, tuple[int, int]]:
@@ -64,7 +74,7 @@ def squared(picture: Tensor) -> tuple[Tensor, tuple[int, int]]:
 def enlarged(images: Tensor, seen: Tensor, made: Parts) -> Tensor:
     """Pictures (N,3,S,S) edited as the generator has edited them in another size (N,3,s,s): what is finer stays."""
     side, result = images.shape[-1], made["image"]
-    if side == seen.shape[-1]:
+    if side == result.shape[-1]:
         return result
     if "flow" in made:
         images = warped(images, F.interpolate(made["flow"], (side, side), mode="bicubic"))
@@ -88,14 +98,20 @@ class ExpressionTranslator(Translator):
 
     def check(self, controls: dict[str, Any]) -> dict[str, Any]:
         shares = {name: controls[name] for name in EXPRESSIONS if controls.get(name)}
-        if sum(shares.values()) > 1 + 1e-6:
-            raise ControlError(
-                f"{' + '.join(f'{name} {share:g}' for name, share in shares.items())} is more than 1",
-                "expressions share one face: together at most 1",
-            )
+        told = " + ".join(f"{name} {share:g}" for name, share in shares.items())
+        if sum(shares.values()) > (STRONGEST if len(shares) == 1 else 1) + 1e-6:
+            raise ControlError(f"{told} is more than 1", "expressions share one face: together at most 1")
+        names = [*NAMES, *(f"{name}_{half}" for name in NAMES for half in HALVES)]
+        strong = [f"{name} {controls[name]:g}" for name in names if (controls.get(name) or 0) > FULL]
+        if strong or sum(shares.values()) > 1 + 1e-6:
+            log.warning("%s is stronger than faces were tried with: the face may break", ", ".join(strong) or told)
         if shares.get("disgust"):
             log.warning("disgust is drawn without unit 16, lower lip depressor, which is not among the 17")
-        asked = {number for number in UNITS if (controls.get(f"AU{number}") or 0) >= STRONG}
+        asked = {
+            number
+            for number in UNITS
+            if any((controls.get(f"AU{number}{half}") or 0) >= STRONG for half in ("", *(f"_{h}" for h in HALVES)))
+        }
         for one, other in COMPETING:
             if {one, other} <= asked:
                 log.warning(
@@ -107,11 +123,12 @@ class ExpressionTranslator(Translator):
     def draw(self, image: Tensor, face: Tensor | None = None, like: Tensor | None = None, **controls: Tensor) -> Tensor:
         number = None if face is None else int(face[0])
         found = [self._faces(picture.float().cpu(), number) for picture in image]
-        batch = self._batch([one for ones in found for one in ones])
+        every = [one for ones in found for one in ones]
+        batch = self._batch(every)
         given = {name: value[:1].expand(len(batch), *value.shape[1:]) for name, value in controls.items()}
         if like is not None:
             given["like"] = self._batch([self._shown(like[0].float().cpu(), number)]).expand_as(batch)
-        made = self._edited(batch, **given)
+        made = self.edited(every, batch, self.generator.own(batch), self.generator.halves(batch, **given))
         drawn = [self._pasted(picture, ones, made) for picture, ones in zip(image.float().cpu(), found)]
         return torch.stack(drawn).to(image.device)
 
@@ -147,8 +164,10 @@ class ExpressionTranslator(Translator):
             given["like"] = self._batch([self._shown(pictures.read(values["like"]).rgb, face)])
         with self._no_trace():
             crop = self._batch([found])
-            own, asked = self.generator.own(crop), self.generator.condition(crop, **given)
-            edited = [next(self._edited(crop, units=torch.lerp(own, asked, share))) for share in way]
+            own, asked = self.generator.own(crop), self.generator.halves(crop, **given)
+            edited = [
+                next(self.edited([found], crop, own, torch.lerp(own.expand_as(asked), asked, share))) for share in way
+            ]
         return Morph([picture.like(found.paste(picture.rgb, made)) for made in edited])
 
     # -- faces --------------------------------------------------------------------------------------------------------
@@ -160,17 +179,30 @@ class ExpressionTranslator(Translator):
 
     def _faces(self, picture: Tensor, number: int | None) -> list[Found]:
         """All faces that can be edited, or the one with this number. ImageError if there is none."""
-        size = self.side
         if number == 0:
-            square, _ = squared(picture)
-            return [Found(F.interpolate(square, (size, size), mode="bicubic", antialias=True)[0].clamp(-1, 1))]
+            return [self.crop(picture)]
         found = faces.find(picture)
         usable = faces.usable(found, number, VERB, "a face crop")
         if number is None and len(usable) < len(found):
             why = next(filter(None, (faces.fault(face, VERB) for face in found)))
             log.warning("%d of %d faces left as they are: %s", len(found) - len(usable), len(found), why)
-        crops = [faces.crop(picture, face, size) for face in usable]
-        return [Found(crop.image, crop) for crop in crops]
+        return [self.seen(picture, face) for face in usable]
+
+    def seen(self, picture: Tensor, face: faces.Face) -> Found:
+        """A face of a picture, cut out."""
+        crop = faces.crop(picture, face, self.side)
+        if self.generator.motion is None:
+            return Found(crop.image, crop)
+        fine = min(FINE, max(self.side, round(face.height * faces.FACE.scale)))
+        return Found(crop.image, faces.crop(picture, face, fine))
+
+    def crop(self, picture: Tensor) -> Found:
+        """A picture that is a face crop already."""
+        square, _ = squared(picture)
+        seen = F.interpolate(square, (self.side, self.side), mode="bicubic", antialias=True)[0].clamp(-1, 1)
+        if self.generator.motion is None:
+            return Found(seen, faces.Crop(seen, torch.zeros(68, 2), torch.eye(2, 3).double()), True)
+        return Found(seen, faces.Crop(square[0], faces.landmarks(square[0]), torch.eye(2, 3).double()), True)
 
     def _shown(self, picture: Tensor, number: int | None) -> Found:
         """The face of the control ``like``: the largest, or the whole picture where what is edited is a crop, too."""
@@ -182,10 +214,21 @@ class ExpressionTranslator(Translator):
     def _batch(self, found: list[Found]) -> Tensor:
         return self._place(torch.stack([one.image for one in found]))
 
-    def _edited(self, faces: Tensor, **given: Tensor) -> Iterator[Parts]:
-        """What the generator makes of each face."""
-        made = {name: part.float().cpu() for name, part in self._parts(faces, **given).items()}
-        return (dict(zip(made, one)) for one in zip(*made.values()))
+    def edited(self, found: Sequence[Found], batch: Tensor, own: Tensor, asked: Tensor) -> Iterator[Parts]:
+        """What becomes of each face: ``batch`` are their pictures, ``own`` (N,U) and ``asked`` (2,N,U) conditions, of
+        the left half of the face and of its right one."""
+        if (motion := self.generator.motion) is not None:
+            has, wanted = MOST * own.float().cpu(), MOST * asked.float().cpu()
+            return (
+                motion(one.crop.image, one.crop.landmarks, has[i].expand(2, -1), wanted[:, i])
+                for i, one in enumerate(found)
+            )
+        left = {name: part.float().cpu() for name, part in self._parts(batch, units=asked[0]).items()}
+        if (asked[0] != asked[1]).any():
+            right = {name: part.float().cpu() for name, part in self._parts(batch, units=asked[1]).items()}
+            across = torch.linspace(-2, 3, batch.shape[-1]).clamp(0, 1)  # an owner's left is on the right
+            left = {name: torch.lerp(right[name], part, across) for name, part in left.items()}
+        return (dict(zip(left, one)) for one in zip(*left.values()))
 
     @staticmethod
     def _pasted(picture: Tensor, found: list[Found], made: Iterator[Parts]) -> Tensor:

@@ -44,6 +44,12 @@ EXPRESSIONS: Mapping[str, Sequence[int]] = {
 FULL = 2.0
 """The intensity of an expression's units where the expression is 1; beyond it the thesis saw faces break."""
 
+STRONGEST = 1.5
+"""Shares of an expression go up to this; faces may break beyond 1."""
+
+HALVES = ("left", "right")
+"""The sides of a face, as its owner says."""
+
 COMPETING = ((23, 25), (12, 15), (5, 45))
 """Units that pull one place of the face two ways. The thesis names 23, which presses the lips, with 25, which parts
 them: the mouth breaks."""

@@ -1,0 +1,189 @@
+"""A face moved after its landmarks. Skin is stretched smoothly, by a thin-plate spline (Bookstein 1989). Eyes and mouth are
+openings in it: lids slide over the eyeball, which stays, and so does the gaze; lips slide over the teeth, which stay with
+the skull. Where a mouth opens wider than it was nobody knows what is in it: it is painted, dark.
+
+S side of a crop; at: where the pixels of a row or a column lie, (S,).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from zoo.pictures.fit import warped
+
+POINTS = 68
+CHIN = range(6, 11)
+UPPER_LIP, LOWER_LIP = [49, 50, 51, 52, 53, 61, 62, 63], [55, 56, 57, 58, 59, 65, 66, 67]
+UPPER_LIDS, LOWER_LIDS = [37, 38, 43, 44], [40, 41, 46, 47]
+
+Chain = Sequence[int]
+EYES: Sequence[tuple[Chain, Chain]] = (((36, 37, 38, 39), (36, 41, 40, 39)), ((42, 43, 44, 45), (42, 47, 46, 45)))
+LIPS: tuple[Chain, Chain] = (60, 61, 62, 63, 64), (60, 67, 66, 65, 64)
+"""The upper and the lower edge of each opening, from the left in a picture to the right."""
+
+GRID = 48
+"""Points along a side where the splines are computed: they are smooth; only their seams are cut pixel by pixel."""
+
+DEEP, TONGUE, TEETH = (0.20, 0.07, 0.07), (0.46, 0.22, 0.21), (0.66, 0.60, 0.55)
+"""Colours in a mouth where the tip of the nose is white."""
+
+
+@dataclass(frozen=True)
+class Opening:
+    """An eye or the inside of the lips, in a picture of S columns."""
+
+    top: Tensor  # (S,) the height of its upper edge in each column, level beyond its corners
+    bottom: Tensor  # (S,)
+    left: float
+    right: float
+
+    @classmethod
+    def of(cls, points: Tensor, chains: tuple[Chain, Chain], at: Tensor) -> Opening:
+        top, bottom = (_along(points[list(chain)], at) for chain in chains)
+        left, right = points[[chains[0][0], chains[0][-1]], 0].tolist()
+        return cls(top, torch.maximum(top, bottom), left, right)
+
+    def mask(self, at: Tensor, soft: float) -> Tensor:
+        """(S,S): 1 in it, 0 outside, over ``soft`` pixels."""
+        y = at[:, None]
+        inside = ((y - self.top) / soft).clamp(0, 1) * ((self.bottom - y) / soft).clamp(0, 1)
+        return inside * ((at > self.left) & (at < self.right))
+
+    def below(self, at: Tensor, soft: float) -> Tensor:
+        """(S,S) from 0 above to 1 below its middle: sharp between its corners, ever softer beyond."""
+        beyond = torch.maximum(self.left - at, at - self.right).clamp(min=0)
+        return ((at[:, None] - (self.top + self.bottom) / 2) / (soft + beyond) + 0.5).clamp(0, 1)
+
+
+def moved(image: Tensor, points: Tensor, shift: Tensor) -> dict[str, Tensor]:
+    """A crop (3,S,S) whose landmarks (68,2) go by ``shift``, in pixels: ``image`` (3,S,S), ``flow`` (2,S,S), where each
+    pixel comes from, in shares of S right and down of it, and ``paint`` (3,S,S), what was added after it was moved."""
+    size = image.shape[-1]
+    if not shift.any():
+        return {"image": image, "flow": image.new_zeros(2, size, size), "paint": torch.zeros_like(image)}
+    points, shift = points.float(), shift.float()
+    at = torch.arange(size) + 0.5
+    there = points + shift
+    soft = max(0.6, 0.004 * float(points[45, 0] - points[36, 0]))
+    eyes = [(Opening.of(points, chains, at), Opening.of(there, chains, at)) for chains in EYES]
+    lips = Opening.of(there, LIPS, at)
+    flow = _skin(there, shift, [eye for _, eye in eyes], lips, at, soft)
+    for was, now in eyes:
+        flow = torch.lerp(flow, _eyeball(was, now, at) / size, now.mask(at, soft))
+    mask = lips.mask(at, soft)
+    inside, unseen = _teeth(Opening.of(points, LIPS, _across(points, there, at)), lips, points, there, at, soft)
+    flow = torch.lerp(flow, inside / size, mask)
+    result = warped(image[None], flow[None])[0]
+    paint = torch.zeros_like(result)
+    if (share := mask * unseen).any():
+        paint = share * (_cavity(image, points, lips, at) - result)
+    return {"image": result + paint, "flow": flow, "paint": paint}
+
+
+def _skin(there: Tensor, shift: Tensor, eyes: Sequence[Opening], lips: Opening, at: Tensor, soft: float) -> Tensor:
+    """(2,S,S): one smooth field above the eyes' middles, one from there to the mouth's, one below. Each knows only the
+    edges of openings that it touches: at a closed mouth the lips' lie on each other, and go two ways."""
+    parts = []
+    for blind in ((LOWER_LIDS, LOWER_LIP), (UPPER_LIDS, LOWER_LIP), (UPPER_LIDS, UPPER_LIP)):
+        known = [point for point in range(POINTS) if not any(point in chain for chain in blind)]
+        parts.append(_spline(there[known], -shift[known], len(at)))
+    nose = ((at - eyes[0].right) / max(eyes[1].left - eyes[0].right, 1.0)).clamp(0, 1)
+    below_eyes = torch.lerp(eyes[0].below(at, soft), eyes[1].below(at, soft), nose.expand(len(at), -1))
+    return torch.lerp(torch.lerp(parts[0], parts[1], below_eyes), parts[2], lips.below(at, soft))
+
+
+def _eyeball(was: Opening, now: Opening, at: Tensor) -> Tensor:
+    """(2,S,S) in pixels: it stays where lids close over it, and is stretched where they open wider than it was seen."""
+    y = at[:, None]
+    share = (y - now.top) / (now.bottom - now.top).clamp(min=1e-6)
+    wider = now.bottom - now.top > was.bottom - was.top
+    source = torch.where(wider, was.top + share * (was.bottom - was.top), y.clamp(was.top, was.bottom))
+    return torch.stack([torch.zeros_like(source), source - y])
+
+
+def _across(points: Tensor, there: Tensor, at: Tensor) -> Tensor:
+    """(S,): where in the old mouth each column of the new one lies."""
+    (old_left, old_right), (left, right) = points[[60, 64], 0], there[[60, 64], 0]
+    return old_left + (at - left) * (old_right - old_left) / (right - left).clamp(min=1.0)
+
+
+def _teeth(was: Opening, now: Opening, points: Tensor, there: Tensor, at: Tensor, soft: float) -> tuple[Tensor, Tensor]:
+    """(2,S,S) in pixels, and (S,S) 1 where nothing was seen: what lies in a mouth stays with the upper jaw."""
+    y = at[:, None]
+    wider = (((now.bottom - now.top) - (was.bottom - was.top)) / (2 * soft)).clamp(0, 1)
+    source = torch.maximum(y, was.top + soft * wider)
+    unseen = wider * ((source - (was.bottom - 1.5 * soft)) / (2 * soft)).clamp(0, 1)
+    source = torch.minimum(source, was.bottom)
+    across = (_across(points, there, at) - at).expand_as(source)
+    return torch.stack([across, source - y]), unseen
+
+
+def _cavity(image: Tensor, points: Tensor, lips: Opening, at: Tensor) -> Tensor:
+    """The inside of a mouth (3,S,S) in the face's light: a shade of teeth, dark, and the tongue at the lower lip."""
+    x, y = points[30].int().tolist()
+    light = (image[:, max(y - 2, 0) : y + 3, max(x - 2, 0) : x + 3].mean() + 1) / 2
+    high = (lips.bottom - lips.top).clamp(min=1e-6)
+    depth = ((at[:, None] - lips.top) / high).clamp(0, 1)
+    deep, tongue, teeth = (image.new_tensor(colour)[:, None, None] for colour in (DEEP, TONGUE, TEETH))
+    colour = torch.lerp(deep, tongue, _smooth((depth - 0.5) / 0.5).to(image))
+    # teeth are seen in the middle of a wide mouth, under the upper lip, and in its shade
+    middle = (1 - (2 * (at - lips.left) / max(lips.right - lips.left, 1.0) - 1).square()).clamp(min=0).sqrt()
+    shown = _smooth((0.42 - depth) / 0.12) * _smooth(depth / 0.12) * _smooth((middle - 0.45) / 0.4)
+    colour = torch.lerp(colour, teeth, 0.55 * shown.to(image))
+    return (light * (0.8 + 0.2 * middle.to(image)) * colour).clamp(0, 1) * 2 - 1
+
+
+def _spline(points: Tensor, values: Tensor, size: int) -> Tensor:
+    """The thin-plate spline (2,S,S), in shares of S, that has ``values`` at ``points`` and nothing along the border."""
+    points, values = points.double(), values.double()
+    edge = torch.linspace(0, size, 9, dtype=torch.float64)
+    frame = torch.stack([torch.stack(pair, 1) for v in (0.0, float(size)) for pair in _sides(edge, v)]).flatten(0, 1)
+    known = torch.cat([points, frame.unique(dim=0)]) / size
+    n, ones = len(known), torch.ones(len(known), 1, dtype=torch.float64)
+    plane = torch.cat([ones, known], 1)
+    system = torch.zeros(n + 3, n + 3, dtype=torch.float64)
+    system[:n, :n] = _bending(known, known) + 1e-4 * torch.eye(n, dtype=torch.float64)  # landmarks are not exact
+    system[:n, n:], system[n:, :n] = plane, plane.T
+    weights = torch.linalg.solve(system, F.pad(values / size, (0, 0, 0, n + 3 - len(values))))
+    at = (torch.arange(GRID, dtype=torch.float64) + 0.5) / GRID
+    grid = torch.cartesian_prod(at, at).flip(1)
+    coarse = torch.cat([_bending(grid, known), torch.ones(len(grid), 1, dtype=torch.float64), grid], 1) @ weights
+    coarse = coarse.T.reshape(1, 2, GRID, GRID).float()
+    return F.interpolate(coarse, (size, size), mode="bicubic", align_corners=False)[0]
+
+
+def _sides(edge: Tensor, at: float) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+    level = torch.full_like(edge, at)
+    return (edge, level), (level, edge)
+
+
+def _bending(one: Tensor, other: Tensor) -> Tensor:
+    """r² log r of all distances."""
+    squares = torch.cdist(one, other).square().clamp(min=1e-24)
+    return squares * squares.log() / 2
+
+
+def _along(points: Tensor, at: Tensor) -> Tensor:
+    """(S,): the height of a line through points (K,2), rounded (Catmull and Rom 1974), level beyond its ends."""
+    x, y = points.unbind(1)
+    x = torch.cummax(
+        x + 1e-3 * torch.arange(len(x)), 0
+    ).values  # in a face that is turned far they may lie on each other
+    i = torch.searchsorted(x, at.contiguous()).clamp(1, len(x) - 1)
+    step = (y[1:] - y[:-1]) / (x[1:] - x[:-1])
+    slope = torch.cat([step[:1], (y[2:] - y[:-2]) / (x[2:] - x[:-2]), step[-1:]])
+    wide = x[i] - x[i - 1]
+    t = ((at - x[i - 1]) / wide).clamp(0, 1)
+    rise = t * t * (3 - 2 * t)
+    bends = (t * (1 - t) ** 2) * slope[i - 1] - (t * t * (1 - t)) * slope[i]
+    return torch.lerp(y[i - 1], y[i], rise) + wide * bends
+
+
+def _smooth(x: Tensor) -> Tensor:
+    x = x.clamp(0, 1)
+    return x * x * (3 - 2 * x)
