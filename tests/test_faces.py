@@ -116,6 +116,36 @@ def test_a_face_that_fills_the_picture(image: Tensor, face: faces.Face) -> None:
         assert apart(found, crop.landmarks) < 0.04
 
 
+def test_small_faces_of_a_large_picture(image: Tensor) -> None:
+    """One large face in front, small ones behind, at the edges of the parts that are looked at, too."""
+    whole = torch.zeros(3, 1500, 2000)
+    whole[:, 600:1500, 550:1450] = scaled(image, 900)
+    small = scaled(image, 150)  # the face is 45 pixels high
+    places = [(20, 30), (20, 1200), (330, 1800), (900, 120), (1340, 1700)]
+    for top, left in places:
+        whole[:, top : top + 150, left : left + 150] = small
+    found = faces.find(whole)
+    assert len(found) == 6 and found[0].height > 200 and all(40 < one.height < 50 for one in found[1:])
+    middles = [one.landmarks.mean(0).tolist() for one in found[1:]]
+    assert all(any(0 < x - left < 150 and 0 < y - top < 150 for x, y in middles) for top, left in places)
+    assert len(faces.find(whole, thorough=False)) == 1
+
+
+@pytest.mark.parametrize(("turns", "way"), [(1, "right"), (3, "left")])
+def test_a_picture_on_its_side(
+    image: Tensor, face: faces.Face, turns: int, way: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    (lying,) = faces.find(image.rot90(turns, (1, 2)))
+    assert [record.getMessage() for record in caplog.records] == [
+        f"the picture lies on its side: turn it a quarter to the {way}; its faces are taken as they lie"
+    ]
+    x, y = face.landmarks.unbind(1)
+    there = torch.stack([y, SIDE - x] if turns == 1 else [SIDE - y, x], 1)
+    assert apart(lying, there) < 0.02
+    upright = faces.crop(image, face, 64).image
+    assert (faces.crop(image.rot90(turns, (1, 2)), lying, 64).image - upright).abs().mean() < 0.05
+
+
 def test_threads_find_the_same(image: Tensor, face: faces.Face) -> None:
     with ThreadPoolExecutor(3) as pool:
         for (found,) in pool.map(faces.find, [image] * 3):

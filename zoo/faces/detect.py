@@ -93,30 +93,24 @@ class Face:
 
 
 @exactly
-def find(image: Tensor, seen: int = SEEN, small: bool = True) -> list[Face]:
+def find(image: Tensor, seen: int = SEEN, thorough: bool = True) -> list[Face]:
     """The faces in a picture (3, H, W) in [-1, 1], the largest first; [] if there is none.
 
     Found are faces that look about towards the camera and are tilted by less than about 40°, from 40 pixels on: in
     pictures of more than 640, faces below a sixteenth of the longer side are looked for in parts, which takes seconds
-    in photographs of 12 megapixels; without ``small`` they are left out. ``seen`` are the pixels along the longer side
-    that the detector sees at first, at most: where faces are larger, fewer are faster. A picture without a face is
-    turned both ways: what lies on its side is found as it lies, and a line says so. In more than 25 megapixels the
-    smallest that are found are larger.
+    in photographs of 12 megapixels; in more than 25 the smallest that are found are larger. A picture without a face is
+    turned both ways: what lies on its side is found as it lies, and a line says so. Unless ``thorough`` there is only a
+    look at the whole picture. ``seen`` are the pixels along the longer side that the detector sees then, at most: where
+    faces are larger, fewer are faster, and the look is the only one, too.
 
     UsageError if dlib or its models are not installed.
     """
-    longer = max(image.shape[-2:])
-    scale = min(MAGNIFIED, seen / longer)
+    scale = min(MAGNIFIED, seen / max(image.shape[-2:]))
     found = _whole(image, scale)
-    finest = min(MAGNIFIED, math.sqrt(PIXELS / (image.shape[-1] * image.shape[-2])))
-    while small and seen == SEEN and scale < finest:
-        finer = min(finest, FINER * scale)
-        for box, score in _parts(image, finer, 1.25 * SIGHT / scale):
-            if score >= SURE and not any(_same(box, other) for other, _ in found):
-                found.append((box, score))
-        scale = finer
-    if not found:
-        return _lying(image, scale=min(MAGNIFIED, seen / longer))
+    if thorough and seen == SEEN:
+        found += _small(image, scale, found)
+        if not found:
+            return _lying(image, scale)
     with LOCK:
         faces = [Face(box, _landmarks(dlib_module(), image, box)) for box, _ in found]
     return sorted(faces, key=lambda face: face.box[0] - face.box[2])
@@ -133,6 +127,19 @@ def _whole(image: Tensor, scale: float) -> list[tuple[Box, float]]:
     found = _detected(view, -margin, -margin, scale)
     doubtful = min(SURE, max((score for _, score in found), default=0))  # one counts only where there is no better
     return [(box, score) for box, score in found if score >= doubtful]
+
+
+def _small(image: Tensor, scale: float, known: Sequence[tuple[Box, float]]) -> list[tuple[Box, float]]:
+    """What is seen only in finer views than this ``scale`` is, beside the ``known`` ones."""
+    found = list(known)
+    finest = min(MAGNIFIED, math.sqrt(PIXELS / image[0].numel()))
+    while scale < finest:
+        finer = min(finest, FINER * scale)
+        for box, score in _parts(image, finer, 1.25 * SIGHT / scale):
+            if score >= SURE and not any(_same(box, other) for other, _ in found):
+                found.append((box, score))
+        scale = finer
+    return found[len(known) :]
 
 
 def _parts(image: Tensor, scale: float, lap: float) -> Iterator[tuple[Box, float]]:

@@ -43,7 +43,9 @@ class PortraitTranslator(Translator):
     def chosen(self, picture: Picture, number: int | None) -> faces.Face:
         """The face with this number, the largest that can be drawn unless given. ImageError if there is none."""
         verb, done, whole = self.call
-        found = faces.find(picture.rgb)
+        found = faces.find(picture.rgb, thorough=False)
+        if len(found) < (number or 1):  # small ones, or on their side
+            found = faces.find(picture.rgb)
         face = faces.usable(found, number, verb, whole)[0]
         if number is None and len(found) > 1:
             log.warning("%d faces found: the largest is %s; face 2 is the next", len(found), done)

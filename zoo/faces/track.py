@@ -88,7 +88,7 @@ def _look(image: Tensor, known: Sequence[Face]) -> list[Face]:
 
     Near a face takes a fifth of the time, in frames of 1280×720."""
     near = [_beside(image, face) for face in known]
-    return [face for face in near if face] if near and all(near) else faces.find(image, small=False)
+    return [face for face in near if face] if near and all(near) else faces.find(image, thorough=False)
 
 
 def _beside(image: Tensor, face: Face) -> Face | None:

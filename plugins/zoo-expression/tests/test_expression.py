@@ -256,8 +256,8 @@ def test_expressions_share_one_face(translator: ExpressionTranslator) -> None:
     [
         ({"AU12": 3.5}, r"AU12 = 3.5 is not a number from 0 to 3"),
         ({"AU12": -0.1}, r"AU12 = -0.1 is not a number from 0 to 3"),
-        ({"happiness": 1.5}, r"happiness = 1.5 is not a number from 0 to 1"),
-        ({"happiness": None}, r"happiness = None is not a number from 0 to 1"),
+        ({"happiness": 1.6}, r"happiness = 1.6 is not a number from 0 to 1.5"),
+        ({"happiness": None}, r"happiness = None is not a number from 0 to 1.5"),
         ({"face": -1}, r"face = -1 is not a whole number"),
         ({"AU16": 1}, r"no control is called AU16.*did you mean AU"),
         ({"hapiness": 1}, r"no control is called hapiness.*did you mean happiness"),

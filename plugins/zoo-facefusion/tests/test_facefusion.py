@@ -178,7 +178,7 @@ def test_pictures_without_a_usable_face(translator: FusionTranslator, monkeypatc
     with pytest.raises(ControlError, match="other is missing"):
         translator.translate(head())
     for face, told in ((looking(0, size=20), "20 pixels high: too small"), (looking(0.9), "turned too far")):
-        monkeypatch.setattr(faces, "find", lambda image, face=face: [face])
+        monkeypatch.setattr(faces, "find", lambda image, face=face, **_: [face])
         with pytest.raises(ImageError, match=told):
             translator.translate(head(), other=portrait(1))
 
@@ -187,7 +187,7 @@ def test_faces_turned_differently_are_told(
     translator: FusionTranslator, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     found: Iterator[list[faces.Face]] = iter([])
-    monkeypatch.setattr(faces, "find", lambda image: next(found))
+    monkeypatch.setattr(faces, "find", lambda image, **_: next(found))
 
     def told(*sides: float) -> str:
         """``other`` is looked at first."""

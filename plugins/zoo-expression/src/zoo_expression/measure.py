@@ -128,7 +128,7 @@ class Geometry:
 
     def facts(self) -> dict[str, Any]:
         pairs = {unit: torch.tensor(found).T for unit, found in self.found.items()}
-        units = [
+        units: list[dict[str, Any]] = [
             {"unit": unit, "correlation": correlation(*pair), "slope": slope(*pair)} for unit, pair in pairs.items()
         ]
         return {

@@ -83,7 +83,8 @@ class Motion(nn.Module):
         """A crop (3,S,S), its landmarks (68,2), and intensities (2,17), of the face's left half and of its right one
         -> the crop moved: ``image``, ``flow`` and ``paint``, see `moved`."""
         points = landmarks.double()
-        return moved(image, points, self.shifts(points, own.double(), asked.double()))
+        shifts = self.shifts(points, own.double(), asked.double())
+        return moved(image, points, points + shifts)
 
     def shifts(self, points: Tensor, own: Tensor, asked: Tensor) -> Tensor:
         """By how many pixels each landmark (68,2) moves."""

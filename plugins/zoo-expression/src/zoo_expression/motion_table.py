@@ -27,7 +27,7 @@ STILL = (0, 16, 27, 28, 29, 30, 36, 39, 42, 45)
 LEAST = 100
 """Faces of people that have two or more, below which 22 numbers for each landmark are a guess."""
 
-Array = np.ndarray[Any, np.dtype[np.float64]]
+Array = np.ndarray[Any, np.dtype[Any]]
 
 
 def motion_table(

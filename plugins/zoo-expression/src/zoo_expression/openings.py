@@ -19,7 +19,7 @@ from zoo.pictures.fit import warped
 POINTS = 68
 CHIN = range(6, 11)
 UPPER_LIP, LOWER_LIP = [49, 50, 51, 52, 53, 61, 62, 63], [55, 56, 57, 58, 59, 65, 66, 67]
-UPPER_LIDS, LOWER_LIDS = [37, 38, 43, 44], [40, 41, 46, 47]
+LIDS = [37, 38, 40, 41, 43, 44, 46, 47]
 
 Chain = Sequence[int]
 EYES: Sequence[tuple[Chain, Chain]] = (((36, 37, 38, 39), (36, 41, 40, 39)), ((42, 43, 44, 45), (42, 47, 46, 45)))
@@ -28,6 +28,9 @@ LIPS: tuple[Chain, Chain] = (60, 61, 62, 63, 64), (60, 67, 66, 65, 64)
 
 GRID = 48
 """Points along a side where the splines are computed: they are smooth; only their seams are cut pixel by pixel."""
+
+LASHES = 0.1
+"""How much more than an eye shut lids hide, above and below, as a share of how far it was open."""
 
 DEEP, TONGUE, TEETH = (0.20, 0.07, 0.07), (0.46, 0.22, 0.21), (0.66, 0.60, 0.55)
 """Colours in a mouth where the tip of the nose is white."""
@@ -60,21 +63,19 @@ class Opening:
         return ((at[:, None] - (self.top + self.bottom) / 2) / (soft + beyond) + 0.5).clamp(0, 1)
 
 
-def moved(image: Tensor, points: Tensor, shift: Tensor) -> dict[str, Tensor]:
-    """A crop (3,S,S) whose landmarks (68,2) go by ``shift``, in pixels: ``image`` (3,S,S), ``flow`` (2,S,S), where each
-    pixel comes from, in shares of S right and down of it, and ``paint`` (3,S,S), what was added after it was moved."""
+def moved(image: Tensor, points: Tensor, there: Tensor) -> dict[str, Tensor]:
+    """A crop (3,S,S) whose landmarks (68,2) go from ``points`` ``there``, in pixels: ``image`` (3,S,S), ``flow`` (2,S,S),
+    where each pixel comes from, in shares of S right and down, and ``paint`` (3,S,S), what was added after it was moved."""
     size = image.shape[-1]
-    if not shift.any():
+    if torch.equal(points, there):
         return {"image": image, "flow": image.new_zeros(2, size, size), "paint": torch.zeros_like(image)}
-    points, shift = points.float(), shift.float()
+    points, there = points.float(), there.float()
     at = torch.arange(size) + 0.5
-    there = points + shift
     soft = max(0.6, 0.004 * float(points[45, 0] - points[36, 0]))
-    eyes = [(Opening.of(points, chains, at), Opening.of(there, chains, at)) for chains in EYES]
     lips = Opening.of(there, LIPS, at)
-    flow = _skin(there, shift, [eye for _, eye in eyes], lips, at, soft)
-    for was, now in eyes:
-        flow = torch.lerp(flow, _eyeball(was, now, at) / size, now.mask(at, soft))
+    flow = _skin(points, there, lips, at, soft)
+    for chains in EYES:
+        flow[1] += _lids(Opening.of(points, chains, at), Opening.of(there, chains, at), at) / size
     mask = lips.mask(at, soft)
     inside, unseen = _teeth(Opening.of(points, LIPS, _across(points, there, at)), lips, points, there, at, soft)
     flow = torch.lerp(flow, inside / size, mask)
@@ -85,25 +86,36 @@ def moved(image: Tensor, points: Tensor, shift: Tensor) -> dict[str, Tensor]:
     return {"image": result + paint, "flow": flow, "paint": paint}
 
 
-def _skin(there: Tensor, shift: Tensor, eyes: Sequence[Opening], lips: Opening, at: Tensor, soft: float) -> Tensor:
-    """(2,S,S): one smooth field above the eyes' middles, one from there to the mouth's, one below. Each knows only the
-    edges of openings that it touches: at a closed mouth the lips' lie on each other, and go two ways."""
-    parts = []
-    for blind in ((LOWER_LIDS, LOWER_LIP), (UPPER_LIDS, LOWER_LIP), (UPPER_LIDS, UPPER_LIP)):
-        known = [point for point in range(POINTS) if not any(point in chain for chain in blind)]
-        parts.append(_spline(there[known], -shift[known], len(at)))
-    nose = ((at - eyes[0].right) / max(eyes[1].left - eyes[0].right, 1.0)).clamp(0, 1)
-    below_eyes = torch.lerp(eyes[0].below(at, soft), eyes[1].below(at, soft), nose.expand(len(at), -1))
-    return torch.lerp(torch.lerp(parts[0], parts[1], below_eyes), parts[2], lips.below(at, soft))
+def _skin(points: Tensor, there: Tensor, lips: Opening, at: Tensor, soft: float) -> Tensor:
+    """(2,S,S): a smooth field above the mouth's middle and one below. Each knows only the lip that it touches: in a shut
+    mouth their edges lie on each other, and go two ways. Lids go by themselves, see `_lids`."""
+    above, below = (
+        _spline(there[known], (points - there)[known], len(at))
+        for known in (
+            [point for point in range(POINTS) if point not in (*LIDS, *blind)] for blind in (LOWER_LIP, UPPER_LIP)
+        )
+    )
+    return torch.lerp(above, below, lips.below(at, soft))
 
 
-def _eyeball(was: Opening, now: Opening, at: Tensor) -> Tensor:
-    """(2,S,S) in pixels: it stays where lids close over it, and is stretched where they open wider than it was seen."""
+def _lids(was: Opening, now: Opening, at: Tensor) -> Tensor:
+    """(S,S): by how many pixels below its place each pixel of an eye and its lids comes from, column by column. Lids are
+    stretched up to the brow and down to the cheek; the eyeball stays, but where it is opened wider than it was seen."""
     y = at[:, None]
-    share = (y - now.top) / (now.bottom - now.top).clamp(min=1e-6)
-    wider = now.bottom - now.top > was.bottom - was.top
-    source = torch.where(wider, was.top + share * (was.bottom - was.top), y.clamp(was.top, was.bottom))
-    return torch.stack([torch.zeros_like(source), source - y])
+    opening = was.bottom - was.top
+    high = opening.max().clamp(min=1.0)
+    bottom = torch.maximum(now.top, now.bottom)
+    # shut lids hide a little more than the eye: landmarks are not exact, and the eyeball would shine through
+    shut = (1 - (now.bottom - now.top) / opening.clamp(min=1e-6)).clamp(0, 1)
+    beyond = LASHES * high * shut * (opening / (0.4 * high)).clamp(0, 1)
+    ceiling, floor = was.top - 1.3 * high, was.bottom + high
+    upper = ceiling + (y - ceiling) * (was.top - beyond - ceiling) / (now.top - ceiling).clamp(min=1.0)
+    lower = floor - (floor - y) * (floor - was.bottom - beyond) / (floor - bottom).clamp(min=1.0)
+    share = (y - now.top) / (bottom - now.top).clamp(min=1e-6)
+    ball = torch.where(bottom - now.top > opening, was.top + share * opening, y.clamp(was.top, was.bottom))
+    source = torch.where(y < now.top, upper, torch.where(y > bottom, lower, ball))
+    touched = (y > ceiling) & (y < floor) & (at > was.left) & (at < was.right)
+    return torch.where(touched, source - y, 0)
 
 
 def _across(points: Tensor, there: Tensor, at: Tensor) -> Tensor:
