@@ -32,6 +32,9 @@ GRID = 48
 LASHES = 0.1
 """How much more than an eye shut lids hide, above and below, as a share of how far it was open."""
 
+TUCK = 0.3
+"""By how much of its opening the lips of a mouth that shuts are tucked in, each."""
+
 DEEP, TONGUE, TEETH = (0.20, 0.07, 0.07), (0.46, 0.22, 0.21), (0.66, 0.60, 0.55)
 """Colours in a mouth where the tip of the nose is white."""
 
@@ -77,7 +80,9 @@ def moved(image: Tensor, points: Tensor, there: Tensor) -> dict[str, Tensor]:
     for chains in EYES:
         flow[1] += _lids(Opening.of(points, chains, at), Opening.of(there, chains, at), at) / size
     mask = lips.mask(at, soft)
-    inside, unseen = _teeth(Opening.of(points, LIPS, _across(points, there, at)), lips, points, there, at, soft)
+    mouth = Opening.of(points, LIPS, _across(points, there, at))
+    flow[1] += _tucked(mouth, lips, at) / size
+    inside, unseen = _teeth(mouth, lips, points, there, at, soft)
     flow = torch.lerp(flow, inside / size, mask)
     result = warped(image[None], flow[None])[0]
     paint = torch.zeros_like(result)
@@ -116,6 +121,18 @@ def _lids(was: Opening, now: Opening, at: Tensor) -> Tensor:
     source = torch.where(y < now.top, upper, torch.where(y > bottom, lower, ball))
     touched = (y > ceiling) & (y < floor) & (at > was.left) & (at < was.right)
     return torch.where(touched, source - y, 0)
+
+
+def _tucked(was: Opening, now: Opening, at: Tensor) -> Tensor:
+    """(S,S): by how many pixels further from the middle of a mouth that shuts its lips come from, so that no line of teeth
+    is left between them; landmarks are not exact there."""
+    y, opening = at[:, None], was.bottom - was.top
+    middle, high = (now.top + now.bottom) / 2, opening.max().clamp(min=1e-6)
+    shut = (1 - (now.bottom - now.top) / opening.clamp(min=1e-6)).clamp(0, 1)
+    across = (2 * (at - now.left) / max(now.right - now.left, 1.0) - 1).abs()
+    much = TUCK * high.clamp(max=(now.right - now.left) / 4) * shut * (1 - across**4).clamp(min=0)
+    near = (1 - (y - middle).abs() / (2 * high)).clamp(0, 1)
+    return much * near * torch.where(y < middle, -1.0, 1.0)
 
 
 def _across(points: Tensor, there: Tensor, at: Tensor) -> Tensor:
