@@ -32,7 +32,7 @@ GRID = 48
 LASHES = 0.1
 """How much more than an eye shut lids hide, above and below, as a share of how far it was open."""
 
-TUCK = 0.3
+TUCK = 0.15
 """By how much of its opening the lips of a mouth that shuts are tucked in, each."""
 
 DEEP, TONGUE, TEETH = (0.20, 0.07, 0.07), (0.46, 0.22, 0.21), (0.66, 0.60, 0.55)
@@ -77,8 +77,9 @@ def moved(image: Tensor, points: Tensor, there: Tensor) -> dict[str, Tensor]:
     soft = max(0.6, 0.004 * float(points[45, 0] - points[36, 0]))
     lips = Opening.of(there, LIPS, at)
     flow = _skin(points, there, lips, at, soft)
-    for chains in EYES:
-        flow[1] += _lids(Opening.of(points, chains, at), Opening.of(there, chains, at), at) / size
+    eyes = [(Opening.of(points, chains, at), Opening.of(there, chains, at)) for chains in EYES]
+    for was, now in eyes:
+        flow[1] += _lids(was, now, at) / size
     mask = lips.mask(at, soft)
     mouth = Opening.of(points, LIPS, _across(points, there, at))
     flow[1] += _tucked(mouth, lips, at) / size
@@ -88,6 +89,8 @@ def moved(image: Tensor, points: Tensor, there: Tensor) -> dict[str, Tensor]:
     paint = torch.zeros_like(result)
     if (share := mask * unseen).any():
         paint = share * (_cavity(image, points, lips, at) - result)
+    for was, now in (*eyes, (mouth, lips)):
+        paint += _seam(result, was, now, at, soft)
     return {"image": result + paint, "flow": flow, "paint": paint}
 
 
@@ -133,6 +136,21 @@ def _tucked(was: Opening, now: Opening, at: Tensor) -> Tensor:
     much = TUCK * high.clamp(max=(now.right - now.left) / 4) * shut * (1 - across**4).clamp(min=0)
     near = (1 - (y - middle).abs() / (2 * high)).clamp(0, 1)
     return much * near * torch.where(y < middle, -1.0, 1.0)
+
+
+def _seam(result: Tensor, was: Opening, now: Opening, at: Tensor, soft: float) -> Tensor:
+    """What is added (3,S,S) where an opening has shut: its edges meet in a line as dark as the darker of them. Between
+    shifts that go two ways lie some that show what is behind."""
+    opening = was.bottom - was.top
+    shut = ((1 - (now.bottom - now.top) / opening.clamp(min=1e-6) - 0.7) / 0.3).clamp(0, 1) * (opening / 2).clamp(0, 1)
+    shut = shut * ((at > now.left) & (at < now.right))
+    if not shut.any():
+        return torch.zeros_like(result)
+    wide = round(2 * soft + 1)
+    away = (at[:, None] - (now.top + now.bottom) / 2).abs()
+    share = shut * (2 * (1 - away / (wide + 0.5))).clamp(0, 1)
+    line = torch.minimum(result.roll(wide + 1, 1), result.roll(-wide - 1, 1))
+    return share * (0.85 * (line + 1) - 1 - result)
 
 
 def _across(points: Tensor, there: Tensor, at: Tensor) -> Tensor:
