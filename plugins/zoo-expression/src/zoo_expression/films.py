@@ -20,7 +20,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from zoo import faces
-from zoo.errors import ImageError
+from zoo.control import check
+from zoo.errors import ExistsError, ImageError, PartialFailure
 from zoo.faces import track
 from zoo.pictures import image as pictures
 from zoo.pictures import video
@@ -65,18 +66,22 @@ class FilmTranslator(ExpressionTranslator):
         batch: int | None = None,
         tile: int | None = None,
         progress: Progress | None = None,
+        replace: bool = True,
+        damaged: bool = False,
         **controls: Any,
     ) -> None:
         like = controls.get("like")
         driver = Path(like) if isinstance(like, str | os.PathLike) and video.moves(Path(like)) else None
         if self.generator.labels or controls.get("face") == 0:
-            super().translate_video(source, target, size=size, batch=batch, tile=tile, progress=progress, **controls)
+            options = {"size": size, "batch": batch, "tile": tile, "progress": progress}
+            super().translate_video(source, target, replace=replace, damaged=damaged, **options, **controls)
             return
-        values = dict(
-            self._prepared(size, batch, tile, None, {**controls, **({"like": None} if driver else {})}).values
-        )
+        values = self.check(check(self.controls, {**controls, "like": None if driver else like}))
+        values = {name: value for name, value in values.items() if value is not None}
         film = video.probe(source)
         video.writable(target)
+        if not replace and os.path.lexists(target):
+            raise ExistsError(Path(target))
         with listening(progress):
             number, still = values.pop("face", None), values.pop("like", None)
             driven = self._units(video.probe(driver)) if driver else None
@@ -89,9 +94,15 @@ class FilmTranslator(ExpressionTranslator):
             base = None
             if still is not None:
                 with self._no_trace():
-                    base = self.generator.own(self._batch([self._shown(still.float().cpu(), 1)])).cpu()
+                    shown = self._shown(pictures.read(still).on_white().rgb, 1)
+                    base = self.generator.own(self._batch([shown])).cpu()
             work = _Work(chosen, values, base, driven[0] if driven else None, float(film.rate))
-            video.rewrite(film, target, lambda images: self._drawn_frames(images, work))
+            lost = video.rewrite(film, target, lambda images: self._drawn_frames(images, work), replace)
+        if lost and not damaged:
+            told = f"{target} has the rest; damaged=True is fine with that"
+            raise PartialFailure(f"{source} is damaged: {lost}", told)
+        if lost:
+            log.warning("%s is damaged: %s", source, lost)
 
     def people(self, film: video.Film) -> dict[int, Seen]:
         """The faces of a film that can be edited, by number. ImageError if there is none."""
