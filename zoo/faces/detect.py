@@ -105,6 +105,7 @@ def find(image: Tensor, seen: int = SEEN, thorough: bool = True) -> list[Face]:
 
     UsageError if dlib or its models are not installed.
     """
+    dlib = dlib_module()
     scale = min(MAGNIFIED, seen / max(image.shape[-2:]))
     found = _whole(image, scale)
     if thorough and seen == SEEN:
@@ -112,7 +113,7 @@ def find(image: Tensor, seen: int = SEEN, thorough: bool = True) -> list[Face]:
         if not found:
             return _lying(image, scale)
     with LOCK:
-        faces = [Face(box, _landmarks(dlib_module(), image, box)) for box, _ in found]
+        faces = [Face(box, _landmarks(dlib, image, box)) for box, _ in found]
     return sorted(faces, key=lambda face: face.box[0] - face.box[2])
 
 
