@@ -73,7 +73,7 @@ class FilmTranslator(ExpressionTranslator):
         like = controls.get("like")
         driver = Path(like) if isinstance(like, str | os.PathLike) and video.moves(Path(like)) else None
         if self.generator.labels or controls.get("face") == 0:
-            options = {"size": size, "batch": batch, "tile": tile, "progress": progress}
+            options: dict[str, Any] = {"size": size, "batch": batch, "tile": tile, "progress": progress}
             super().translate_video(source, target, replace=replace, damaged=damaged, **options, **controls)
             return
         values = self.check(check(self.controls, {**controls, "like": None if driver else like}))
