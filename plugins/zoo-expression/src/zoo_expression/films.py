@@ -73,8 +73,8 @@ class FilmTranslator(ExpressionTranslator):
         like = controls.get("like")
         driver = Path(like) if isinstance(like, str | os.PathLike) and video.moves(Path(like)) else None
         if self.generator.labels or controls.get("face") == 0:
-            settings: dict[str, Any] = {"progress": progress, "replace": replace, "damaged": damaged}
-            super().translate_video(source, target, size=size, batch=batch, tile=tile, **settings, **controls)
+            options: dict[str, Any] = {"size": size, "batch": batch, "tile": tile, "progress": progress}
+            super().translate_video(source, target, replace=replace, damaged=damaged, **options, **controls)
             return
         with plain_torch():
             values = self._values(size, {**controls, **({"like": None} if driver else {})})
