@@ -1,4 +1,4 @@
-"""Modules under the names that they had before 0.2, so that plugins written for those go on working."""
+"""Modules under the names that they had before, so that plugins written for those go on working."""
 
 from __future__ import annotations
 
