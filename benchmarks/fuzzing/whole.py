@@ -82,7 +82,14 @@ def seeds() -> dict[str, Seed]:
         "ico": (".png", rgba, "ICO", {"sizes": [(16, 16)]}),
         **{f"other {kind}": (".png", rgb, kind, {}) for kind in ("TGA", "SGI", "PCX", "DDS", "QOI")},
     }  # fmt: skip
-    for name in ("jpeg", "packbits", "tiff_lzw", "tiff_deflate", "lzma", "zstd", "webp"):
+    for name in (
+        "jpeg",
+        "packbits",
+        "tiff_lzw",
+        "tiff_deflate",
+        "lzma",
+        "zstd",
+    ):  # Pillow 12.3 crashes as it writes webp
         wanted[f"tiff {name}"] = (".tif", rgb, "TIFF", {"compression": name})
     if not features.check("avif"):
         wanted = {name: how for name, how in wanted.items() if how[2] != "AVIF"}
@@ -173,7 +180,7 @@ def with_extras(rng: random.Random) -> Seed:
         lambda: (".tif", encoded(rgb, "TIFF", exif=exif)),
         lambda: (".png", encoded(rgb, "PNG", icc_profile=icc[:900_000])),  # Pillow refuses a megabyte there
         lambda: (".jpg", encoded(rgb, "JPEG", icc_profile=icc)),
-        lambda: (".jpg", encoded(rgb, "JPEG", xmp=xmp[:60_000], comment=b"\0" * 60_000)),
+        lambda: (".jpg", encoded(rgb, "JPEG", xmp=xmp[:40_000], comment=b"\0" * 20_000)),  # what Pillow writes at once
         lambda: (".png", encoded(rgb, "PNG", exif=broken)),
         lambda: (".jpg", encoded(rgb, "JPEG", exif=broken)),
         lambda: (".webp", encoded(rgb, "WEBP", exif=broken)),

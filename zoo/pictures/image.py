@@ -115,7 +115,7 @@ def read(source: Source, least: tuple[int, int] | None = None) -> Picture:
     if isinstance(source, str | os.PathLike):
         with opened(source) as image:
             picture = _from_pil(image, str(source), least)
-            if image.format in _PARTS and (count := getattr(image, "n_frames", 1)) > 1:
+            if image.format in _PARTS and (count := _count(image)) > 1:
                 _say_parts(str(source), count, _PARTS[image.format])
             return picture
     raise ImageError(
@@ -198,6 +198,14 @@ def opened(source: str | os.PathLike[str]) -> Iterator[Image.Image]:
 
 _PARTS = {"AVIF": "frames", "GIF": "frames", "PNG": "frames", "TIFF": "pages", "WEBP": "frames"}
 """What a file of several pictures has, by Pillow's formats. Not MPO: what phones add to a photograph is no page."""
+
+
+def _count(image: Image.Image) -> int:
+    """The pictures in a file; those that can be counted where it is damaged behind the first."""
+    try:
+        return getattr(image, "n_frames", 1)
+    except Exception:  # Pillow looks for them only now
+        return 1
 
 
 @functools.lru_cache(1024)  # once for each file
