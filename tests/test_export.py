@@ -42,7 +42,8 @@ class Fixed(Tiny):
 
 class Plain(Tiny):
     size = SizeRule(minimum=5)
-    def parts(self, image): return {"image": F.interpolate(F.avg_pool2d(image, 3, 1, 1), scale_factor=1) * self.tone}
+    def parts(self, image, like=None):
+        return {"image": F.interpolate(F.avg_pool2d(image, 3, 1, 1), scale_factor=1) * self.tone}
 
 class Pair(Plain):
     def parts(self, image, other, tones): return {"image": (image + other * tones[:, :, None, None]) * self.tone / 3}

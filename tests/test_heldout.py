@@ -98,7 +98,7 @@ def test_a_run_that_gets_worse_says_so_and_packs_what_it_began_with(
     measured: Path, sides: tuple[Path, Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     out = tmp_path / "run"
-    wild = ("optimiser.lr=0.5", "losses.generator.adversarial.weight=-1")
+    wild = ("optimiser.lr=30", "losses.generator.adversarial.weight=-1")
     begin = {"start_from": measured, "steps": 4, "measure_every": 2}
     run(out, *sides, ONE_WAY, *LOSSES, *wild, pairs=True, **begin)
     told = looks(out)

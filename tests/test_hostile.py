@@ -173,7 +173,7 @@ def test_many_names_are_read_at_once(tmp_path: Path) -> None:
     "override",
     [
         "data.batch=1e9", "data.batch=100000", "data.size=[1000000, 64]", "data.working=1e9", "optimiser.lr=.inf",
-        "optimiser.lr=1e9", "optimiser.betas=[.nan, 0.9]", "optimiser.weight_decay=.inf", "schedule.epochs=.inf",
+        "optimiser.lr=1e300", "optimiser.betas=[.nan, 0.9]", "optimiser.weight_decay=.inf", "schedule.epochs=.inf",
         "data.augment.scale=1e9", "generator.width=.inf", f"generator.width={10**30}", "extends=x",
         "controls=[{type: numbers, name: n, length: 500000000}]",
     ],

@@ -85,7 +85,9 @@ def source(
     tiny: TinyPlugin,  # noqa: F811
     monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Source]:
-    save_weights(tiny.weights, {"tone": torch.tensor([1.0])}, NETWORK, facts={"notes": "x" * 200_000})
+    save_weights(
+        tiny.weights, {"tone": torch.tensor([1.0])}, NETWORK, facts={f"notes-{i}": "x" * 10_000 for i in range(20)}
+    )
     data = tiny.weights.read_bytes()
     tiny.weights.unlink()
     facts: dict[str, Any] = {"file": FILE, "sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
@@ -109,7 +111,7 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(time, "sleep", lambda seconds: None)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DOWNLOAD_TIMEOUT", 0.2)
     monkeypatch.setattr("huggingface_hub.constants.DOWNLOAD_CHUNK_SIZE", 1000)
-    monkeypatch.setattr("zoo.weights.remote.TIMEOUT", 0.2)
+    monkeypatch.setattr("zoo.weights.connection.TIMEOUT", 0.2)
     monkeypatch.setattr("zoo.weights.remote.CHUNK", 1000)
 
 

@@ -104,6 +104,9 @@ def within_reach(mutant: Mutant) -> set[str]:
     return found.keys() - APART
 
 
+OF_TRAINED = frozenset({"test_shipped_weights_survive_training"})  # the plugin here ships none that were trained
+
+
 def unload() -> None:
     """The plugin and its tests are imported anew, from their files as they are now."""
     for name in [name for name in sys.modules if name.partition(".")[0] in ("zoo_mutant", "tests")]:
@@ -129,7 +132,8 @@ def change(project: Path, mutant: Mutant) -> None:
 @pytest.mark.slow
 def test_a_right_plugin_passes_every_check(plugin: Path) -> None:
     outcomes = run_kit(plugin)
-    assert outcomes.by_check == {name: {"passed"} for name in checks(PluginContract)}, outcomes.told
+    expected = {name: {"skipped" if name in OF_TRAINED else "passed"} for name in checks(PluginContract)}
+    assert outcomes.by_check == expected, outcomes.told
 
 
 @pytest.mark.slow
@@ -177,7 +181,8 @@ def test_what_only_repeats_runs_once(plugin: Path) -> None:
 
 
 def test_each_check_catches_something() -> None:
-    assert frozenset().union(*(mutant.caught for mutant in MUTANTS.values())) == checks(PluginContract).keys()
+    caught = frozenset().union(*(mutant.caught for mutant in MUTANTS.values()))
+    assert caught == checks(PluginContract).keys() - OF_TRAINED
 
 
 @pytest.mark.parametrize("name", checks(PluginContract))

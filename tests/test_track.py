@@ -145,9 +145,9 @@ def test_a_known_face_is_looked_for_around_it_and_a_lost_one_everywhere(monkeypa
     sizes: list[tuple[int, ...]] = []
     find = faces.find
 
-    def counting(image: Tensor, seen: int = faces.SEEN) -> list[faces.Face]:
+    def counting(image: Tensor, seen: int = faces.SEEN, **options: bool) -> list[faces.Face]:
         sizes.append(tuple(image.shape[1:]))
-        return find(image, seen)
+        return find(image, seen, **options)
 
     monkeypatch.setattr(faces, "find", counting)
     shown = moving(6)

@@ -97,7 +97,7 @@ def read(path: Path) -> tuple[int, dict[str, tuple[str, tuple[int, ...], str]]]:
     """Step and tensors of a checkpoint, these as type, shape and hash."""
     with safe_open(path, framework="np") as file:
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        step = json.loads(file.metadata()["zoo-checkpoint"])["step"]
+        step = json.loads(file.metadata()["zoo-checkpoint-2"])["step"]
     need(f"{step:08d}" in path.name, f"{path.name} holds step {step}")
     return step, {n: (str(t.dtype), t.shape, hashlib.sha256(t.tobytes()).hexdigest()) for n, t in tensors.items()}
 

@@ -40,5 +40,5 @@ def bounded(data: Any, depth: int = 0) -> Any:
 Mapping = Annotated[dict[str, Any], AfterValidator(bounded)]
 """Options of a part, whose meaning only the part knows."""
 
-Rate = Annotated[float, Field(gt=0, le=1e3, allow_inf_nan=False)]
+Rate = Annotated[float, Field(gt=0, le=1e30, allow_inf_nan=False)]
 """What a learning rate, or a factor of one, may be."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import copy
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -123,6 +124,12 @@ class Pictures(Dataset[dict[str, Tensor]]):
     def whole(self, file: Path) -> Tensor:
         """A picture (3,H',W') in [-1,1] as training sees it, before anything is cut off."""
         return self._fit(file).float() / 127.5 - 1
+
+    def wholes(self, files: Iterable[Path]) -> Iterator[Tensor]:
+        """Those of the pictures that can be decoded: training says which cannot, and takes the next ones."""
+        for file in files:
+            with suppress(ImageError, NotFoundError):
+                yield self.whole(file)
 
     def _picture(self, folder: Folder, i: int) -> Tensor:
         """Picture i of the folder (3,H',W') in [-1,1]."""

@@ -63,7 +63,7 @@ class HeldOut:
         self.strokes: dict[int, list[Tensor]] = {}  # hand -> its mean Gram matrices
         if not self.paired:
             for hand in sorted(set(self.hands)):
-                self.strokes[hand] = self._strokes([data.whole(path) for path in data.drawings[hand].paths[:MANY]])
+                self.strokes[hand] = self._strokes([*data.wholes(data.drawings[hand].paths[:MANY])])
 
     @property
     def measure(self) -> str:

@@ -67,8 +67,7 @@ def _below(path: Path) -> set[Path]:
 
 def _some(data: Pictures, folder: Folder) -> Iterator[Tensor]:
     """Up to ``LOOKED_AT`` pictures from everywhere in the folder."""
-    for path in folder.paths[:: max(1, len(folder) // LOOKED_AT)][:LOOKED_AT]:
-        yield data.whole(path)
+    return data.wholes(folder.paths[:: max(1, len(folder) // LOOKED_AT)][:LOOKED_AT])
 
 
 def _plain(picture: Tensor) -> bool:

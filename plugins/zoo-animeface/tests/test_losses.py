@@ -138,9 +138,9 @@ def test_points_are_looked_for_once_where_the_trainer_has_none(dan: Dan, monkeyp
     wanted[[39, 40, 41, 45, 46, 47], 1] += 8.8 / 112
     calls, find = [], faces.find
 
-    def counted(image: Tensor) -> list[faces.Face]:
+    def counted(image: Tensor, **options: bool) -> list[faces.Face]:
         calls.append(1)
-        return find(image)
+        return find(image, **options)
 
     monkeypatch.setattr(faces, "find", counted)
     step = Views({"source": torch.cat([photo, torch.zeros_like(photo)]), "output": picture(n=2, side=160)})

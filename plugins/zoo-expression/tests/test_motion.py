@@ -105,7 +105,7 @@ def test_a_blink_closes_the_eyes(mover: ExpressionTranslator, head: Image.Image,
     assert (opening(mover.translate(head, AU45=2)) < 0.8 * before).all()  # dlib sees little of it
     winked = opening(mover.translate(head, AU45_left=2))  # her left eye is on the right
     right, left = (winked / before).tolist()
-    assert left < right - 0.1
+    assert left < right - 0.05
 
 
 def test_a_mouth_opens_and_shuts(mover: ExpressionTranslator, head: Image.Image, face: faces.Face) -> None:
@@ -120,7 +120,7 @@ def test_a_mouth_opens_and_shuts(mover: ExpressionTranslator, head: Image.Image,
             for a, b in zip(crop.landmarks[61:65].amin(0).flip(0) + 4, crop.landmarks[[63, 65, 66]].amax(0).flip(0) - 2)
         ),
     )
-    assert shut["image"][teeth].mean() < crop.image[teeth].mean() and not shut["paint"].any()
+    assert shut["image"][teeth].mean() < crop.image[teeth].mean() and shut["paint"].abs().mean() < 0.02  # a line
     assert wide["paint"].any() and wide["image"].isfinite().all()
     outside = crop.landmarks[48:].amin(0)[1] - 10
     assert not wide["paint"][:, : int(outside)].any()  # only a mouth is painted
