@@ -105,6 +105,7 @@ def test_an_override_that_cannot_be_read(text: str) -> None:
         ("optimiser.lr=-1", "greater than 0", "correct the value"),
         ("data.augment.differentiable=[blur]", r"differentiable\.0", "correct the value"),
         ("generator=resnet", "generator", "correct the value"),
+        ("data=pairs", "data", "correct the value"),
         ("losses.generator.cycle=3", r"losses\.generator\.cycle", "correct the value"),
         ("losses.generator.cycle.weight=.nan", "not a number", "correct the value"),
         ("losses.generator.cycle.weight=true", "not a number", "correct the value"),

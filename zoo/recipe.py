@@ -131,7 +131,8 @@ def load_recipe(name: str | Path, overrides: Sequence[str] = (), *, tiny: bool =
     small, paired = (_layer(tree, key, name) for key in ("tiny", "paired"))
     if tiny:
         tree = _merge(tree, small)
-    if (_overridden(tree, overrides).get("data") or {}).get("pairs"):
+    data = _overridden(tree, overrides).get("data")
+    if isinstance(data, Mapping) and data.get("pairs"):
         tree = _merge(tree, paired)
     tree = _overridden(tree, overrides)
     try:
