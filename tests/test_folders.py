@@ -99,13 +99,13 @@ def test_names_are_the_same_in_the_spellings_of_a_mac_and_of_linux(tmp_path: Pat
 def test_translated_pictures_of_one_name_and_other_kinds_do_not_collide(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    from zoo.cli.translate import plan
+    from zoo.bulk.plan import plan
     from zoo.helpers.inputs import Inputs
 
     for name in ("x.jfif", "x.mpo", "x.tga", "y.jpg"):
         (tmp_path / name).touch()
     caplog.set_level(logging.WARNING)
-    targets = [job.target.name for job in plan([str(tmp_path)], tmp_path / "out", None, Inputs())[0]]
+    targets = [Path(job.target).name for job in plan([str(tmp_path)], str(tmp_path / "out"), None, Inputs()).jobs()]
     assert targets == ["x.png", "x.mpo.png", "x.tga.png", "y.jpg"]
 
 

@@ -26,7 +26,7 @@ FLOORS = (
     ("pictures",),
     ("trainer", "translator"),
     ("loading", "faces"),
-    ("evaluate", "survey"),
+    ("evaluate", "survey", "bulk"),
     ("publish",),
     ("train", "export"),
     ("testing", "doctor"),

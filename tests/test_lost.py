@@ -212,7 +212,7 @@ def test_a_result_that_somebody_makes_meanwhile(
 
 
 def test_planning_compares_no_picture_with_every_other(zoo: Zoo, monkeypatch: pytest.MonkeyPatch) -> None:
-    from zoo.cli.translate import Job
+    from zoo.bulk.plan import Job
 
     count, asked = 300, []
     for number in range(count):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 from zoo.helpers.words import masked, printable, shortened
 
@@ -21,6 +22,16 @@ class ZooError(Exception):
 
     def __str__(self) -> str:
         return f"{self.message} ({self.hint})" if self.hint else self.message
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _again, (type(self), self.message, self.hint)
+
+
+def _again(kind: type[ZooError], message: str, hint: str) -> ZooError:
+    """The error as it was in another process, whatever its class makes of what it is given."""
+    error = kind.__new__(kind)
+    ZooError.__init__(error, message, hint)
+    return error
 
 
 class UsageError(ZooError):

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from zoo.card import Card
+from zoo.card import Card, Weights
 from zoo.catalogue.host import host
 from zoo.catalogue.manifest import CORE
 from zoo.catalogue.registry import registry
@@ -44,27 +44,44 @@ def load(
     NotFoundError: no such model, file, plugin or weights. IntegrityError: a file that is damaged or does not fit.
     """
     _check_types(name, weights, dtype, compile)
-    settings: dict[str, Any] = {"device": pick_device(device), "dtype": dtype, "compile": compile}
+    return build(find(name, weights), device=pick_device(device), dtype=dtype, compile=compile)
+
+
+@dataclass(frozen=True)
+class Found:
+    """A model before it is built: ``network`` is what the weights have to be of; None takes them at their header's word,
+    or else at the card's. ``path`` is None for an untrained network."""
+
+    network: dict[str, Any] | None
+    path: Path | None
+    card: Card | None = None
+    weights: Weights | None = None  # of the card, where it says whose bytes they are
+
+
+def find(name: str | os.PathLike[str], weights: str | os.PathLike[str] | None = "default") -> Found:
+    """The network and the weights that ``load`` builds for these names, on this disk by now. Errors as of ``load``."""
     if weights is None:
         card = registry().card(str(name))[0] if str(name).partition(".")[0] in registry().cards else None
         if card:
             need_plugin(card.plugin, card.name)
-        return _build(network_of(card) if card else load_recipe(str(name)).network(), None, card, settings)
+        return Found(network_of(card) if card else load_recipe(str(name)).network(), None, card)
     if path := weights_file(name):
         if weights != "default":
             raise UsageError(f"{name} is a weights file already", "leave out weights=, or give the model's name")
-        return _build(None, path, None, settings)
+        return Found(None, path)
     if is_recipe(name):
         if weights == "default":
             raise UsageError(
                 f"{name} is a recipe, which has no weights", "give weights=: a file or a model's name, or None"
             )
-        return _build(load_recipe(str(name)).network(), _weights(weights), None, settings)
+        path, theirs = _weights(weights)
+        return Found(load_recipe(str(name)).network(), path, None, theirs)
     card, tag = registry().card(str(name))
     need_plugin(card.plugin, card.name)
     if weights == "default":
-        return _build(None, locate(card, tag), card, settings)
-    return _build(network_of(card), _weights(weights), card, settings)
+        return Found(None, locate(card, tag), card, card.get(tag))
+    path, theirs = _weights(weights)
+    return Found(network_of(card), path, card, theirs)
 
 
 def _check_types(name: object, weights: object, dtype: object, compile: object) -> None:
@@ -84,8 +101,12 @@ def is_recipe(name: str | os.PathLike[str]) -> bool:
     return Path(name).suffix in (".yaml", ".yml")
 
 
-def _weights(name: str | os.PathLike[str]) -> Path:
-    return weights_file(name) or locate(*registry().card(str(name)))
+def _weights(name: str | os.PathLike[str]) -> tuple[Path, Weights | None]:
+    """Where they are, and what their card says of them."""
+    if path := weights_file(name):
+        return path, None
+    card, tag = registry().card(str(name))
+    return locate(card, tag), card.get(tag)
 
 
 def weights_file(name: str | os.PathLike[str]) -> Path | None:
@@ -104,10 +125,15 @@ def weights_file(name: str | os.PathLike[str]) -> Path | None:
     return None
 
 
-def _build(
-    network: Mapping[str, Any] | None, path: Path | None, card: Card | None, settings: Mapping[str, Any]
+def build(
+    model: Found,
+    *,
+    device: str | torch.device | None = None,
+    dtype: str | torch.dtype | None = None,
+    compile: bool = False,
 ) -> Translator:
-    """``network`` is what the weights have to be of; None takes them at their header's word, or else at the card's."""
+    """The translator of a model that was found. Errors and options as of ``load``."""
+    network, path, card = model.network, model.path, model.card
     found = read_header(path).network if path is not None else {}
     if found and network and found["recipe"] != network["recipe"]:
         raise UsageError(f"{path} holds {found['recipe']}, not {network['recipe']}", f"zoo.load({str(path)!r})")
@@ -120,7 +146,7 @@ def _build(
         make = host().part("translator", part) if part else Translator
         # without weights it draws from the caller's random numbers: their seed decides
         generator = build_generator(network) if path is None else generator_of(path, network)
-        translator: Translator = make(generator.eval(), network, card=card, **settings)
+        translator: Translator = make(generator.eval(), network, card=card, device=device, dtype=dtype, compile=compile)
         _check_controls(translator, path)
         return translator
 

@@ -12,6 +12,7 @@ from functools import partial
 from itertools import repeat
 from pathlib import Path
 from typing import Any, SupportsIndex
+from weakref import WeakSet
 
 import numpy as np
 import torch
@@ -35,6 +36,22 @@ from zoo.pictures.tiles import Tiler
 from zoo.progress import Progress, listening
 
 log = logging.getLogger("zoo")
+
+_BEGUN: WeakSet[Translator] = WeakSet()  # the translators of this process
+
+
+def _after_fork() -> None:
+    """A forked process has none of the threads that held a lock, or that OpenMP shares its work among: it would wait for
+    them for ever. So it computes with one, as torch's own workers do."""
+    begun = list(_BEGUN)
+    for translator in begun:
+        translator._lock = threading.RLock()
+    if begun:
+        torch.set_num_threads(1)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def _whole(value: object, least: int) -> bool:
@@ -70,9 +87,21 @@ class Translator:
         self.device = pick_device(device)
         self.dtype: torch.dtype = DTYPES[dtype] or torch.float32
         self._compiled = compile
-        self._call = compiled(generator, self.device.type) if compile else generator
-        self._lock = threading.RLock()  # one picture at a time: a network's mode and place are shared
+        self._begin()
         self.to(self.device)
+
+    def _begin(self) -> None:
+        """What belongs to one process, and is neither copied nor sent."""
+        self._call = compiled(self.generator, self.device.type) if self._compiled else self.generator
+        self._lock = threading.RLock()  # one picture at a time: a network's mode and place are shared
+        _BEGUN.add(self)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name not in ("_call", "_lock")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._begin()
 
     def __repr__(self) -> str:
         name = self.card.name if self.card else self.network.get("recipe", type(self.generator).__name__)

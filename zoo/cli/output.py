@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 from unicodedata import east_asian_width
 
@@ -20,6 +21,8 @@ from zoo.helpers.terminal import Guarded, plain
 
 if TYPE_CHECKING:
     from zoo.evaluate.compare import Sitter
+
+_PIECES = 10_000  # of JSON, that are written together
 
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
@@ -39,10 +42,28 @@ def notes(lines: Iterable[str]) -> None:
         typer.echo(f"zoo: {one_line(line)}", err=True)
 
 
+class Listed(list[Any]):
+    """A list for JSON whose items are made while they are written: a million are never there together."""
+
+    def __init__(self, items: Iterable[Any]) -> None:
+        super().__init__()
+        self._items = iter(items)
+        self._first = [*islice(self._items, 1)]
+
+    def __bool__(self) -> bool:
+        return bool(self._first)
+
+    def __iter__(self) -> Iterator[Any]:
+        return chain(self._first, self._items)
+
+
 def as_json(data: Any) -> None:
     """``data`` as indented JSON. What is not for a terminal, or not UTF-8, is escaped, and read back as it was."""
-    text = json.dumps(data, indent=2, ensure_ascii=False)
-    typer.echo("".join(c if c == "\n" or c.isprintable() else json.dumps(c)[1:-1] for c in text))
+    pieces = json.JSONEncoder(indent=2, ensure_ascii=False).iterencode(data)
+    while some := "".join(islice(pieces, _PIECES)):
+        safe = (c if c == "\n" or c.isprintable() else json.dumps(c)[1:-1] for c in some)
+        typer.echo("".join(safe), nl=False)
+    typer.echo()
 
 
 def megabytes(size: int) -> str:

@@ -52,10 +52,22 @@ def find_pictures(paths: Iterable[Path | str]) -> list[Path]:
     Hidden files and folders are no pictures, and the folders of training runs hold none. Links to folders are followed,
     each folder once.
     """
-    found: list[Path] = []
+    return [*pictures(paths)]
+
+
+def pictures(paths: Iterable[Path | str]) -> Iterator[Path]:
+    """As ``find_pictures``, one by one: of a million only the names are in memory."""
     for path in map(Path, paths):
-        found += _below(path) if path.is_dir() else [path]
-    return found
+        if path.is_dir():
+            yield from _below(path)
+        else:
+            yield path
+
+
+def is_picture(name: str) -> bool:
+    """Is a file of this name one, where a folder is walked?"""
+    suffix = os.path.splitext(name)[1].lower()  # noqa: PTH122  (many thousands of them)
+    return suffix in suffixes() or (suffix in HEIF and reads_heif())
 
 
 def by_name(folder: Path, paths: Iterable[Path]) -> dict[str, Path]:
@@ -74,18 +86,18 @@ def one_spelling(name: str) -> str:
     return unicodedata.normalize("NFC", name)
 
 
-def _below(top: Path) -> list[Path]:
-    found: list[Path] = []
+def _below(top: Path) -> Iterator[Path]:
+    found: dict[str, list[str]] = {}
     others: Counter[str] = Counter()
-    for path in _files(top):
-        suffix = path.suffix.lower()
-        if suffix in suffixes() or (suffix in HEIF and reads_heif()):
-            found.append(path)
-        elif suffix not in _BESIDE:
+    for folder, name in _files(top):
+        if is_picture(name):
+            found.setdefault(folder, []).append(name)
+        elif (suffix := Path(name).suffix.lower()) not in _BESIDE:
             others[suffix or "without suffix"] += 1
     if others:
         log.warning("left out of %s, no pictures that can be read: %s", top, _listed(others))
-    return sorted(found, key=lambda path: _place(path.relative_to(top)))
+    for folder in sorted(found, key=lambda folder: [*map(one_spelling, Path(folder).relative_to(top).parts)]):
+        yield from (Path(folder, name) for name in sorted(found[folder], key=one_spelling))
 
 
 def _listed(others: Mapping[str, int]) -> str:
@@ -93,14 +105,8 @@ def _listed(others: Mapping[str, int]) -> str:
     return f"{kinds} (HEIC needs pillow-heif: pip install 'zoo-core[heic]')" if others.keys() & HEIF else kinds
 
 
-def _place(path: Path) -> tuple[tuple[bool, str], ...]:
-    """The files of a folder come before the folders in it."""
-    *folders, name = map(one_spelling, path.parts)
-    return (*((True, folder) for folder in folders), (False, name))
-
-
-def _files(top: Path) -> Iterator[Path]:
-    """All that is not hidden. What is really there comes first: a link to it adds nothing, nor one that leads back up."""
+def _files(top: Path) -> Iterator[tuple[str, str]]:
+    """Folder and name of all that is not hidden. What is really there comes first: a link to it adds nothing, nor one that leads back up."""
     seen: set[str] = set()
     above = {*map(str, Path(os.path.realpath(top)).parents)}
     waiting = [str(top)]
@@ -121,7 +127,7 @@ def _files(top: Path) -> Iterator[Path]:
                     elif os.path.realpath(path) not in seen:
                         entered.append(name)
                 folders[:] = entered
-                yield from (Path(folder, name) for name in files if not name.startswith("."))
+                yield from ((folder, name) for name in files if not name.startswith("."))
         waiting = [link for link in links if os.path.realpath(link) not in above and not _is_run(Path(link))]
 
 

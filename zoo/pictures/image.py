@@ -45,7 +45,18 @@ LARGE = 2**25  # pixels from which on a file has to be worth them
 MOST_PIXELS = 1000  # for each byte of such a file: a white page in PNG has 1 000, one of single bits 8 000
 MOST_SCANS, MOST_SCANNED = 100, 2**32  # of a progressive JPEG, which mostly has 10; and in pixels
 
-Source = str | os.PathLike[str] | Image.Image | np.ndarray | Tensor
+
+@dataclass(frozen=True)
+class Encoded:
+    """The bytes of a picture file that is none on this disk: it lies in a table, or behind an address.
+
+    ``name`` is what errors call it; its bytes are asked for when it is read."""
+
+    name: str
+    fetch: Callable[[], bytes]
+
+
+Source = str | os.PathLike[str] | Image.Image | np.ndarray | Tensor | Encoded
 
 
 @dataclass(frozen=True)
@@ -99,7 +110,8 @@ def read(source: Source, least: tuple[int, int] | None = None) -> Picture:
     - path: any file Pillow knows, upright by its EXIF tag, in sRGB; of several pages or frames the first, with a word;
     - PIL picture: any mode, as a path;
     - array: (H, W) or (H, W, C), C = 1…4; bool, uint8, uint16, or float in [0, 1];
-    - tensor: (H, W) or (C, H, W), C = 1…4; uint8, or float in [0, 1].
+    - tensor: (H, W) or (C, H, W), C = 1…4; uint8, or float in [0, 1];
+    - `Encoded`: as a path.
 
     ``least`` (H, W): a file that is much larger may be decoded at a half, a third … of its size, which is faster; it
     stays so large that it covers ``least`` twice over.
@@ -114,10 +126,10 @@ def read(source: Source, least: tuple[int, int] | None = None) -> Picture:
         return _from_tensor(source)
     if isinstance(source, str | os.PathLike):
         with opened(source) as image:
-            picture = _from_pil(image, str(source), least)
-            if image.format in _PARTS and (count := _count(image)) > 1:
-                _say_parts(str(source), count, _PARTS[image.format])
-            return picture
+            return _first(image, str(source), least)
+    if isinstance(source, Encoded):
+        with _decoded(source) as image:
+            return _first(image, source.name, least)
     raise ImageError(
         f"cannot read a picture from {type(source).__name__}",
         "give a path, PIL picture, array or tensor; for bytes PIL.Image.open(io.BytesIO(data))",
@@ -143,11 +155,18 @@ def write(image: Image.Image, path: Path | str, replace: bool = True) -> None:
 
     ExistsError if something has the name and is not to be replaced."""
     writable(path)
-    try:
+    with writing(path):
         encoded = encode(image, Path(path).suffix)
         with atomic(path, replace) as part:
             part.write_bytes(encoded)
-    except (OSError, ValueError) as error:  # a full disk, or a side too long for the format
+
+
+@contextmanager
+def writing(path: object) -> Iterator[None]:
+    """ImageError for what goes wrong: a full disk, or a side too long for the format."""
+    try:
+        yield
+    except (OSError, ValueError) as error:
         raise ImageError(f"{path} cannot be written: {error}", "check the folder, or write .png") from error
 
 
@@ -192,8 +211,31 @@ def opened(source: str | os.PathLike[str]) -> Iterator[Image.Image]:
     except Exception as error:
         raise _unreadable(str(path), error) from error
     with image:
-        _refuse_bombs(image, path, facts.st_size)
+        _refuse_bombs(image, str(path), facts.st_size, path.read_bytes)
         yield image
+
+
+@contextmanager
+def _decoded(source: Encoded) -> Iterator[Image.Image]:
+    """As ``opened``, for bytes."""
+    data = source.fetch()
+    if not data:
+        raise ImageError(f"{source.name} is empty (0 bytes)", "copy or download it again")
+    try:
+        image = _open(io.BytesIO(data))
+    except Exception as error:
+        raise _unreadable(source.name, error) from error
+    with image:
+        _refuse_bombs(image, source.name, len(data), lambda: data)
+        yield image
+
+
+def _first(image: Image.Image, name: str, least: tuple[int, int] | None) -> Picture:
+    """The picture in a file, the first if there are several."""
+    picture = _from_pil(image, name, least)
+    if image.format in _PARTS and (count := _count(image)) > 1:
+        _say_parts(name, count, _PARTS[image.format])
+    return picture
 
 
 _PARTS = {"AVIF": "frames", "GIF": "frames", "PNG": "frames", "TIFF": "pages", "WEBP": "frames"}
@@ -215,16 +257,16 @@ def _say_parts(name: str, count: int, parts: str) -> None:
     )
 
 
-def _open(path: Path) -> Image.Image:
+def _open(file: Path | io.BytesIO) -> Image.Image:
     try:
-        return Image.open(path)
+        return Image.open(file)
     except UnidentifiedImageError:
         if not reads_heif():
             raise
-        return Image.open(path)  # HEIC, by whatever name
+        return Image.open(file)  # HEIC, by whatever name
 
 
-def _refuse_bombs(image: Image.Image, path: Path, size: int) -> None:
+def _refuse_bombs(image: Image.Image, path: str, size: int, content: Callable[[], bytes]) -> None:
     """ImageError for a small file that takes the memory of a large picture, or the time of many."""
     pixels = image.width * image.height
     if pixels > LARGE and pixels > MOST_PIXELS * size:
@@ -232,7 +274,7 @@ def _refuse_bombs(image: Image.Image, path: Path, size: int) -> None:
             f"{path} is suspiciously large: {pixels / 1e6:.0f} megapixels in {size / 1000:.0f} kB", "scale it down"
         )
     if image.info.get("progressive"):
-        scans = path.read_bytes().count(b"\xff\xda")  # a mark that stands nowhere else, or hardly
+        scans = content().count(b"\xff\xda")  # a mark that stands nowhere else, or hardly
         if scans > MOST_SCANS or scans * pixels > MOST_SCANNED:
             raise ImageError(f"{path} is a JPEG of {scans} scans, each as much work as a picture", "save it anew")
 
@@ -408,6 +450,7 @@ def _surroundings(rgb: Tensor, weight: Tensor) -> Tensor:
 
 __all__ = [
     "FORMATS",
+    "Encoded",
     "Picture",
     "Source",
     "encode",
@@ -418,4 +461,5 @@ __all__ = [
     "to_pil",
     "writable",
     "write",
+    "writing",
 ]
