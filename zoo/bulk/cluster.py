@@ -107,7 +107,7 @@ class _Actor(Watch, logging.Handler):
         import ray
 
         answers: list[Became] = []
-        for number in batch["id"]:
+        for number in batch["item"]:
             if self.broken:
                 break
             jobs, self.known = ray.get(self.desk.block.remote(int(number)))
@@ -163,8 +163,8 @@ class Cluster:
         if self._ours:
             installed().shutdown()
 
-    def actors(self, asked: int | None, device: str | None) -> dict[str, Any]:
-        """How many, and what each takes: options of Ray Data."""
+    def actors(self, asked: int | None, device: str | None, most: int = CORES) -> dict[str, Any]:
+        """How many, and what each takes, cores up to ``most``: options of Ray Data."""
         from ray.data import ActorPoolStrategy
 
         ray = installed()
@@ -173,7 +173,7 @@ class Cluster:
         if gpus and (device is None or device.startswith("cuda")):
             cores, count = 1, gpus
         else:
-            cores = int(min([CORES, *(node["CPU"] for node in nodes if node.get("CPU", 0) >= 1)]))
+            cores = int(min([most, *(node["CPU"] for node in nodes if node.get("CPU", 0) >= 1)]))
             count = int(sum(node.get("CPU", 0) // cores for node in nodes))
             gpus = 0
         if not count:
@@ -188,13 +188,20 @@ class Cluster:
         return Sent(model, installed().put(model.found.path.read_bytes()), version("zoo-core"))
 
     def work(
-        self, model: Model, how: How, jobs: Iterator[Job], count: int, asked: int | None, told: dict[str, int]
+        self,
+        model: Model,
+        how: How,
+        jobs: Iterator[Job],
+        count: int,
+        asked: int | None,
+        told: dict[str, int],
+        cores: int = CORES,
     ) -> Iterator[Became]:
         """What became of ``count`` jobs, as it comes. ``told`` has the number of actors that have answered."""
         ray = installed()
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-        options = self.actors(asked, model.device)
+        options = self.actors(asked, model.device, cores)
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
         desk = ray.remote(_Desk).options(num_cpus=0, scheduling_strategy=here).remote()
         size = max(1, min(BLOCK, count // (8 * options["compute"].max_size)))
@@ -207,7 +214,7 @@ class Cluster:
         parcel = _Parcel(self.parcel(model), how, desk, options["num_cpus"], str(Path.cwd()))
         actors: set[str] = set()
         with _quiet_data():
-            numbers = ray.data.range(blocks, override_num_blocks=blocks)
+            numbers = ray.data.from_items([*range(blocks)], override_num_blocks=blocks)
             drawn = numbers.map_batches(_Actor, fn_constructor_args=(parcel,), batch_size=None, **options)
             for batch in drawn.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
                 for content in batch.column("answer").to_pylist():

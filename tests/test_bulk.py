@@ -1,0 +1,314 @@
+"""Pictures by the million, without a cluster: the plan, addresses, tables, several processes that may die."""
+
+from __future__ import annotations
+
+import copy
+import io
+import json
+import os
+import pickle
+import sys
+import threading
+import tracemalloc
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import leave
+from dying import install_dying
+from PIL import Image
+from tiny_plugin import TinyPlugin, tiny  # noqa: F401  (a fixture)
+
+import zoo
+import zoo.bulk
+import zoo.bulk.plan
+from zoo.bulk.ledger import Trace
+from zoo.bulk.model import Model
+from zoo.bulk.plan import plan
+from zoo.bulk.work import How, Watch, translated
+from zoo.catalogue.host import host
+from zoo.errors import ExistsError, IntegrityError, NotFoundError, UsageError
+from zoo.helpers.inputs import Inputs
+from zoo.pictures.image import Encoded, read
+
+Zoo = Callable[..., tuple[int, str, str]]
+COLOURS = np.random.default_rng(0).integers(0, 250, (9, 7, 3), dtype=np.uint8)
+
+
+@pytest.fixture
+def run(
+    tiny: TinyPlugin,  # noqa: F811
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> Zoo:
+    """``zoo translate tiny …`` in an empty folder -> exit code, stdout, stderr."""
+    monkeypatch.chdir(tmp_path)
+    return lambda *words: leave(capsys, "translate", "tiny", "--device", "cpu", *words)
+
+
+def encoded(array: np.ndarray = COLOURS) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(array).save(file, "PNG")
+    return file.getvalue()
+
+
+def folder(count: int, name: str = "in") -> None:
+    Path(name).mkdir(parents=True)
+    for number in range(count):
+        Path(name, f"{number}.png").write_bytes(encoded())
+
+
+def whole(name: str) -> bool:
+    with Image.open(name) as image:
+        return np.array_equal(np.asarray(image), COLOURS)
+
+
+# -- a translator on its way -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("way", [copy.copy, copy.deepcopy, lambda one: pickle.loads(pickle.dumps(one))])  # noqa: S301
+def test_a_translator_can_be_copied_and_sent(run: Zoo, way: Callable[[zoo.Translator], zoo.Translator]) -> None:
+    translator = zoo.load("tiny", device="cpu")
+    other = way(translator)
+    assert np.array_equal(other.translate(COLOURS, invert=True), translator.translate(COLOURS, invert=True))
+    assert (other.card, other.controls) == (translator.card, translator.controls)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_translator_works_after_a_fork_whoever_held_it(run: Zoo) -> None:
+    translator = zoo.load("tiny", device="cpu")
+    held, done = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with translator._lock:
+            held.set()
+            done.wait()
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    held.wait()
+    if not (child := os.fork()):
+        os._exit(0 if np.array_equal(translator.translate(COLOURS), COLOURS) else 1)
+    done.set()
+    holder.join()
+    assert os.waitpid(child, 0)[1] == 0
+
+
+def test_errors_are_the_same_in_another_process() -> None:
+    error = pickle.loads(pickle.dumps(ExistsError("a.png")))  # noqa: S301
+    assert (type(error), str(error)) == (ExistsError, str(ExistsError("a.png")))
+
+
+def test_bytes_are_a_picture_too() -> None:
+    assert np.array_equal(read(Encoded("a", encoded)).rgb, read(COLOURS).rgb)
+    with pytest.raises(UsageError, match="row 3 is empty"):
+        read(Encoded("row 3", bytes))
+    with pytest.raises(UsageError, match="row 3 is not a picture"):
+        read(Encoded("row 3", lambda: b"none"))
+
+
+def test_weights_come_from_who_sends_them_and_only_those(run: Zoo, tiny: TinyPlugin) -> None:  # noqa: F811
+    mine = tiny.other(Path("mine.safetensors"))
+    model, content = Model.of(str(mine)), mine.read_bytes()
+    mine.unlink()  # as on another machine
+    with pytest.raises(IntegrityError, match="is not the file that its card promises"):
+        model.built_elsewhere(lambda: content[:-1] + b"x")
+    drawn = model.built_elsewhere(lambda: content).translate(COLOURS)
+    assert np.array_equal(drawn, COLOURS)
+    assert np.array_equal(model.built_elsewhere(bytes).translate(COLOURS), drawn), "they are there by now"
+    host().plugins.pop("zoo-tiny")
+    with pytest.raises(NotFoundError, match=f"{os.uname().nodename}: tiny needs the plugin zoo-tiny"):
+        model.built_elsewhere(bytes)
+
+
+# -- the plan ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_plan_takes_hardly_any_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    count = 20_000
+
+    def names(_: object) -> Iterator[Path]:
+        return (tmp_path / f"in/{number // 1000}/photograph-{number:06}.jpg" for number in range(count))
+
+    (tmp_path / "in").mkdir()
+    monkeypatch.setattr(zoo.bulk.plan, "pictures", names)
+    tracemalloc.start()
+    try:
+        jobs = plan([str(tmp_path / "in")], str(tmp_path / "out"), None, Inputs())
+        assert sum(1 for _ in jobs.jobs(there=False)) == len(jobs) == count
+        assert tracemalloc.get_traced_memory()[1] < 200 * count, "200 MB for a million"
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_plan_can_be_gone_through_while_it_is(tmp_path: Path) -> None:
+    for number in range(3):
+        (tmp_path / f"{number}.png").touch()
+    jobs = plan([str(tmp_path)], str(tmp_path / "out"), None, Inputs())
+    pairs = [(one.number, other.number) for one in jobs.jobs() for other in jobs.jobs()]
+    assert pairs == [(one, other) for one in range(3) for other in range(3)]
+
+
+# -- several processes -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_processes_that_die_cost_nothing_but_time(
+    tmp_path_factory: pytest.TempPathFactory,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    site = tmp_path_factory.mktemp("site")
+    install_dying(site)
+    monkeypatch.syspath_prepend(str(site))
+    monkeypatch.setenv("PYTHONPATH", str(site))
+    monkeypatch.setenv("DYING", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    host.cache_clear()
+    folder(9)
+    Path("in/3.png").write_bytes(encoded(np.full_like(COLOURS, 255)))  # at which a process dies each time
+    Path("in/none.png").write_bytes(b"none")
+    Path("after").touch()  # the first who has placed a result dies before it can say so
+    Path("before").touch()  # and one that has it written, but not named
+    code, out, err = leave(
+        capsys, "translate", "tiny", "in", "-o", "out", "--workers", "2", "--device", "cpu", "--json"
+    )
+    for name in ("zoo_tiny", "zoo_tiny.plugin"):
+        sys.modules.pop(name, None)
+    assert code == 6, err
+    told = json.loads(out)
+    assert {row["output"] for row in told["translated"]} == {f"out/{n}.png" for n in range(9) if n != 3}
+    assert sorted(row["input"] for row in told["failed"]) == ["in/3.png", "in/none.png"]
+    assert err.count("in/3.png") == err.count("in/none.png") == 1 and "ended 3 times" in err
+    assert not Path("before").exists() and not Path("after").exists()
+    assert all(whole(row["output"]) for row in told["translated"])
+
+
+def test_a_result_of_a_process_that_died_is_no_one_elses(run: Zoo) -> None:
+    folder(2)
+    translator = zoo.load("tiny", device="cpu")
+    jobs = [*plan(["in"], "out", None, Inputs()).jobs()]
+    watch = Watch()
+    claimed: dict[int, str] = {}
+    watch.claims = claimed.__setitem__  # type: ignore[method-assign]
+    assert [one.what for one in translated(translator, jobs, How(), None, watch)] == ["translated"] * 2
+    assert [one.what for one in translated(translator, jobs, How())] == ["failed"] * 2
+    watch.known = {number: Trace(1, digest) for number, digest in claimed.items()}
+    Path("out/1.png").write_bytes(b"theirs")
+    again = [*translated(translator, jobs, How(), None, watch)]
+    assert [one.what for one in again] == ["translated", "failed"]
+    assert Path("out/1.png").read_bytes() == b"theirs"
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("--workers", "0"), "0 workers draw nothing"),
+        (("--cluster", "nowhere.invalid:1", "--workers", "0"), "0 workers draw nothing"),
+        (("--cluster",), "a cluster needs Ray, which is not installed"),
+        (("--cluster=10.0.0.1:6379",), "a cluster needs Ray, which is not installed"),
+        (("--workers", "1", "--mix", "7"), "mix"),
+    ],
+)
+def test_refusals_come_before_any_work(run: Zoo, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], told: str):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    folder(1)
+    code, out, err = run(*words, "in", "-o", "out")
+    assert (code, out, Path("out").exists()) == (2, "", False)
+    assert told in err
+
+
+# -- addresses and tables ----------------------------------------------------------------------------------------------
+
+
+def test_addresses_are_as_folders(run: Zoo) -> None:
+    memory = pytest.importorskip("fsspec").filesystem("memory")
+    memory.store.clear()
+    for name in ("/in/a.png", "/in/x/b.tga", "/in/x/c.jpg", "/in/notes.txt", "/in/.hidden.png"):
+        memory.pipe(name, b"none" if name.endswith("jpg") else encoded())
+    code, out, err = run("memory://in", "-o", "memory://out", "--json")
+    assert code == 6 and err.count("memory://in/x/c.jpg") == 1
+    assert [row["output"] for row in json.loads(out)["translated"]] == ["memory://out/a.png", "memory://out/x/b.png"]
+    assert np.array_equal(np.asarray(Image.open(io.BytesIO(memory.cat("/out/x/b.png")))), COLOURS)
+    code, _, err = run("memory://in", "-o", "memory://out")
+    assert code == 2 and "2 of 3 results are there already, such as memory://out/a.png" in err
+    memory.pipe("/in/x/c.jpg", encoded())
+    assert "1 translated, 2 skipped, 0 failed" in run("memory://in", "-o", "memory://out", "--on-exists", "skip")[2]
+    assert "would overwrite the input" in run("memory://in/a.png", "-o", "memory://in/a.png", "--on-exists", "skip")[2]
+    assert run("memory://in/a.png", "-o", "one.png")[0] == 0 and whole("one.png")
+    assert run("memory://nowhere", "-o", "out")[0] == 3
+    assert "nosuch" in run("nosuch://a/b.png", "-o", "out")[2]
+    assert not [name for name in memory.find("/out") if name.endswith(".part")]
+
+
+def test_what_came_meanwhile_behind_an_address_stays(run: Zoo) -> None:
+    from zoo.bulk import addresses
+
+    memory = pytest.importorskip("fsspec").filesystem("memory")
+    memory.store.clear()
+    addresses.put(b"mine", "memory://out/a", replace=False)
+    with pytest.raises(ExistsError):
+        addresses.put(b"others", "memory://out/a", replace=False)
+    assert memory.cat("/out/a") == b"mine"
+    addresses.put(b"others", "memory://out/a", replace=True)
+    assert memory.cat("/out/a") == b"others"
+
+
+def test_tables_in_and_out(run: Zoo) -> None:
+    pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    table = pa.table({"name": ["a", "b", "c"], "image": [encoded(), b"none", encoded()], "price": [1.0, 2.0, 3.0]})
+    pq.write_table(table, "shop.parquet", row_group_size=2)
+    code, out, err = run("shop.parquet", "-o", "out.parquet", "--invert", "--format", "webp", "--json")
+    assert code == 6 and "2 translated, 0 skipped, 1 failed" in err and err.count("shop.parquet row 1 (b)") == 1
+    assert [row["output"] for row in json.loads(out)["translated"]] == [
+        "out.parquet/shop-00000.parquet",
+        "out.parquet/shop-00001.parquet",
+    ]
+    rows = pq.read_table("out.parquet").to_pylist()
+    assert [(row["name"], row["price"], row["image"] is None) for row in rows] == [
+        ("a", 1.0, False),
+        ("b", 2.0, True),
+        ("c", 3.0, False),
+    ]
+    assert rows[0]["error"] is None and "not a picture" in rows[1]["error"]
+    assert rows[0]["image"][8:12] == b"WEBP"
+    Path("out.parquet/shop-00000.parquet").unlink()
+    again = run("shop.parquet", "-o", "out.parquet", "--on-exists", "skip")
+    assert again[0] == 6 and "1 translated, 1 skipped, 1 failed" in again[2]
+
+
+def test_what_are_no_tables_of_pictures(run: Zoo) -> None:
+    pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    folder(1)
+    Path("broken.parquet").write_bytes(b"none")
+    pq.write_table(pa.table({"a": [b""], "b": [b""]}), "two.parquet")
+    pq.write_table(pa.table({"a": [1]}), "numbers.parquet")
+    for words, told in (
+        (("in", "-o", "out.parquet"), "in is no table"),
+        (("two.parquet", "-o", "out"), "two.parquet is a table, and out is none"),
+        (("broken.parquet", "-o", "out.parquet"), "broken.parquet is no Parquet file"),
+        (("two.parquet", "-o", "out.parquet"), "two.parquet has several columns of bytes: a, b"),
+        (("numbers.parquet", "-o", "out.parquet"), "numbers.parquet has no column of bytes"),
+    ):
+        code, out, err = run(*words)
+        assert (code, out) == (2, "") and told in err
+
+
+def test_a_step_of_a_pipeline(run: Zoo) -> None:
+    step = zoo.bulk.Drawing("tiny", device="cpu", invert=True)
+    column = np.empty(3, dtype=object)
+    column[:] = [encoded(), b"none", None]
+    made = step({"id": np.arange(3), "bytes": column})
+    assert [*made["id"]] == [0, 1, 2] and [one is None for one in made["bytes"]] == [False, True, True]
+    assert [error is None for error in made["error"]] == [True, False, False]
+    negative = np.asarray(Image.open(io.BytesIO(made["bytes"][0]))).astype(int)
+    assert np.abs(255 - negative - COLOURS).max() <= 1
+    arrays = step({"image": np.stack([COLOURS, COLOURS])})["image"]
+    assert arrays.shape == (2, *COLOURS.shape) and np.array_equal(arrays[0], negative)
+    with pytest.raises(UsageError, match="there is no column"):
+        step({"id": np.arange(3)})
+    with pytest.raises(UsageError, match="mix"):
+        zoo.bulk.Drawing("tiny", device="cpu", mix=7)
