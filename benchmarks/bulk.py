@@ -76,10 +76,13 @@ def measure(jobs: Plan, model: Model, rounds: int) -> None:
             "Ray, 1 actor": lambda: by_ray(1),
             "Ray, 2 actors": lambda: by_ray(2),
         }
+        say(f"the desk answers {answers():.0f} calls a second to one caller")
         rows: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
-        for _ in range(rounds):
+        for number in range(rounds):
             for name, way in ways.items():
-                rows[name].append(rate(way()))
+                first, speed = rate(way())
+                rows[name].append((first, speed))
+                say(f"round {number + 1}: {name}: {speed:.2f} pictures a second, first answer after {first:.1f} s")
         alone = [speed for _, speed in rows["one process"]]
         for name, row in rows.items():
             ratios = [speed / one for (_, speed), one in zip(row, alone)]
@@ -89,7 +92,6 @@ def measure(jobs: Plan, model: Model, rounds: int) -> None:
                 f"{statistics.median(ratios):.2f} of one process ({told}); first answer after "
                 f"{statistics.median(first for first, _ in row):.1f} s"
             )
-        say(f"the desk answers {answers():.0f} calls a second to one caller")
 
 
 def answers(count: int = 1000) -> float:

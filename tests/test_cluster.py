@@ -40,9 +40,10 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
             "DYING_SLOWLY": "0.1",
             "DYING": str(caches),
             "RAY_USAGE_STATS_ENABLED": "0",
-            "RAY_health_check_initial_delay_ms": "1000",
+            "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # on Linux, too: all stays on the loopback
         }.items():
             patch.setenv(name, value)
+        patch.setattr("ray._private.ray_constants.ENABLE_RAY_CLUSTER", False)
         patch.syspath_prepend(str(site))
         forget()
         nodes = Cluster(initialize_head=True, connect=False, head_node_args={**NODE, "include_dashboard": False})

@@ -11,6 +11,7 @@ import copy
 import logging
 import math
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
@@ -347,13 +348,17 @@ class Engine:
 
     @contextmanager
     def _signals(self) -> Iterator[None]:
-        """SIGINT and SIGTERM let the step finish, then save and stop. A second one stops at once."""
+        """SIGINT and SIGTERM let the step finish, then save and stop. A second one stops at once.
+
+        In a thread of somebody else's program, which has a say in what they do, they do what they did."""
 
         def note(number: int, _: FrameType | None) -> None:
             self.stopped = signal.Signals(number).name
             signal.signal(number, previous[signal.Signals(number)])
 
-        previous = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+        ours = threading.current_thread() is threading.main_thread()
+        ends = (signal.SIGINT, signal.SIGTERM) if ours else ()
+        previous = {number: signal.signal(number, note) for number in ends}
         try:
             yield
         finally:
