@@ -29,7 +29,7 @@ from zoo.bulk.work import Became, How, translated
 from zoo.helpers.inputs import Inputs
 
 SAMPLE = Path(__file__).parents[1] / "docs/sample/eileen-collins.jpg"
-HOW = How(on_exists="overwrite")
+HOW = How(on_exists="overwrite", options={"batch": 1})  # or else some answers come at once
 
 
 def rate(results: Iterator[Became]) -> tuple[float, float]:

@@ -120,8 +120,6 @@ def test_a_machine_dies_and_nothing_is_lost(cluster: Any, pictures: Callable[[in
     assert (report.translated, report.skipped, [*report.failed]) == (40, 0, ["in/none.png"])
     assert {name for name in names("out") if not name.startswith(".")} == {f"{n:03}.png" for n in range(40)}
     assert whole("out")
-    again = zoo.bulk.translate("in", "tiny", "out", device="cpu", on_exists="skip")
-    assert (again.translated, again.skipped, [*again.failed]) == (0, 40, ["in/none.png"])
 
 
 def test_tables_and_pipelines(pictures: Callable[[int], None]) -> None:
