@@ -1,6 +1,6 @@
 """Pictures a second by one process, by several, and by actors of Ray; and the constants of docs/large-scale.md.
 
-usage: python benchmarks/bulk.py [--pictures 24] [--side 256] [--rounds 3] [--model cyclegan]
+usage: python benchmarks/bulk.py [--pictures 96] [--side 256] [--rounds 3] [--model cyclegan] [--without WAY …]
 
 All compute with one thread a process. The ways are timed by turns in each round, so that a machine which others use slows
 all of them; the ratios are the medians over the rounds. The clock of a way runs from its first answer to its last: how
@@ -42,15 +42,16 @@ def rate(results: Iterator[Became]) -> tuple[float, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pictures", type=int, default=24)
+    parser.add_argument("--pictures", type=int, default=96)
     parser.add_argument("--side", type=int, default=256)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--model", default="cyclegan")
+    parser.add_argument("--without", nargs="*", default=[], metavar="WAY", help="of those that the table names")
     given = parser.parse_args()
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
         jobs = pictures(Path(folder), given.pictures, given.side)
-        measure(jobs, Model.of(given.model, device="cpu"), given.rounds)
+        measure(jobs, Model.of(given.model, device="cpu"), given.rounds, given.without)
 
 
 def pictures(folder: Path, count: int, side: int) -> Plan:
@@ -62,7 +63,7 @@ def pictures(folder: Path, count: int, side: int) -> Plan:
     return plan([str(folder / "in")], str(folder / "out"), None, Inputs())
 
 
-def measure(jobs: Plan, model: Model, rounds: int) -> None:
+def measure(jobs: Plan, model: Model, rounds: int, without: list[str]) -> None:
     translator = model.built()
     with Cluster("local", model.weights.bytes) as ray:
 
@@ -76,6 +77,8 @@ def measure(jobs: Plan, model: Model, rounds: int) -> None:
             "Ray, 1 actor": lambda: by_ray(1),
             "Ray, 2 actors": lambda: by_ray(2),
         }
+        for name in without:
+            del ways[name]
         say(f"the desk answers {answers():.0f} calls a second to one caller")
         rows: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
         for number in range(rounds):

@@ -102,7 +102,7 @@ def test_the_same_as_in_one_process(pictures: Callable[[int], None], capsys: pyt
 
 
 def test_a_machine_dies_and_nothing_is_lost(cluster: Any, pictures: Callable[[int], None]) -> None:
-    pictures(40)
+    pictures(24)
     orders = [Path(os.environ["DYING"], when) for when in ("before", "after")]
     for order in orders:  # one actor dies when a result is written but not named, one before it can say that it is
         order.touch()
@@ -117,8 +117,8 @@ def test_a_machine_dies_and_nothing_is_lost(cluster: Any, pictures: Callable[[in
     report = zoo.bulk.translate("in", "tiny", "out", device="cpu")
     killer.join()
     assert not any(order.exists() for order in orders)
-    assert (report.translated, report.skipped, [*report.failed]) == (40, 0, ["in/none.png"])
-    assert {name for name in names("out") if not name.startswith(".")} == {f"{n:03}.png" for n in range(40)}
+    assert (report.translated, report.skipped, [*report.failed]) == (24, 0, ["in/none.png"])
+    assert {name for name in names("out") if not name.startswith(".")} == {f"{n:03}.png" for n in range(24)}
     assert whole("out")
 
 
