@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -78,6 +79,15 @@ def test_a_damaged_newest_checkpoint_costs_its_steps_only(
         path.write_bytes(b"")
     with pytest.raises(IntegrityError, match=r"no checkpoint in .* is whole"):
         run(broken, photos, drawings, *RICH, steps=6)
+
+
+def test_a_run_in_a_thread_leaves_signals_alone(tmp_path: Path, photos: Path, drawings: Path) -> None:
+    before, ended = signal.getsignal(signal.SIGINT), []
+    thread = threading.Thread(target=lambda: ended.append(run(tmp_path / "run", photos, drawings, steps=1)))
+    thread.start()
+    thread.join()
+    assert ended == [""] and len(lines(tmp_path / "run")) == 1
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 @pytest.mark.parametrize(
