@@ -50,6 +50,8 @@ class Translator:
     """
 
     framing: frozenset[str] = frozenset()
+    origin: str = ""
+    """``hub:USER/REPO@COMMIT`` of what was loaded by a name of the Hub."""
 
     def __init__(
         self,
@@ -76,6 +78,7 @@ class Translator:
 
     def __repr__(self) -> str:
         name = self.card.name if self.card else self.network.get("recipe", type(self.generator).__name__)
+        name = self.origin or name
         facts = [str(name), str(self.device), str(self.dtype).removeprefix("torch.")]
         facts += [f"{control.name}: {control.takes}" for control in self.controls]
         return f"{type(self).__name__}({', '.join(facts)})"

@@ -26,6 +26,7 @@ from zoo.pictures.image import FORMATS, existing, find_pictures, to_pil, writabl
 from zoo.recipe import load_recipe, network_of
 from zoo.translator import Translator
 from zoo.weights.file import read_header
+from zoo.weights.sources import pinned
 
 OPTIONS = (
     "--out",
@@ -77,7 +78,9 @@ class Outcome:
 
 
 def command(
-    name: Annotated[str, typer.Argument(metavar="MODEL", help="A model (zoo list) or a .safetensors file.")],
+    name: Annotated[
+        str, typer.Argument(metavar="MODEL", help="A model (zoo list), a .safetensors file, hub:USER/REPO.")
+    ],
     words: Annotated[list[str], typer.Argument(metavar="IN… [CONTROLS]", help="Pictures, folders of them, videos.")],
     out: Annotated[str, typer.Option("--out", "-o", help="A file for one input, else a folder, as FOLDER/ is.")],
     format: Annotated[Format | None, typer.Option(help="Of pictures; else that of each.")] = None,
@@ -107,6 +110,7 @@ def command(
     """
     if name.startswith("-"):
         raise UsageError(f"{name} stands where the model's name should be", "zoo translate MODEL IN… -o OUT")
+    name, weights = pinned(name), weights and pinned(weights)
     inputs, values = split(words, controls_of(name))
     read = Inputs(name, weights, *values.values())
     jobs, left = plan(inputs, out, format.value if format else None, read)
@@ -168,7 +172,7 @@ def command(
         raise PartialFailure(counts, "the pictures that failed are named above")
     if became.damaged:
         raise PartialFailure(f"{counts}; {len(became.damaged)} videos are damaged", "--damaged says that this is fine")
-    typer.echo(counts, err=True)
+    typer.echo(f"{counts}, by {translator.origin}" if translator.origin else counts, err=True)
 
 
 command.settings = {"context_settings": {"ignore_unknown_options": True}}  # type: ignore[attr-defined]  # controls
