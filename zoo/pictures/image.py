@@ -12,6 +12,7 @@ import logging
 import os
 import re
 import stat
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -26,7 +27,9 @@ from torch.nn import functional as F
 
 from zoo.errors import ImageError, NotFoundError, close_match, one_line
 from zoo.helpers.files import atomic
+from zoo.machine import memory
 from zoo.pictures.find import HEIF, find_pictures, reads_heif
+from zoo.pictures.metadata import Metadata, in_profile, options
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +48,10 @@ LARGE = 2**25  # pixels from which on a file has to be worth them
 MOST_PIXELS = 1000  # for each byte of such a file: a white page in PNG has 1 000, one of single bits 8 000
 MOST_SCANS, MOST_SCANNED = 100, 2**32  # of a progressive JPEG, which mostly has 10; and in pixels
 
-Source = str | os.PathLike[str] | Image.Image | np.ndarray | Tensor
+BYTES_PER_PIXEL = 20  # of a large picture: as Pillow has it, as floats, and once more as a picture
+OUR_LIMIT = 1024**3 // 4 // 3  # pixels of Pillow's own limit, which knows nothing of this machine's memory
+
+Source = str | os.PathLike[str] | bytes | Image.Image | np.ndarray | Tensor
 
 
 @dataclass(frozen=True)
@@ -57,6 +63,7 @@ class Picture:
     kind: Literal["pil", "array", "tensor"] = "pil"
     dtype: Any = None  # of the array or tensor that came in
     device: Any = None  # of the tensor that came in
+    about: Metadata | None = None  # of the file or PIL picture
 
     def cut(self, part: Callable[[Tensor], Tensor]) -> Picture:
         """A part of the picture: ``part`` cuts it out of planes (C, H, W), once the colours and once the alpha."""
@@ -70,7 +77,9 @@ class Picture:
         return replace(self, rgb=torch.lerp(torch.ones(()), self.rgb, self.alpha), alpha=None)
 
     def like(self, rgb: Tensor) -> Image.Image | np.ndarray | Tensor:
-        """``rgb`` (3, H, W) in [-1, 1] in the form that this picture came in, with its alpha attached."""
+        """``rgb`` (3, H, W) in [-1, 1] in the form that this picture came in, with its alpha attached.
+
+        A PIL picture's ``info`` has what the file said beside its pixels (`zoo.pictures.metadata`)."""
         shape = (3 if self.alpha is None else 4, *rgb.shape[-2:])
         if self.kind == "tensor":
             tensor = torch.empty(shape, dtype=self.dtype)
@@ -83,7 +92,10 @@ class Picture:
         for rows, unit in self._strips(rgb):
             part = unit.permute(1, 2, 0).numpy()
             array[rows] = part if floating else np.rint(part * np.iinfo(array.dtype).max)
-        return Image.fromarray(array) if self.kind == "pil" else array
+        if self.kind != "pil":
+            return array
+        image = Image.fromarray(array)
+        return self.about.onto(image) if self.about else image
 
     def _strips(self, rgb: Tensor) -> Iterator[tuple[slice, Tensor]]:
         """Colours and alpha in [0, 1], some rows at a time: a large picture is not copied whole."""
@@ -96,7 +108,7 @@ class Picture:
 def read(source: Source, least: tuple[int, int] | None = None) -> Picture:
     """Decode one picture.
 
-    - path: any file Pillow knows, upright by its EXIF tag, in sRGB; of several pages or frames the first, with a word;
+    - path, or a file's bytes: any kind Pillow knows, upright by its EXIF tag, in sRGB; of several pages or frames the first, with a word;
     - PIL picture: any mode, as a path;
     - array: (H, W) or (H, W, C), C = 1…4; bool, uint8, uint16, or float in [0, 1];
     - tensor: (H, W) or (C, H, W), C = 1…4; uint8, or float in [0, 1].
@@ -112,15 +124,16 @@ def read(source: Source, least: tuple[int, int] | None = None) -> Picture:
         return _from_array(source)
     if isinstance(source, Tensor):
         return _from_tensor(source)
-    if isinstance(source, str | os.PathLike):
+    if isinstance(source, str | os.PathLike | bytes):
+        name = _BYTES if isinstance(source, bytes) else str(source)
         with opened(source) as image:
-            picture = _from_pil(image, str(source), least)
+            picture = _from_pil(image, name, least)
             if image.format in _PARTS and (count := _count(image)) > 1:
-                _say_parts(str(source), count, _PARTS[image.format])
+                _say_parts(name, count, _PARTS[image.format])
             return picture
     raise ImageError(
         f"cannot read a picture from {type(source).__name__}",
-        "give a path, PIL picture, array or tensor; for bytes PIL.Image.open(io.BytesIO(data))",
+        "give a path, a file's bytes, PIL picture, array or tensor",
     )
 
 
@@ -138,27 +151,31 @@ def writable(path: Path | str) -> None:
         raise ImageError(f"{path}: cannot write {suffix or 'a file without suffix'}", close_match(suffix, FORMATS))
 
 
-def write(image: Image.Image, path: Path | str, replace: bool = True) -> None:
+def write(image: Image.Image, path: Path | str, replace: bool = True, *, metadata: bool = False) -> None:
     """Write ``image`` atomically, in the format of the suffix; alpha goes onto white where the format has none.
 
-    ExistsError if something has the name and is not to be replaced."""
+    With ``metadata`` what its ``info`` has goes into the file as far as the format holds it, in the colour profile of
+    the picture that a result was made of. ExistsError if something has the name and is not to be replaced."""
     writable(path)
     try:
-        encoded = encode(image, Path(path).suffix)
+        encoded = encode(image, Path(path).suffix, metadata=metadata)
         with atomic(path, replace) as part:
             part.write_bytes(encoded)
     except (OSError, ValueError) as error:  # a full disk, or a side too long for the format
         raise ImageError(f"{path} cannot be written: {error}", "check the folder, or write .png") from error
 
 
-def encode(image: Image.Image, suffix: str) -> bytes:
+def encode(image: Image.Image, suffix: str, *, metadata: bool = False) -> bytes:
     """``image`` in the format of a suffix in ``FORMATS``; alpha goes onto white where the format has none."""
-    name, holds_alpha, options = FORMATS[suffix.lower()]
+    name, holds_alpha, how = FORMATS[suffix.lower()]
+    if metadata:
+        image = in_profile(image)
+    about = options(image, name) if metadata else {}
     if not holds_alpha and image.has_transparency_data:
         paper = Image.new("RGBA", image.size, "white")
         image = Image.alpha_composite(paper, image.convert("RGBA")).convert("RGB")
     encoded = io.BytesIO()
-    image.save(encoded, name, **options)
+    image.save(encoded, name, **{"icc_profile": None, "comment": None, **how, **about})  # None: not even of ``info``
     return encoded.getvalue()  # getbuffer() in the traceback of an error crashes Python 3.12.1
 
 
@@ -178,9 +195,21 @@ def _name(image: Image.Image) -> str:
     return str(getattr(image, "filename", "") or f"the {image.mode} picture")
 
 
+_BYTES = "what was given as bytes"
+
+
 @contextmanager
-def opened(source: str | os.PathLike[str]) -> Iterator[Image.Image]:
+def opened(source: str | os.PathLike[str] | bytes) -> Iterator[Image.Image]:
     """The file as a Pillow picture of which nothing is decoded yet. Errors as ``read``."""
+    if isinstance(source, bytes):
+        try:
+            image = _open(lambda: io.BytesIO(source))
+        except Exception as error:
+            raise _unreadable(_BYTES, error) from error
+        with image:
+            _refuse_bombs(image, _BYTES, len(source), lambda: source)
+            yield image
+        return
     path = existing(source)
     facts = path.stat()
     if not stat.S_ISREG(facts.st_mode):
@@ -188,11 +217,11 @@ def opened(source: str | os.PathLike[str]) -> Iterator[Image.Image]:
     if facts.st_size == 0:
         raise ImageError(f"{path} is empty (0 bytes)", "copy or download it again")
     try:
-        image = _open(path)
+        image = _open(lambda: path)
     except Exception as error:
         raise _unreadable(str(path), error) from error
     with image:
-        _refuse_bombs(image, path, facts.st_size)
+        _refuse_bombs(image, str(path), facts.st_size, path.read_bytes)
         yield image
 
 
@@ -215,16 +244,42 @@ def _say_parts(name: str, count: int, parts: str) -> None:
     )
 
 
-def _open(path: Path) -> Image.Image:
-    try:
-        return Image.open(path)
-    except UnidentifiedImageError:
-        if not reads_heif():
-            raise
-        return Image.open(path)  # HEIC, by whatever name
+def _open(file: Callable[[], Path | io.BytesIO]) -> Image.Image:
+    with _of_any_size():
+        try:
+            return Image.open(file())
+        except UnidentifiedImageError:
+            if not reads_heif():
+                raise
+            return Image.open(file())  # HEIC, by whatever name
 
 
-def _refuse_bombs(image: Image.Image, path: Path, size: int) -> None:
+_LIMIT = threading.Lock()
+
+
+@contextmanager
+def _of_any_size() -> Iterator[None]:
+    """Without Pillow's limit, unless somebody set one: `_refuse_too_large` asks the memory before anything is decoded."""
+    with _LIMIT:
+        limit = Image.MAX_IMAGE_PIXELS
+        try:
+            Image.MAX_IMAGE_PIXELS = None if limit == OUR_LIMIT else limit
+            yield
+        finally:
+            Image.MAX_IMAGE_PIXELS = limit
+
+
+def _refuse_too_large(image: Image.Image, name: str) -> None:
+    pixels = image.width * image.height
+    if pixels > LARGE and pixels * BYTES_PER_PIXEL > (free := memory.free(torch.device("cpu"))):
+        raise ImageError(
+            f"{name} of {pixels / 1e6:.0f} megapixels takes {pixels * BYTES_PER_PIXEL / 1e9:.1f} GB of memory, and "
+            f"{free / 1e9:.1f} GB are free",
+            "close other programs, or scale it down",
+        )
+
+
+def _refuse_bombs(image: Image.Image, path: str, size: int, content: Callable[[], bytes]) -> None:
     """ImageError for a small file that takes the memory of a large picture, or the time of many."""
     pixels = image.width * image.height
     if pixels > LARGE and pixels > MOST_PIXELS * size:
@@ -232,7 +287,7 @@ def _refuse_bombs(image: Image.Image, path: Path, size: int) -> None:
             f"{path} is suspiciously large: {pixels / 1e6:.0f} megapixels in {size / 1000:.0f} kB", "scale it down"
         )
     if image.info.get("progressive"):
-        scans = path.read_bytes().count(b"\xff\xda")  # a mark that stands nowhere else, or hardly
+        scans = content().count(b"\xff\xda")  # a mark that stands nowhere else, or hardly
         if scans > MOST_SCANS or scans * pixels > MOST_SCANNED:
             raise ImageError(f"{path} is a JPEG of {scans} scans, each as much work as a picture", "save it anew")
 
@@ -244,16 +299,18 @@ def _from_pil(image: Image.Image, name: str, least: tuple[int, int] | None = Non
         raise ImageError(f"{name} is PostScript, a program, which is not run", "make a PNG of it")
     try:
         if least is not None:
-            return _picture(_planes(*_values(_upright(_reduced(image, least)), name)))
+            return _picture(_planes(*_values(_upright(_reduced(image, least, name)), name)))
+        _refuse_too_large(image, name)
         image.load()
-        return _picture(_planes(*_values(_upright(image), name)))
+        about = Metadata.of(image, name)
+        return replace(_picture(_planes(*_values(_upright(image), name))), about=about)
     except ImageError:
         raise
     except Exception as error:  # Pillow's decoders raise anything at damaged data, from OSError to struct.error
         raise _unreadable(name, error) from error
 
 
-def _reduced(image: Image.Image, least: tuple[int, int]) -> Image.Image:
+def _reduced(image: Image.Image, least: tuple[int, int], name: str) -> Image.Image:
     """At 1/n of its size, but twice as large as ``least`` (H, W) at the least.
 
     JPEG is decoded at 1/2, 1/4 or 1/8, from fewer coefficients; all else, and what remains, is averaged over squares.
@@ -261,6 +318,7 @@ def _reduced(image: Image.Image, least: tuple[int, int]) -> Image.Image:
     turned = image.getexif().get(_ORIENTATION, 1) in _ON_ITS_SIDE
     width, height = least if turned else least[::-1]
     image.draft(None, (2 * width, 2 * height))
+    _refuse_too_large(image, name)
     image.load()
     times = min(image.width // (2 * width), image.height // (2 * height))
     return image.reduce(times) if times > 1 and image.mode in _AVERAGED else image
@@ -274,7 +332,7 @@ def _unreadable(name: str, error: Exception) -> ImageError:
     if isinstance(error, Image.DecompressionBombError | Image.DecompressionBombWarning):
         return ImageError(
             f"{name} is suspiciously large: {error}",
-            "scale it down; if you trust it, raise PIL.Image.MAX_IMAGE_PIXELS",
+            "scale it down; or PIL.Image.MAX_IMAGE_PIXELS was set, which is respected",
         )
     if isinstance(error, MemoryError) or "can't allocate memory" in str(error):
         return ImageError(f"{name} does not fit the memory", "scale it down")
@@ -291,6 +349,8 @@ def _unreadable(name: str, error: Exception) -> ImageError:
 
 def _upright(image: Image.Image) -> Image.Image:
     try:
+        if image.getexif().get(_ORIENTATION, 1) in (0, 1):
+            return image  # not even a copy of it
         return ImageOps.exif_transpose(image)
     except Exception:  # EXIF beyond repair says nothing about the pixels
         return image
@@ -339,7 +399,7 @@ def _in_srgb(image: Image.Image) -> Image.Image:
                     return converted
         except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
             pass  # a damaged profile: the numbers are the best there is
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def _from_array(array: np.ndarray) -> Picture:
