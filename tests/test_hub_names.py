@@ -22,6 +22,7 @@ from zoo.publish.model_page import front_matter
 from zoo.testing.hub import LoopbackHub
 from zoo.weights import cache
 from zoo.weights.file import weights_bytes
+from zoo.weights.resolve import called
 
 FIRST, SECOND = "1" * 40, "2" * 40
 NAME, REPO, FILE = "hub:someone/pencil", "someone/pencil", "pencil.safetensors"
@@ -307,7 +308,10 @@ def test_list(hub: LoopbackHub, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_a_run_begins_with_it(hub: LoopbackHub) -> None:
-    assert train._weights(NAME).read_bytes() == weights(-1.0)
+    path = train._weights(NAME)
+    assert path.read_bytes() == weights(-1.0)
+    assert called(path.resolve()) == f"{NAME}@{SECOND}", "what zoo pack tells of the run"
+    assert called(Path(__file__)) == ""
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from zoo.machine.device import DTYPES, pick_device, plain_torch
 from zoo.recipe import load_recipe, network_of
 from zoo.translator import Translator
 from zoo.weights.file import read_header
-from zoo.weights.hub import is_hub
+from zoo.weights.hub_name import is_hub
 from zoo.weights.sources import download, locate, pinned
 
 _PICKLES = (".pth", ".pt", ".ckpt", ".bin", ".pkl")

@@ -12,7 +12,8 @@ from zoo.catalogue.registry import registry
 from zoo.cli.list import JsonOption
 from zoo.cli.output import as_json, megabytes, table
 from zoo.errors import PartialFailure, UsageError, ZooError
-from zoo.weights.hub import is_hub, parse, resolve
+from zoo.weights.hub_name import is_hub, parse
+from zoo.weights.resolve import resolve
 from zoo.weights.sources import download, where
 
 

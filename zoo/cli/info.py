@@ -16,7 +16,7 @@ from zoo.cli.output import as_json, megabytes, notes
 from zoo.control import parse_controls
 from zoo.errors import ZooError, one_line
 from zoo.recipe import load_recipe
-from zoo.weights.hub import is_hub
+from zoo.weights.hub_name import is_hub
 from zoo.weights.sources import Published, published, where
 
 

@@ -14,7 +14,7 @@ from zoo.errors import NotFoundError, UsageError, close_match
 from zoo.evaluate.compare import Model, Sitter, by_name
 from zoo.loading import load
 from zoo.pictures.image import read, to_pil
-from zoo.weights.hub import is_hub, parse
+from zoo.weights.hub_name import is_hub, parse
 
 T = TypeVar("T")
 

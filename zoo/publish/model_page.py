@@ -8,7 +8,8 @@ from typing import Any
 import yaml
 
 from zoo.card import Card, Weights
-from zoo.weights.hub import LIBRARY, PREFIX
+from zoo.weights.hub import LIBRARY
+from zoo.weights.hub_name import PREFIX
 
 _LICENCES = re.compile(  # the Hub's own names (its docs, repositories-licenses), those that weights may well have
     r"""mit|isc|zlib|wtfpl|unlicense|unknown|other|apache-2\.0|mpl-2\.0|bsl-1\.0|(afl|osl)-3\.0|artistic-2\.0

@@ -24,8 +24,9 @@ from zoo.errors import ExistsError, IntegrityError, NetworkError, NotFoundError,
 from zoo.helpers.files import atomic
 from zoo.weights.cache import cached, discard, expanded, verify
 from zoo.weights.file import Header
-from zoo.weights.hub import header, is_hub, parse, resolve
+from zoo.weights.hub_name import is_hub, parse
 from zoo.weights.remote import endpoint, from_hub, from_mirror, is_offline
+from zoo.weights.resolve import header, resolve
 
 log = logging.getLogger(__name__)
 
