@@ -47,7 +47,7 @@ def ask(name: HubName) -> Weights:
     try:
         return Weights(
             file=file,
-            sha256=large["sha256"] if isinstance(large, dict) else large.sha256,
+            sha256=large.sha256,
             bytes=files[file].size or 0,
             hub=HubFile(repo=name.repo, revision=revision),
         )
