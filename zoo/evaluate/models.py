@@ -73,8 +73,8 @@ def label_of(name: str) -> str:
     Of a name of the Hub the repository's, with the revision if one is given: a folder of results may be called so."""
     if is_hub(name):
         asked = parse(name)
-        parts = [asked.repo.partition("/")[2], (asked.file or "").removesuffix(".safetensors"), asked.revision or ""]
-        return "-".join(part.replace("/", "-") for part in parts if part)
+        words = [asked.repo.partition("/")[2], (asked.file or "").removesuffix(".safetensors"), asked.revision or ""]
+        return "-".join(word.replace("/", "-") for word in words if word)
     if not name.endswith(".safetensors"):
         return name
     parts = Path(name).absolute().with_suffix("").parts

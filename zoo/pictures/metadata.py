@@ -179,9 +179,8 @@ def _resolution(dpi: Any) -> tuple[float, float] | None:
 
 
 def _text(comment: str | bytes) -> str:
-    if isinstance(comment, bytes):
-        try:
-            comment = comment.decode("utf-8")
-        except UnicodeDecodeError:
-            comment = comment.decode("latin-1")
-    return str(comment).rstrip("\0")
+    if isinstance(comment, str):
+        return comment.rstrip("\0")
+    with suppress(UnicodeDecodeError):
+        return comment.decode("utf-8").rstrip("\0")
+    return comment.decode("latin-1").rstrip("\0")
