@@ -44,10 +44,8 @@ def command(
             typer.echo(f"{name}: {exc}", err=True)
             failed.append(name)
     if json:
-        facts = {"file", "bytes", "sha256", "hub"}
-        as_json(
-            [{"name": n, **w.model_dump(include=facts, exclude_none=True), "from": o, "path": p} for n, w, o, p in done]
-        )
+        facts = {"file", "bytes", "sha256"}
+        as_json([{"name": n, **w.model_dump(include=facts), "from": o, "path": p} for n, w, o, p in done])
     elif done:
         table(
             ("MODEL", "SIZE", "FROM", "FILE"),
