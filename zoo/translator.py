@@ -56,6 +56,8 @@ class Translator:
     """
 
     framing: frozenset[str] = frozenset()
+    origin: str = ""
+    """``hub:USER/REPO@COMMIT`` of what was loaded by a name of the Hub."""
 
     def __init__(
         self,
@@ -82,6 +84,7 @@ class Translator:
 
     def __repr__(self) -> str:
         name = self.card.name if self.card else self.network.get("recipe", type(self.generator).__name__)
+        name = self.origin or name
         facts = [str(name), str(self.device), str(self.dtype).removeprefix("torch.")]
         facts += [f"{control.name}: {control.takes}" for control in self.controls]
         return f"{type(self).__name__}({', '.join(facts)})"
@@ -105,10 +108,11 @@ class Translator:
     ) -> Any:
         """Translate a picture, several of them, or the pictures of a folder and of those below it.
 
-        ``image``: path, PIL picture, array (H, W[, C]) or tensor (C, H, W): see `zoo.pictures.image.read`. The result has its
+        ``image``: path, a file's bytes, PIL picture, array (H, W[, C]) or tensor (C, H, W): see `zoo.pictures.image.read`. The result has its
         form and size: PIL for path and PIL, array, or tensor; a list for a list, a folder or what gives pictures one
         by one, as ``Path.glob`` does; (N, 3, H, W) for a tensor (N, C, H, W), (N, H, W, 3) for an array (N, H, W, C). It is RGB, with the alpha that the picture had. Where a model draws a part of the picture only, as
-        the face, it is as large as this part.
+        the face, it is as large as this part. The ``info`` of a PIL result has what of the picture's EXIF, resolution and
+        comment is still true; Pillow writes EXIF that it is given, ``result.save(path, exif=result.info["exif"])``.
 
         ``size``: the network sees the picture scaled to this long side in pixels, and the result is scaled back; 0 is
         the picture as it is. Unless given, a picture larger than the network's working size is scaled down to it,

@@ -17,6 +17,7 @@ from zoo.catalogue.registry import registry
 from zoo.cli.bars import Bars
 from zoo.cli.list import JsonOption
 from zoo.cli.output import as_json, notes, quiet_libraries
+from zoo.cli.streams import STREAM, piped
 from zoo.control import Control, Flag, parse_controls
 from zoo.errors import ExistsError, NotFoundError, PartialFailure, UsageError, ZooError, close_match, one_line
 from zoo.helpers.inputs import Inputs
@@ -26,6 +27,7 @@ from zoo.pictures.image import FORMATS, existing, find_pictures, to_pil, writabl
 from zoo.recipe import load_recipe, network_of
 from zoo.translator import Translator
 from zoo.weights.file import read_header
+from zoo.weights.sources import pinned
 
 OPTIONS = (
     "--out",
@@ -40,6 +42,7 @@ OPTIONS = (
     "--compile",
     "--weights",
     "--previews",
+    "--no-metadata",
     "--json",
 )
 
@@ -77,9 +80,15 @@ class Outcome:
 
 
 def command(
-    name: Annotated[str, typer.Argument(metavar="MODEL", help="A model (zoo list) or a .safetensors file.")],
-    words: Annotated[list[str], typer.Argument(metavar="IN… [CONTROLS]", help="Pictures, folders of them, videos.")],
-    out: Annotated[str, typer.Option("--out", "-o", help="A file for one input, else a folder, as FOLDER/ is.")],
+    name: Annotated[
+        str, typer.Argument(metavar="MODEL", help="A model (zoo list), a .safetensors file, hub:USER/REPO.")
+    ],
+    words: Annotated[
+        list[str], typer.Argument(metavar="IN… [CONTROLS]", help="Pictures, folders of them, videos; -: stdin.")
+    ],
+    out: Annotated[
+        str, typer.Option("--out", "-o", help="A file for one input, else a folder, as FOLDER/ is; -: stdout.")
+    ],
     format: Annotated[Format | None, typer.Option(help="Of pictures; else that of each.")] = None,
     on_exists: Annotated[OnExists, typer.Option(help="What to do if a result is there already.")] = OnExists.error,
     damaged: Annotated[bool, typer.Option("--damaged", help="Damaged videos are fine as far as they go.")] = False,
@@ -97,6 +106,9 @@ def command(
     previews: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Keep ten pictures of the way, where one is optimised.")
     ] = None,
+    no_metadata: Annotated[
+        bool, typer.Option("--no-metadata", help="Leave out EXIF with its place, profile, resolution and comment.")
+    ] = False,
     json: JsonOption = False,
 ) -> None:
     """Translate pictures, folders of pictures with those below them, whose tree is kept, and videos that are named.
@@ -107,8 +119,30 @@ def command(
     """
     if name.startswith("-"):
         raise UsageError(f"{name} stands where the model's name should be", "zoo translate MODEL IN… -o OUT")
+    name, weights = pinned(name), weights and pinned(weights)
     inputs, values = split(words, controls_of(name))
     read = Inputs(name, weights, *values.values())
+    options: dict[str, Any] = {"size": size, "batch": batch, "tile": tile, **values}
+
+    def loaded() -> Translator:
+        precision = "bf16" if bf16 else None
+        return load(name, weights=weights or "default", device=device, dtype=precision, compile=compile)
+
+    if STREAM in (*inputs, out):
+        if previews:
+            raise UsageError(f"--previews has no names for {STREAM}", "give -o and the picture a name")
+        kind = format.value if format else None
+        return piped(
+            inputs,
+            out,
+            kind,
+            on_exists.value,
+            read,
+            loaded,
+            options | {"model": name},
+            metadata=not no_metadata,
+            json=json,
+        )
     jobs, left = plan(inputs, out, format.value if format else None, read)
     there = [job for job in jobs if os.path.lexists(job.target)]
     if there and on_exists is OnExists.error:
@@ -130,18 +164,16 @@ def command(
     skipped = there if on_exists is OnExists.skip else []
     over = {job.target for job in skipped}
     todo = [job for job in jobs if job.target not in over]
-    translator = load(
-        name, weights=weights or "default", device=device, dtype="bf16" if bf16 else None, compile=compile
-    )
+    translator = loaded()
     films = [job for job in todo if video.moves(job.source)]
     stills = [job for job in todo if not video.moves(job.source)]
     todo = stills + films
     replace = on_exists is OnExists.overwrite
     with quiet_libraries(), _Bars(todo, previews) as bars:
-        options: dict[str, Any] = {"size": size, "batch": batch, "tile": tile, "progress": bars, **values}
+        options["progress"] = bars
         results = translator.stream((job.source for job in stills), **options)
         made = chain(results, _rewritten(translator, films, {**options, "replace": replace, "damaged": damaged}))
-        became = _write(todo, made, bars, on_exists)
+        became = _write(todo, made, bars, on_exists, metadata=not no_metadata)
 
     failed, skipped = became.failed, [*skipped, *became.skipped]
     others = {*failed, *became.skipped}
@@ -168,7 +200,7 @@ def command(
         raise PartialFailure(counts, "the pictures that failed are named above")
     if became.damaged:
         raise PartialFailure(f"{counts}; {len(became.damaged)} videos are damaged", "--damaged says that this is fine")
-    typer.echo(counts, err=True)
+    typer.echo(f"{counts}, by {translator.origin}" if translator.origin else counts, err=True)
 
 
 command.settings = {"context_settings": {"ignore_unknown_options": True}}  # type: ignore[attr-defined]  # controls
@@ -305,7 +337,7 @@ class _Bars(Bars):
         self._done += 1
 
 
-def _write(jobs: Sequence[Job], results: Iterable[Any], bars: _Bars, on_exists: OnExists) -> Outcome:
+def _write(jobs: Sequence[Job], results: Iterable[Any], bars: _Bars, on_exists: OnExists, *, metadata: bool) -> Outcome:
     """Put results on disk as they come, None for one that is there."""
     became = Outcome()
 
@@ -318,7 +350,7 @@ def _write(jobs: Sequence[Job], results: Iterable[Any], bars: _Bars, on_exists: 
             if isinstance(result, ZooError):
                 raise result
             if result is not None:
-                write(result, job.target, on_exists is OnExists.overwrite)
+                write(result, job.target, on_exists is OnExists.overwrite, metadata=metadata)
         except PartialFailure as error:
             became.damaged[job] = error.message
             say(job, error.message)
