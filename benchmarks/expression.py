@@ -47,8 +47,8 @@ def inference(model: str, dtype: str, device: str, n: int) -> dict[str, Callable
     units = torch.rand(n, 17, generator=torch.Generator().manual_seed(1)).to(device) / 2
 
     def ours() -> Tensor:
-        with translator._no_trace():
-            return translator.generator(translator._place(faces), units=units).float().cpu()
+        with translator.inference():
+            return translator.generator(translator.on_device(faces), units=units).float().cpu()
 
     def plainly() -> Tensor:
         with torch.inference_mode():

@@ -68,9 +68,9 @@ def inference(model: str, dtype: str, device: str) -> dict[str, Callable[[], Ten
     given: dict[str, Any] = {"other": [faces.flip(-1)]} if model == "facefusion" else {}
 
     def ours() -> Tensor:
-        with translator._no_trace():
-            placed = {name: [translator._place(one) for one in value] for name, value in given.items()}
-            return translator.generator(translator._place(faces), **placed).float().cpu()
+        with translator.inference():
+            placed = {name: [translator.on_device(one) for one in value] for name, value in given.items()}
+            return translator.generator(translator.on_device(faces), **placed).float().cpu()
 
     def plain_way() -> Tensor:
         with torch.inference_mode():

@@ -55,7 +55,7 @@ def test_heic_is_read_where_pillow_heif_is(tmp_path: Path) -> None:
 
 
 def test_heic_without_pillow_heif_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("zoo.pictures.image.reads_heif", lambda: False)
+    monkeypatch.setattr("zoo.pictures.opening.reads_heif", lambda: False)
     (tmp_path / "a.heic").write_bytes(b"\0\0\0\x18ftypnone")
     with pytest.raises(ImageError, match="is HEIC, which needs pillow-heif"):
         read(tmp_path / "a.heic")

@@ -217,7 +217,7 @@ def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
 
 
 def test_a_small_file_of_a_large_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("zoo.pictures.image.LARGE", 2**20)
+    monkeypatch.setattr("zoo.pictures.opening.LARGE", 2**20)
     Image.new("1", (3000, 3000)).save(tmp_path / "a.png", optimize=True)
     with pytest.raises(ImageError, match="suspiciously large: 9 megapixels in"):
         read(tmp_path / "a.png")

@@ -124,7 +124,7 @@ def test_alpha_of_arrays_and_tensors_is_kept(channels):
         (torch.zeros(8, 8, 3), "channels first"),
         (torch.full((3, 4, 4), -1.0), "scale floating values"),
         (torch.zeros(3, 4, 4, dtype=torch.int64), "uint8"),
-        (b"\x89PNG", "io.BytesIO"),
+        (b"\x89PNG", "given as bytes is not a picture"),
         (None, "NoneType"),
         ("https://example.org/a.jpg", "web address"),
         ("S3://bucket/a.jpg", "web address"),

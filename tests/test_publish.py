@@ -34,6 +34,7 @@ from zoo.publish.publish import publish
 from zoo.testing.hub import LoopbackHub
 from zoo.train.pack import pack
 from zoo.weights.file import save_weights
+from zoo.weights.hub import search
 from zoo.weights.sources import fetch
 
 TOKEN = "hf_secret"
@@ -211,7 +212,7 @@ def test_from_training_to_somebody_elses_machine(
     assert Path("drawing.png").exists()
 
     entry = yaml.safe_load(yaml.safe_dump(done.entry()))  # pasted into a card
-    assert fetch(Weights.model_validate(entry), "pasted").read_bytes() == Path(entry["file"]).read_bytes()
+    assert fetch(Weights.model_validate(entry), "pasted").read_bytes() == hub.blobs[entry["sha256"]]
     assert entry["trained"]["recipe"] == "cycleda"
 
 
@@ -443,3 +444,13 @@ def test_the_card_of_an_installed_wheel(card: Path, hub: LoopbackHub, packed: Pa
 def test_licences_in_the_hubs_own_names(licence: str, told: dict[str, str]) -> None:
     front = yaml.safe_load(front_matter(licence).split("---")[1])
     assert {key: value for key, value in front.items() if key.startswith("license")} == told
+
+
+def test_everybody_has_it_by_its_name(hub: LoopbackHub, tiny: TinyPlugin, packed: Path) -> None:  # noqa: F811
+    done = publish(str(packed), "hub:me/My-Pencil")
+    name = "hub:me/My-Pencil"
+    assert f"zoo translate {name} a.jpg" in done.page
+    translator = zoo.load(name, device="cpu")
+    assert done.weights.hub and translator.origin == f"{name}@{done.weights.hub.revision}"
+    assert translator.translate(Image.new("RGB", (16, 16), "white")).getpixel((0, 0)) == (0, 0, 0)
+    assert [one["name"] for one in search()] == [name]

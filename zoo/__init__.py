@@ -37,7 +37,7 @@ if TYPE_CHECKING:  # what typing's own constant is for, without typing
     from zoo.loss import Loss
     from zoo.trainer import Trainer
     from zoo.translator import Translator
-    from zoo.weights.sources import download
+    from zoo.weights.sources import download, published
 
     __version__: str
 
@@ -56,6 +56,7 @@ _HOME = {  # of each public name
     "list_models": "catalogue.registry",
     "load": "loading",
     "parse_controls": "control",
+    "published": "weights.sources",
 }
 
 __all__ = [
@@ -75,6 +76,7 @@ __all__ = [
     "list_models",
     "load",
     "parse_controls",
+    "published",
 ]
 
 

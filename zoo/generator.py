@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from zoo.catalogue.host import host
 from zoo.catalogue.manifest import KINDS
 from zoo.errors import ConfigError, IntegrityError, close_match, describe
-from zoo.machine.ceiling import ceiling, without_memory
+from zoo.machine.ceiling import ceiling, unfilled, without_memory
 from zoo.machine.chance import numbers_kept
 from zoo.weights.file import load_weights, read_header
 
@@ -121,7 +121,8 @@ def generator_of(path: Path, network: Mapping[str, Any] | None = None) -> Genera
             raise
         except Exception:  # it cannot be built without memory; the ceiling holds
             log.debug("%s is compared while it is built", path)
-        generator = build_generator(network)
+        with unfilled():
+            generator = build_generator(network)
     generator.load(path)
     return generator
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,8 @@ from zoo.machine.device import DTYPES, pick_device, plain_torch
 from zoo.recipe import load_recipe, network_of
 from zoo.translator import Translator
 from zoo.weights.file import read_header
-from zoo.weights.sources import locate
+from zoo.weights.hub_name import is_hub
+from zoo.weights.sources import download, locate, pinned
 
 _PICKLES = (".pth", ".pt", ".ckpt", ".bin", ".pkl")
 
@@ -33,7 +35,10 @@ def load(
     dtype: str | torch.dtype | None = None,
     compile: bool = False,
 ) -> Translator:
-    """The translator of a model, or of a weights file (``.safetensors``) that the zoo wrote.
+    """The translator of a model, of a weights file (``.safetensors``) that the zoo wrote, or of what somebody published.
+
+    That is ``hub:USER/REPO``, at its newest commit, or ``hub:USER/REPO@REVISION``; `Translator.origin` is the name with
+    the commit that was loaded, and loads the same again.
 
     ``weights``: "default" for the model's own, a path for others of the same recipe, or None for the untrained
     network, whose name may then be any recipe's. With a path, or the name of the model whose weights they are,
@@ -56,6 +61,7 @@ class Found:
     path: Path | None
     card: Card | None = None
     weights: Weights | None = None  # of the card, where it says whose bytes they are
+    origin: str = ""  # the name on the Hub, with the commit
 
 
 def find(name: str | os.PathLike[str], weights: str | os.PathLike[str] | None = "default") -> Found:
@@ -65,10 +71,12 @@ def find(name: str | os.PathLike[str], weights: str | os.PathLike[str] | None = 
         if card:
             need_plugin(card.plugin, card.name)
         return Found(network_of(card) if card else load_recipe(str(name)).network(), None, card)
+    if is_hub(name):
+        name = pinned(str(name))
     if path := weights_file(name):
         if weights != "default":
             raise UsageError(f"{name} is a weights file already", "leave out weights=, or give the model's name")
-        return Found(None, path)
+        return Found(None, path, origin=str(name) if is_hub(name) else "")
     if is_recipe(name):
         if weights == "default":
             raise UsageError(
@@ -110,18 +118,22 @@ def _weights(name: str | os.PathLike[str]) -> tuple[Path, Weights | None]:
 
 
 def weights_file(name: str | os.PathLike[str]) -> Path | None:
-    """The path that ``name`` is, None if it is a model's name or a recipe file.
+    """The path that ``name`` is or that a name of the Hub leads to, None if it is a model's name or a recipe file.
 
     NotFoundError for a path that no weights can have."""
+    if is_hub(name):
+        return download(str(name))
     if is_recipe(name):
         return None
     if Path(name).suffix == ".safetensors" or isinstance(name, os.PathLike):
         return Path(name)
     if os.sep in name or Path(name).suffix in _PICKLES:
-        raise NotFoundError(
-            f"{name} is not a weights file",
-            "give a model's name (zoo list) or a .safetensors file, which zoo pack makes of a run; pickles are not read",
+        hint = (
+            "give a model's name (zoo list) or a .safetensors file, which zoo pack makes of a run; pickles are not read"
         )
+        if repo := re.fullmatch(r"(?:https?://[^/]+/)?([\w.-]+/[\w.-]+?)/?", str(name)):
+            hint = f"is it on the Hub? then hub:{repo[1]}; else {hint}"
+        raise NotFoundError(f"{name} is not a weights file", hint)
     return None
 
 
@@ -148,6 +160,7 @@ def build(
         generator = build_generator(network) if path is None else generator_of(path, network)
         translator: Translator = make(generator.eval(), network, card=card, device=device, dtype=dtype, compile=compile)
         _check_controls(translator, path)
+        translator.origin = model.origin
         return translator
 
 
@@ -171,6 +184,8 @@ def need_plugin(plugin: str, model: str) -> None:
     if plugin in host().plugins:
         return host().load(plugin)  # before its weights are downloaded
     hint = f"pip install {plugin} (in a checkout of the zoo: pip install ./plugins/{plugin})"
+    if all(card.plugin != plugin for card in registry().cards.values()):
+        hint = f"pip install {plugin}, if you trust it: a plugin is a program, and the zoo does not know this one"
     if "ZOO_PLUGINS" in os.environ:
         hint = f"if it is, ZOO_PLUGINS={os.environ['ZOO_PLUGINS']} leaves it out; else {hint}"
     raise NotFoundError(f"{model} needs the plugin {plugin}, which is not installed", hint)

@@ -59,6 +59,12 @@ def _whole(value: object, least: int) -> bool:
     return value is None or (isinstance(value, SupportsIndex) and operator.index(value) >= least)
 
 
+def _sent(value: Any, device: torch.device) -> Any:
+    if isinstance(value, list):
+        return [_sent(one, device) for one in value]
+    return value.to(device) if isinstance(value, Tensor) else value
+
+
 class Translator:
     """Draws pictures with a generator.
 
@@ -67,6 +73,8 @@ class Translator:
     """
 
     framing: frozenset[str] = frozenset()
+    origin: str = ""
+    """``hub:USER/REPO@COMMIT`` of what was loaded by a name of the Hub."""
 
     def __init__(
         self,
@@ -105,6 +113,7 @@ class Translator:
 
     def __repr__(self) -> str:
         name = self.card.name if self.card else self.network.get("recipe", type(self.generator).__name__)
+        name = self.origin or name
         facts = [str(name), str(self.device), str(self.dtype).removeprefix("torch.")]
         facts += [f"{control.name}: {control.takes}" for control in self.controls]
         return f"{type(self).__name__}({', '.join(facts)})"
@@ -128,10 +137,11 @@ class Translator:
     ) -> Any:
         """Translate a picture, several of them, or the pictures of a folder and of those below it.
 
-        ``image``: path, PIL picture, array (H, W[, C]) or tensor (C, H, W): see `zoo.pictures.image.read`. The result has its
+        ``image``: path, a file's bytes, PIL picture, array (H, W[, C]) or tensor (C, H, W): see `zoo.pictures.image.read`. The result has its
         form and size: PIL for path and PIL, array, or tensor; a list for a list, a folder or what gives pictures one
         by one, as ``Path.glob`` does; (N, 3, H, W) for a tensor (N, C, H, W), (N, H, W, 3) for an array (N, H, W, C). It is RGB, with the alpha that the picture had. Where a model draws a part of the picture only, as
-        the face, it is as large as this part.
+        the face, it is as large as this part. The ``info`` of a PIL result has what of the picture's EXIF, resolution and
+        comment is still true; Pillow writes EXIF that it is given, ``result.save(path, exif=result.info["exif"])``.
 
         ``size``: the network sees the picture scaled to this long side in pixels, and the result is scaled back; 0 is
         the picture as it is. Unless given, a picture larger than the network's working size is scaled down to it,
@@ -212,37 +222,21 @@ class Translator:
         NotFoundError; ImageError for what is no video, cannot be drawn or written; UsageError if PyAV is missing.
         """
         with plain_torch():
-            batches, framing = self._prepared(size, batch, tile, None, controls)
-
-        def results(film: video.Film) -> Callable[[Iterable[np.ndarray]], Iterable[Any]]:
-            frames = (image for _, image in film.frames("looking through"))
-            cuts = self.follow(frames, float(film.rate), **framing)
-            return lambda images: batches.results(images, cuts)
-
-        self._rewritten(source, target, results, progress, replace, damaged)
-
-    def _rewritten(
-        self,
-        source: str | os.PathLike[str],
-        target: str | os.PathLike[str],
-        results: Callable[[video.Film], Callable[[Iterable[np.ndarray]], Iterable[Any]]],
-        progress: Progress | None,
-        replace: bool,
-        damaged: bool,
-    ) -> None:
-        """Write the film ``source`` anew. ``results`` looks through it and gives what draws its frames."""
+            looked_through = self.filmed(controls, size=size, batch=batch, tile=tile)
         film = video.probe(source)
         video.writable(target)
         if not replace and os.path.lexists(target):  # not after an hour
             raise ExistsError(target)
         with plain_torch(), listening(progress):
-            lost = video.rewrite(film, target, results(film), replace)
+            lost = video.rewrite(film, target, looked_through(film), replace)
         if lost and not damaged:
             raise PartialFailure(
                 f"{source} is damaged: {lost}", f"{target} has the rest; damaged=True is fine with that"
             )
         if lost:
             log.warning("%s is damaged: %s", source, lost)
+
+    # -- to be replaced by a subclass ---------------------------------------------------------------------------------
 
     def check(self, controls: dict[str, Any]) -> dict[str, Any]:
         """The values of all controls, before any picture is read; to be replaced where they depend on each other.
@@ -267,23 +261,28 @@ class Translator:
         """image (N, 3, H, W) in [-1, 1] as the size rule wants it -> (N, 3, H, W) in [-1, 1]."""
         return self._call(image, **controls)
 
-    def _prepared(
-        self, size: int | None, batch: int | None, tile: int | None, progress: Progress | None, controls: dict[str, Any]
-    ) -> tuple[Batches, dict[str, Any]]:
-        """What draws the pictures of a call, and the values of ``framing``; all is checked before a picture is read."""
-        if not _whole(size, 0):
-            raise UsageError(f"size = {size!r} is not a size", "give the long side in pixels, or 0 for no scaling")
-        if not _whole(batch, 1):
-            raise UsageError(f"batch = {batch!r} is not a number of pictures", "give 1 or more")
-        if not _whole(tile, 1):
-            raise UsageError(f"tile = {tile!r} is not a size", "give the side of a tile in pixels")
-        values = self._values(size, controls)
-        framing = {name: values.pop(name) for name in self.framing & values.keys()}
-        drawn = partial(self._drawn, values=values, tile=tile, progress=progress)
-        return Batches(drawn, self.size, self.working, size, batch, repr(self)), framing
+    def filmed(
+        self, controls: dict[str, Any], *, size: int | None, batch: int | None, tile: int | None
+    ) -> Callable[[video.Film], Callable[[Iterable[np.ndarray]], Iterable[Any]]]:
+        """What looks through a film and gives what draws its frames, one after the other.
 
-    def _values(self, size: int | None, controls: dict[str, Any]) -> dict[str, Any]:
-        """The checked values of all controls that have one; pictures as the network sees them."""
+        ``controls`` and options are those of a call, and are checked here, before the film is read. Each frame is drawn
+        by itself, until a subclass edits what it sees over time."""
+        batches, framing = self._prepared(size, batch, tile, None, controls)
+
+        def looked_through(film: video.Film) -> Callable[[Iterable[np.ndarray]], Iterable[Any]]:
+            frames = (image for _, image in film.frames("looking through"))
+            cuts = self.follow(frames, float(film.rate), **framing)
+            return lambda images: batches.results(images, cuts)
+
+        return looked_through
+
+    # -- for the verbs of a subclass ----------------------------------------------------------------------------------
+
+    def checked(self, controls: dict[str, Any], size: int | None = None) -> dict[str, Any]:
+        """The checked values of all controls that have one; pictures as the network sees them at the long side ``size``.
+
+        ControlError, ImageError."""
         values = self.check(check(self.controls, controls))
         values = {name: value for name, value in values.items() if value is not None}
         for control in self.controls:
@@ -295,46 +294,22 @@ class Translator:
                 values[control.name] = seen if control.many else seen[0]
         return values
 
-    def _drawn(self, image: Tensor, values: Mapping[str, Any], tile: int | None, progress: Progress | None) -> Tensor:
-        """``draw`` with the controls' values, in tiles where the picture is large, and without a trace."""
-        with self._no_trace(), listening(progress):
-            controls = {
-                control.name: self._on_device(control.tensor(values[control.name], len(image)))
-                for control in self.controls
-                if control.name in values
-            }
-            tiler = Tiler(self.generator, controls, self.device, self._place)
-            return large.draw(
-                lambda image: self.draw(self._place(image), **controls),
-                image,
-                tiler,
-                tile,
-                self._why_whole(controls),
-            )
+    def tensors(self, values: Mapping[str, Any], number: int) -> dict[str, Any]:
+        """The ``values`` of controls as the network takes them for ``number`` pictures, on its device."""
+        return {
+            control.name: _sent(control.tensor(values[control.name], number), self.device)
+            for control in self.controls
+            if values.get(control.name) is not None
+        }
 
-    def _place(self, image: Tensor) -> Tensor:
+    def on_device(self, image: Tensor) -> Tensor:
+        """Pictures (N, C, H, W) on the device of the network, in the layout that it is fastest with."""
         return image.to(self.device, memory_format=self._layout())
 
-    def _on_device(self, value: Any) -> Any:
-        if isinstance(value, list):
-            return [self._on_device(one) for one in value]
-        return value.to(self.device) if isinstance(value, Tensor) else value
-
-    def _why_whole(self, controls: Mapping[str, Any]) -> str:
-        """Why pictures are never drawn in tiles; empty if they may be."""
-        if self.size.fixed:
-            return "the network takes pictures of one size"
-        if self.size.whole:
-            return "the network has to see a picture whole"
-        if type(self).draw is not Translator.draw:
-            return f"{type(self).__name__} has its own way of drawing"
-        if seconds := [c.name for c in self.controls if isinstance(c, ImageControl) and c.name in controls]:
-            return f"the network also sees the picture {seconds[0]}"
-        return ""
-
     @contextmanager
-    def _no_trace(self) -> Iterator[None]:
-        """Inference in evaluation mode; afterwards modes and random numbers are as they were."""
+    def inference(self) -> Iterator[None]:
+        """Here the network may be called: one thread at a time, in evaluation mode, without gradients, in the
+        translator's precision. Afterwards modes and random numbers are as they were."""
         with self._lock:
             training = [module for module in self.generator.modules() if module.training]
             cuda = self.device.type == "cuda"
@@ -348,6 +323,48 @@ class Translator:
             finally:
                 for module in training:
                     module.training = True
+
+    # -- how a picture is drawn ---------------------------------------------------------------------------------------
+
+    def _prepared(
+        self, size: int | None, batch: int | None, tile: int | None, progress: Progress | None, controls: dict[str, Any]
+    ) -> tuple[Batches, dict[str, Any]]:
+        """What draws the pictures of a call, and the values of ``framing``; all is checked before a picture is read."""
+        if not _whole(size, 0):
+            raise UsageError(f"size = {size!r} is not a size", "give the long side in pixels, or 0 for no scaling")
+        if not _whole(batch, 1):
+            raise UsageError(f"batch = {batch!r} is not a number of pictures", "give 1 or more")
+        if not _whole(tile, 1):
+            raise UsageError(f"tile = {tile!r} is not a size", "give the side of a tile in pixels")
+        values = self.checked(controls, size)
+        framing = {name: values.pop(name) for name in self.framing & values.keys()}
+        drawn = partial(self._drawn, values=values, tile=tile, progress=progress)
+        return Batches(drawn, self.size, self.working, size, batch, repr(self)), framing
+
+    def _drawn(self, image: Tensor, values: Mapping[str, Any], tile: int | None, progress: Progress | None) -> Tensor:
+        """``draw`` with the controls' values, in tiles where the picture is large, and without a trace."""
+        with self.inference(), listening(progress):
+            controls = self.tensors(values, len(image))
+            tiler = Tiler(self.generator, controls, self.device, self.on_device)
+            return large.draw(
+                lambda image: self.draw(self.on_device(image), **controls),
+                image,
+                tiler,
+                tile,
+                self._why_whole(controls),
+            )
+
+    def _why_whole(self, controls: Mapping[str, Any]) -> str:
+        """Why pictures are never drawn in tiles; empty if they may be."""
+        if self.size.fixed:
+            return "the network takes pictures of one size"
+        if self.size.whole:
+            return "the network has to see a picture whole"
+        if type(self).draw is not Translator.draw:
+            return f"{type(self).__name__} has its own way of drawing"
+        if seconds := [c.name for c in self.controls if isinstance(c, ImageControl) and c.name in controls]:
+            return f"the network also sees the picture {seconds[0]}"
+        return ""
 
     def _layout(self) -> torch.memory_format:
         return LAYOUTS[kernels(self.device.type, self.dtype == torch.bfloat16).inference]

@@ -12,12 +12,14 @@ weights are read, each with its own form of pictures, and told apart by their na
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from zoo.blocks.conv import Conv2d
+from zoo.machine.ceiling import unfilled
 from zoo.weights.file import load_weights, read_header
 
 _WIDTHS = {1: (64, 64), 2: (128, 128), 3: (256,) * 4, 4: (512,) * 4, 5: (512,) * 4}
@@ -45,10 +47,11 @@ class VGG19(nn.Module):
             raise ValueError(f"VGG-19 has no layer {last}")
         self.layers = LAYERS[: LAYERS.index(last) + 1]
         inner = 3
-        for name in self.layers:
-            outer = self.width(name)
-            self.add_module(name, Conv2d(inner, outer, 3, padding=1))
-            inner = outer
+        with nullcontext() if weights is None else unfilled():
+            for name in self.layers:
+                outer = self.width(name)
+                self.add_module(name, Conv2d(inner, outer, 3, padding=1))
+                inner = outer
         self._form(bgr=True, gain=(127.5,) * 3, shift=[127.5 - mean for mean in (103.939, 116.779, 123.68)])
         self.scale = None
         self.requires_grad_(False).eval()

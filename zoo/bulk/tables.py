@@ -68,7 +68,12 @@ def column(name: str, schema: pa.Schema) -> str:
 
 
 def translated(
-    name: str, group: int, format: str | None, stream: Callable[[Iterator[Encoded]], Iterator[Any]]
+    name: str,
+    group: int,
+    format: str | None,
+    stream: Callable[[Iterator[Encoded]], Iterator[Any]],
+    *,
+    metadata: bool = True,
 ) -> tuple[bytes, dict[str, ZooError], int]:
     """The table that a row group becomes, the pictures that failed, by name, and how many were drawn. ``stream`` is the
     translator's."""
@@ -88,7 +93,7 @@ def translated(
             for batch in table.iter_batches(_ROWS, row_groups=[group]):
                 values, errors = [], []
                 for (value, picture), result in zip(islice(pictures, len(batch)), results):
-                    content, error = encoded(result, f".{format}" if format else suffix_of(picture.fetch()))
+                    content, error = encoded(result, f".{format}" if format else suffix_of(picture.fetch()), metadata)
                     if error:
                         failed[picture.name] = error
                     errors.append(str(error) if error else None)
@@ -114,11 +119,11 @@ def _pictures(table: Any, group: int, where: int, called: str, number: int) -> I
             number += 1
 
 
-def encoded(result: Any, suffix: str) -> tuple[bytes | None, ZooError | None]:
+def encoded(result: Any, suffix: str, metadata: bool = True) -> tuple[bytes | None, ZooError | None]:
     if isinstance(result, ZooError):
         return None, result
     try:
-        return encode(result, suffix), None
+        return encode(result, suffix, metadata=metadata), None
     except (OSError, ValueError) as error:  # a side too long for the format
         return None, ImageError(f"cannot be written: {error}", "write png")
 

@@ -38,6 +38,7 @@ class How:
     format: str | None = None
     previews: str | None = None
     options: Mapping[str, Any] = field(default_factory=dict)  # size, batch, tile, and the values of controls
+    metadata: bool = True  # of the pictures, kept in the results
 
 
 class Became(NamedTuple):
@@ -133,7 +134,7 @@ def _written(result: Any, job: Job, how: How, watch: Watch) -> None:
     if isinstance(result, ZooError):
         raise result
     with writing(job.target):
-        content = encode(result, PurePath(job.target).suffix)
+        content = encode(result, PurePath(job.target).suffix, metadata=how.metadata)
     watch.claims(job.number, sha256(content).hexdigest())
     addresses.put(content, job.target, how.on_exists == "overwrite")
 
@@ -149,7 +150,7 @@ def _table(translator: Translator, job: Job, how: How, progress: Progress, watch
     assert job.group is not None
     stream = partial(translator.stream, progress=progress, **how.options)
     try:
-        content, failed, pictures = tables.translated(job.source, job.group, how.format, stream)
+        content, failed, pictures = tables.translated(job.source, job.group, how.format, stream, metadata=how.metadata)
         watch.claims(job.number, sha256(content).hexdigest())
         addresses.put(content, job.target, how.on_exists == "overwrite")
     except ZooError as error:

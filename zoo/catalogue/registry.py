@@ -9,7 +9,7 @@ from pathlib import Path
 from zoo.card import Card, parse_cards
 from zoo.catalogue.host import host
 from zoo.catalogue.manifest import CORE
-from zoo.errors import ConfigError, NotFoundError, PluginError, close_match
+from zoo.errors import ConfigError, NotFoundError, PluginError, UsageError, close_match
 from zoo.helpers.reading import read_yaml
 
 
@@ -29,6 +29,10 @@ class Registry:
     def card(self, name: str) -> tuple[Card, str | None]:
         """``model`` or ``model.tag`` -> its card and tag: the default unless given, None without weights."""
         model, _, tag = name.partition(".")
+        if model.startswith("hub:"):
+            raise UsageError(
+                f"{name} is a name of the Hub, which has no card", "zoo info tells of it, zoo.published too"
+            )
         if model not in self.cards:
             raise NotFoundError(f"there is no model {model!r}", close_match(model, self.cards) + host().perhaps())
         if len(self._claims[model]) > 1:

@@ -26,7 +26,9 @@ FEATURES_HELP = "For fid and kid: Inception; safetensors, or default_1.pt of fid
 
 
 def command(
-    names: Annotated[list[str], typer.Argument(metavar="MODEL", help="Models, or weights files (.safetensors).")],
+    names: Annotated[
+        list[str], typer.Argument(metavar="MODEL", help="Models, weights files (.safetensors), hub:USER/REPO.")
+    ],
     photos: Annotated[Path, typer.Option(metavar="DIR", help="The photographs to translate.")],
     drawings: Annotated[Path, typer.Option(metavar="DIR", help="The artist's drawings, under the photographs' names.")],
     metrics: Annotated[str, typer.Option(help=METRICS_HELP)] = "",

@@ -25,7 +25,9 @@ class OnExists(StrEnum):
 
 
 def command(
-    name: Annotated[str, typer.Argument(metavar="MODEL", help="A model (zoo list) or a .safetensors file.")],
+    name: Annotated[
+        str, typer.Argument(metavar="MODEL", help="A model (zoo list), a .safetensors file, hub:USER/REPO.")
+    ],
     out: Annotated[Path, typer.Option("--out", "-o", help="The file to write, as model.onnx.")],
     format: Annotated[Format, typer.Option(help="ONNX is the only one.")] = Format.onnx,
     size: Annotated[str, typer.Option(metavar="HxW|dynamic", help="Of the pictures; dynamic: any.")] = "dynamic",

@@ -9,20 +9,24 @@ import typer
 
 from zoo.card import Card
 from zoo.catalogue.host import host
+from zoo.catalogue.manifest import CORE
 from zoo.catalogue.registry import registry
 from zoo.cli.list import JsonOption, facts
 from zoo.cli.output import as_json, megabytes, notes
 from zoo.control import parse_controls
-from zoo.errors import ZooError
+from zoo.errors import ZooError, one_line
 from zoo.recipe import load_recipe
-from zoo.weights.sources import where
+from zoo.weights.hub_name import is_hub
+from zoo.weights.sources import Published, published, where
 
 
 def command(
-    name: Annotated[str, typer.Argument(metavar="MODEL", help="A name of `zoo list`.")],
+    name: Annotated[str, typer.Argument(metavar="MODEL", help="A name of `zoo list`, or hub:USER/REPO.")],
     json: JsonOption = False,
 ) -> None:
     """All about one model: paper, licences, weights with metrics and how they were trained, controls."""
+    if is_hub(name):
+        return _of_hub(published(name), json)
     card, _ = registry().card(name)
     if json:
         try:
@@ -35,6 +39,50 @@ def command(
     typer.echo(f"{card.name}: {card.summary}")
     for head, text in _lines(card):
         typer.echo(f"{head:<12}{text}".rstrip())
+
+
+def _of_hub(model: Published, json: bool) -> None:
+    """The same of what somebody published: by its file's own word, not by a card."""
+    weights, network, facts = model.weights, model.header.network, model.header.facts
+    assert weights.hub is not None
+    plugin = str(network.get("plugin") or CORE)
+    licence, trained = str(facts.get("licence", "unknown")), facts.get("trained")
+    if json:
+        as_json({
+            "name": model.name,
+            **weights.hub.model_dump(),
+            **weights.model_dump(include={"file", "bytes", "sha256"}),
+            "where": where(weights),
+            "recipe": network["recipe"],
+            "plugin": plugin,
+            "installed": plugin in host().plugins,
+            "licence": licence,
+            "trained": trained,
+            "controls": network.get("controls", []),
+        })  # fmt: skip
+        return
+    typer.echo(
+        f"{model.name}: recipe {one_line(str(network['recipe']))}, published by {weights.hub.repo.partition('/')[0]}"
+    )
+    lines = [
+        ("licence", f"weights: {licence}"),
+        ("plugin", _plugin(plugin, "by the file's own word")),
+        ("weights", f"{weights.file}, {megabytes(weights.bytes)}, {where(weights)}"),
+        ("", f"SHA-256 {weights.sha256}"),
+    ]
+    if isinstance(trained, dict):
+        lines.append(("", "trained: " + ", ".join(f"{key} {value}" for key, value in trained.items() if value)))
+    for control in parse_controls(network.get("controls", ())):
+        lines.append(("control", f"{control.name}: {control.takes}. {control.help}".rstrip(". ")))
+    for head, text in lines:
+        typer.echo(f"{head:<12}{one_line(text)}".rstrip())
+
+
+def _plugin(name: str, use: str) -> str:
+    if not (plugin := host().plugins.get(name)):
+        return f"{name}, not installed; to use the model: pip install {name}"
+    fault = host().faults.get(name)
+    return f"{name} {plugin.version}, {f'cannot be used: {fault}' if fault else 'installed'}; {use}"
 
 
 def _controls(card: Card) -> list[dict[str, Any]] | None:
@@ -51,15 +99,10 @@ def _lines(card: Card) -> Iterator[tuple[str, str]]:
     if card.paper.url:
         yield "", card.paper.url
     yield "licence", f"code {card.licence.code}; weights: {card.licence.weights}; data: {card.licence.data}"
-    if plugin := host().plugins.get(card.plugin):
-        fault = host().faults.get(card.plugin)
-        state = f"cannot be used: {fault}" if fault else "installed"
-        use = f"recipe {card.recipe}" if card.recipe else "for others: it draws nothing itself"
-        yield "plugin", f"{card.plugin} {plugin.version}, {state}; {use}"
-    else:
-        yield "plugin", f"{card.plugin}, not installed; to use the model: pip install {card.plugin}"
+    use = f"recipe {card.recipe}" if card.recipe else "for others: it draws nothing itself"
+    yield "plugin", _plugin(card.plugin, use)
     yield from _weights(card)
-    if plugin:
+    if card.plugin in host().plugins:
         try:
             for control in parse_controls(_controls(card) or []):
                 yield "control", f"{control.name}: {control.takes}. {control.help}".rstrip(". ")

@@ -93,7 +93,9 @@ def quiet_libraries() -> Iterator[None]:
     try:
         os.dup2(nowhere, 2)
         if plain(before) is sys.__stderr__:
-            free = open(kept, "w", buffering=1, errors="backslashreplace", closefd=False)  # noqa: SIM115
+            free = open(  # noqa: SIM115
+                kept, "w", buffering=1, encoding=before.encoding, errors="backslashreplace", closefd=False
+            )
             sys.stderr = Guarded(free)  # type: ignore[assignment]
         yield
     finally:

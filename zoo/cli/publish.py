@@ -34,11 +34,12 @@ def command(
     done = publish(name, repo, folder=folder, private=private, message=message, dry_run=dry_run)
     state = "would upload to" if dry_run else "uploaded to" if done.new else "already at"
     files = ", ".join(done.sizes())
-    typer.echo(f"{state} {masked(endpoint())}/{repo}: {files} ({megabytes(sum(done.sizes().values()))})", err=True)
+    typer.echo(f"{state} {masked(endpoint())}/{done.repo}: {files} ({megabytes(sum(done.sizes().values()))})", err=True)
     if dry_run:
         for file, sha256 in done.hashes().items():
             typer.echo(f"  {file}, {done.sizes()[file]} bytes, SHA-256 {sha256}", err=True)
     if done.card is None:
+        typer.echo(f"for everybody: zoo translate hub:{done.repo} photo.jpg -o drawing.png", err=True)
         typer.echo("no card was changed: the entry is to be pasted under the `weights` of one", err=True)
     else:
         typer.echo(f"{'would write' if dry_run else 'wrote'} {'.'.join(done.keys)} in {done.card}", err=True)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 command = typer.Typer(add_completion=False, rich_markup_mode=None)
 
-NAMES_HELP = "Models, or weights files (.safetensors)."
+NAMES_HELP = "Models, weights files (.safetensors), hub:USER/REPO."
 QUESTIONS_HELP = "Some of similarity,completeness, or a YAML file; else similarity, without drawings completeness."
 
 

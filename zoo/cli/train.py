@@ -45,7 +45,9 @@ def command(
     accumulate: Annotated[int, typer.Option(help="Batches whose gradients are added before an update.")] = 1,
     workers: Annotated[int, typer.Option(help="Processes that prepare pictures.")] = 0,
     device: Annotated[str | None, typer.Option(help="cpu; default: what Accelerate chooses.")] = None,
-    start_from: Annotated[str | None, typer.Option(help="Model, weights file or run folder to begin with.")] = None,
+    start_from: Annotated[
+        str | None, typer.Option(help="Model, weights file, hub:USER/REPO or run folder to begin with.")
+    ] = None,
     save_every: Annotated[int, typer.Option(help="Steps between checkpoints.")] = 500,
     preview_every: Annotated[int, typer.Option(help="Steps between preview grids.")] = 500,
     measure_every: Annotated[
@@ -126,11 +128,9 @@ def _hand(text: str) -> tuple[str, Path]:
 
 
 def _weights(name: str) -> Path:
-    """A path as it is, a model's name as its weights on disk."""
+    """A path as it is, a model's name or one of the Hub as its weights on disk."""
     if Path(name).exists():
         return Path(name)
-    from zoo.catalogue.registry import registry
-    from zoo.weights.sources import locate
+    from zoo.weights.sources import download
 
-    card, tag = registry().card(name)
-    return locate(card, tag)
+    return download(name)

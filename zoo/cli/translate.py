@@ -18,13 +18,17 @@ from zoo.bulk.work import How, translated
 from zoo.catalogue.registry import registry
 from zoo.cli.list import JsonOption
 from zoo.cli.output import as_json, notes, quiet_libraries
+from zoo.cli.streams import STREAM, piped
 from zoo.cli.translated import Bars, Report
 from zoo.control import Control, Flag, parse_controls
 from zoo.errors import UsageError, close_match
 from zoo.helpers.inputs import Inputs
 from zoo.loading import is_recipe, load, need_plugin, weights_file
 from zoo.recipe import load_recipe, network_of
+from zoo.translator import Translator
 from zoo.weights.file import read_header
+from zoo.weights.hub_name import is_hub
+from zoo.weights.sources import pinned
 
 OPTIONS = (
     "--out",
@@ -39,6 +43,7 @@ OPTIONS = (
     "--compile",
     "--weights",
     "--previews",
+    "--no-metadata",
     "--workers",
     "--cluster",
     "--json",
@@ -60,9 +65,15 @@ class Format(StrEnum):
 
 
 def command(
-    name: Annotated[str, typer.Argument(metavar="MODEL", help="A model (zoo list) or a .safetensors file.")],
-    words: Annotated[list[str], typer.Argument(metavar="IN… [CONTROLS]", help="Pictures, folders of them, videos.")],
-    out: Annotated[str, typer.Option("--out", "-o", help="A file for one input, else a folder, as FOLDER/ is.")],
+    name: Annotated[
+        str, typer.Argument(metavar="MODEL", help="A model (zoo list), a .safetensors file, hub:USER/REPO.")
+    ],
+    words: Annotated[
+        list[str], typer.Argument(metavar="IN… [CONTROLS]", help="Pictures, folders of them, videos; -: stdin.")
+    ],
+    out: Annotated[
+        str, typer.Option("--out", "-o", help="A file for one input, else a folder, as FOLDER/ is; -: stdout.")
+    ],
     format: Annotated[Format | None, typer.Option(help="Of pictures; else that of each.")] = None,
     on_exists: Annotated[OnExists, typer.Option(help="What to do if a result is there already.")] = OnExists.error,
     damaged: Annotated[bool, typer.Option("--damaged", help="Damaged videos are fine as far as they go.")] = False,
@@ -80,6 +91,9 @@ def command(
     previews: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Keep ten pictures of the way, where one is optimised.")
     ] = None,
+    no_metadata: Annotated[
+        bool, typer.Option("--no-metadata", help="Leave out EXIF with its place, profile, resolution and comment.")
+    ] = False,
     workers: Annotated[int | None, typer.Option(help="So many processes; of a cluster, so many actors.")] = None,
     cluster: Annotated[
         str | None, typer.Option(metavar="[ADDRESS]", help="By the machines of a Ray cluster; or by a Ray of its own.")
@@ -94,8 +108,23 @@ def command(
     """
     if name.startswith("-"):
         raise UsageError(f"{name} stands where the model's name should be", "zoo translate MODEL IN… -o OUT")
+    name, weights = pinned(name), weights and pinned(weights)
     inputs, values = split(words, controls_of(name))
-    jobs = plan(inputs, out, format.value if format else None, Inputs(name, weights, *values.values()))
+    read, kind = Inputs(name, weights, *values.values()), format.value if format else None
+    options: dict[str, Any] = {"size": size, "batch": batch, "tile": tile, **values}
+
+    def loaded() -> Translator:
+        precision = "bf16" if bf16 else None
+        return load(name, weights=weights or "default", device=device, dtype=precision, compile=compile)
+
+    if STREAM in (*inputs, out):
+        alone = {"--previews": previews, "--workers": workers, "--cluster": cluster}
+        if given := [option for option, value in alone.items() if value is not None]:
+            raise UsageError(f"{given[0]} is not for {STREAM}", "give -o and the picture a name")
+        options["model"] = name
+        metadata = not no_metadata
+        return piped(inputs, out, kind, on_exists.value, read, loaded, options, metadata=metadata, json=json)
+    jobs = plan(inputs, out, kind, read)
     jobs.refuse(on_exists.value, out)
     if previews and previews.is_dir() and any(previews.iterdir()):
         if on_exists is not OnExists.overwrite:
@@ -103,15 +132,12 @@ def command(
         Inputs(name, weights, *values.values(), [job.source for job in jobs.jobs()]).keep_out(previews)
     if jobs.left.count:
         notes([f"{jobs.left.count} pictures in {out}, where the results go, are left out, such as {jobs.first_left}"])
-    options = {"size": size, "batch": batch, "tile": tile, **values}
     kept = str(previews) if previews else None
-    how = How(on_exists.value, damaged, format.value if format else None, kept, options)
+    how = How(on_exists.value, damaged, kind, kept, options, metadata=not no_metadata)
     model = {"device": device, "bf16": bf16, "compile": compile}
     with Bars(jobs.pictures - (jobs.pictures_there if on_exists is OnExists.skip else 0)) as bars:
         if cluster is None and workers is None:
-            dtype = "bf16" if bf16 else None
-            translator = load(name, weights=weights or "default", device=device, dtype=dtype, compile=compile)
-            made = translated(translator, todo(jobs, how), how, bars)
+            made = translated(loaded(), todo(jobs, how), how, bars)
         else:
             told = bars.processes
             made = became(Model.of(name, weights or "default", **model), how, jobs, cluster, workers, told)
@@ -119,7 +145,7 @@ def command(
             report = Report(jobs, how, bars).of(made)
     if json:
         as_json(report.as_json(name))
-    report.leave()
+    report.leave(name if is_hub(name) else "")
 
 
 class _Command(TyperCommand):

@@ -99,8 +99,8 @@ class Report:
             **({"left_out": Listed(name for (name,) in self.jobs.left)} if self.jobs.left.count else {}),
         }
 
-    def leave(self) -> None:
-        """The last line; an error that says so where not all is well."""
+    def leave(self, origin: str) -> None:
+        """The last line, with the name that the model has on the Hub; an error that says so where not all is well."""
         if self.error and len(self.jobs) == 1:
             raise self.error
         counts = f"{self.translated} translated, {self.skipped} skipped, {self.failed} failed"
@@ -108,4 +108,4 @@ class Report:
             raise PartialFailure(counts, "the pictures that failed are named above")
         if self.damaged:
             raise PartialFailure(f"{counts}; {self.damaged} videos are damaged", "--damaged says that this is fine")
-        typer.echo(counts, err=True)
+        typer.echo(f"{counts}, by {origin}" if origin else counts, err=True)

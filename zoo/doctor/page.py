@@ -33,8 +33,8 @@ from zoo.doctor.plugins import brings, check_plugins
 from zoo.errors import describe
 from zoo.helpers.words import is_secret, masked
 from zoo.weights.cache import cache_folder, cached, expanded, hub_cache
-from zoo.weights.remote import endpoint
-from zoo.weights.sources import is_offline, is_url, mirrors, where
+from zoo.weights.remote import endpoint, is_offline
+from zoo.weights.sources import is_url, mirrors, where
 
 ENVIRONMENT = re.compile(
     r"(ZOO|HF|HUGGING_?FACE|TORCH|PYTORCH|CUDA|OMP|MKL|KMP|ACCELERATE)_\w+|[a-z]+_proxy|XDG_CACHE_HOME|SSL_CERT_\w+",

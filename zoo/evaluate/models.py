@@ -14,6 +14,7 @@ from zoo.errors import NotFoundError, UsageError, close_match
 from zoo.evaluate.compare import Model, Sitter, by_name
 from zoo.loading import load
 from zoo.pictures.image import read, to_pil
+from zoo.weights.hub_name import is_hub, parse
 
 T = TypeVar("T")
 
@@ -67,7 +68,13 @@ def labelled(names: Iterable[str]) -> dict[str, str]:
 
 
 def label_of(name: str) -> str:
-    """A model's own name, a weights file's stem; what zoo pack wrote is called as the folder of its run."""
+    """A model's own name, a weights file's stem; what zoo pack wrote is called as the folder of its run.
+
+    Of a name of the Hub the repository's, with the revision if one is given: a folder of results may be called so."""
+    if is_hub(name):
+        asked = parse(name)
+        words = [asked.repo.partition("/")[2], (asked.file or "").removesuffix(".safetensors"), asked.revision or ""]
+        return "-".join(word.replace("/", "-") for word in words if word)
     if not name.endswith(".safetensors"):
         return name
     parts = Path(name).absolute().with_suffix("").parts

@@ -81,7 +81,7 @@ def export(
         model = write_graph(network, rule, size)
         if half:
             halve(model)
-        about = metadata(name, translator, controls, SizeRule(fixed=size) if size else rule)
+        about = metadata(translator.origin or name, translator, controls, SizeRule(fixed=size) if size else rule)
         content = _finished(model, about)
         parity = tuple(compare(content, network, (examples(controls, *case) for case in cases)))
     except (RuntimeError, MemoryError) as error:

@@ -23,7 +23,7 @@ def metadata(
 ) -> dict[str, Any]:
     """Text by key; what is no text is JSON in the file. ``rule`` is what the file's own sizes follow."""
     if file := weights_file(name):
-        model, about = translator.network["recipe"], read_header(file).facts
+        model, about = translator.origin or translator.network["recipe"], read_header(file).facts
         licence = about.get("licence", "unknown")
     else:
         card, tag = registry().card(str(name))

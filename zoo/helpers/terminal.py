@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,13 @@ def plain(stream: Any) -> Any:
     return stream
 
 
+def _in_utf_8(stream: Any) -> None:
+    """What another program or a file gets is UTF-8, whatever the system's own encoding; a terminal knows only that."""
+    if isinstance(stream, TextIOWrapper):
+        terminal = not stream.closed and stream.isatty()
+        stream.reconfigure(encoding=stream.encoding if terminal else "utf-8", errors="backslashreplace")
+
+
 @contextmanager
 def guarded() -> Iterator[None]:
     """All that is printed within passes the gate. Streams that are closed are told of once, or are nowhere."""
@@ -81,6 +89,8 @@ def guarded() -> Iterator[None]:
             with suppress(OSError):
                 os.open(os.devnull, os.O_RDWR)
     before, last = (sys.stdout, sys.stderr), logging.lastResort
+    for stream in before:
+        _in_utf_8(stream)
     nowhere = None if before[1] else Path(os.devnull).open("w")  # noqa: SIM115
     sys.stdout = Guarded(before[0] or _Closed())  # type: ignore[assignment]
     sys.stderr = Guarded(before[1] or nowhere)  # type: ignore[assignment]

@@ -21,19 +21,22 @@ _DRAWS = frozenset(
 @contextmanager
 def without_memory() -> Iterator[None]:
     """Networks that are built within have names, shapes and types, and no numbers."""
-    with torch.device("meta"), _Unfilled():
+    with torch.device("meta"), unfilled():
         yield
 
 
-class _Unfilled(TorchFunctionMode):
-    """Draws no numbers for tensors that have no place for them; torch would import its compiler to do so."""
+class unfilled(TorchFunctionMode):
+    """Networks that are built within draw no numbers for their parameters: a file brings them, and all of them.
+
+    Nor for tensors without memory, where torch would import its compiler to do so."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         name = getattr(func, "__name__", "")
         first = args[0] if args else kwargs.get("tensor")
         fills = name in _DRAWS or (name.endswith("_") and getattr(func, "__module__", "") == "torch.nn.init")
-        return first if fills and isinstance(first, torch.Tensor) and first.is_meta else func(*args, **kwargs)
+        vain = isinstance(first, torch.nn.Parameter) or (isinstance(first, torch.Tensor) and first.is_meta)
+        return first if fills and vain else func(*args, **kwargs)
 
 
 @contextmanager

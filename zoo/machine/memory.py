@@ -67,10 +67,11 @@ def allowed(device: torch.device, share: float = 0.5) -> int:
         if not found:
             raise UsageError(f"ZOO_MEMORY={given} is not an amount of memory", "write for example ZOO_MEMORY=3G")
         return int(float(found[1]) * 1024 ** " KMGT".index(found[2].upper() or " "))
-    return int(_free(device) * share)
+    return int(free(device) * share)
 
 
-def _free(device: torch.device) -> int:
+def free(device: torch.device) -> int:
+    """Bytes that are free on ``device``; the least of what machine, container and process have left."""
     if device.type == "cuda":
         idle = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return torch.cuda.mem_get_info(device)[0] + idle
@@ -91,7 +92,8 @@ def _container() -> list[int]:
     with suppress(OSError, ValueError):  # ValueError: "max", no limit
         folder = Path("/sys/fs/cgroup")
         limit, used = (int((folder / name).read_text()) for name in ("memory.max", "memory.current"))
-        return [max(0, limit - used)]
+        files = re.search(r"^inactive_file (\d+)$", (folder / "memory.stat").read_text(), re.M)  # given up when needed
+        return [max(0, limit - used + (int(files[1]) if files else 0))]
     return []
 
 

@@ -6,27 +6,27 @@ Inside the zoo a picture is a tensor (3, H, W), float32 in [-1, 1]. ``read`` mak
 
 from __future__ import annotations
 
-import functools
 import io
 import logging
 import os
-import re
-import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import torch
-from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageCms, ImageOps
 from torch import Tensor
 from torch.nn import functional as F
 
-from zoo.errors import ImageError, NotFoundError, close_match, one_line
+from zoo.errors import ImageError, close_match
 from zoo.helpers.files import atomic
-from zoo.pictures.find import HEIF, find_pictures, reads_heif
+from zoo.pictures.find import find_pictures
+from zoo.pictures.metadata import Metadata, in_profile, options
+from zoo.pictures.opening import Encoded, existing, opened, refuse_too_large, say_parts, unreadable
 
 log = logging.getLogger(__name__)
 
@@ -41,22 +41,7 @@ FORMATS: dict[str, tuple[str, bool, dict[str, Any]]] = {
 }
 """What ``write`` writes: suffix -> Pillow's format, does it hold alpha, options."""
 
-LARGE = 2**25  # pixels from which on a file has to be worth them
-MOST_PIXELS = 1000  # for each byte of such a file: a white page in PNG has 1 000, one of single bits 8 000
-MOST_SCANS, MOST_SCANNED = 100, 2**32  # of a progressive JPEG, which mostly has 10; and in pixels
-
-
-@dataclass(frozen=True)
-class Encoded:
-    """The bytes of a picture file that is none on this disk: it lies in a table, or behind an address.
-
-    ``name`` is what errors call it; its bytes are asked for when it is read."""
-
-    name: str
-    fetch: Callable[[], bytes]
-
-
-Source = str | os.PathLike[str] | Image.Image | np.ndarray | Tensor | Encoded
+Source = str | os.PathLike[str] | bytes | Image.Image | np.ndarray | Tensor | Encoded
 
 
 @dataclass(frozen=True)
@@ -68,6 +53,7 @@ class Picture:
     kind: Literal["pil", "array", "tensor"] = "pil"
     dtype: Any = None  # of the array or tensor that came in
     device: Any = None  # of the tensor that came in
+    about: Metadata | None = None  # of the file or PIL picture
 
     def cut(self, part: Callable[[Tensor], Tensor]) -> Picture:
         """A part of the picture: ``part`` cuts it out of planes (C, H, W), once the colours and once the alpha."""
@@ -81,7 +67,9 @@ class Picture:
         return replace(self, rgb=torch.lerp(torch.ones(()), self.rgb, self.alpha), alpha=None)
 
     def like(self, rgb: Tensor) -> Image.Image | np.ndarray | Tensor:
-        """``rgb`` (3, H, W) in [-1, 1] in the form that this picture came in, with its alpha attached."""
+        """``rgb`` (3, H, W) in [-1, 1] in the form that this picture came in, with its alpha attached.
+
+        A PIL picture's ``info`` has what the file said beside its pixels (`zoo.pictures.metadata`)."""
         shape = (3 if self.alpha is None else 4, *rgb.shape[-2:])
         if self.kind == "tensor":
             tensor = torch.empty(shape, dtype=self.dtype)
@@ -94,7 +82,10 @@ class Picture:
         for rows, unit in self._strips(rgb):
             part = unit.permute(1, 2, 0).numpy()
             array[rows] = part if floating else np.rint(part * np.iinfo(array.dtype).max)
-        return Image.fromarray(array) if self.kind == "pil" else array
+        if self.kind != "pil":
+            return array
+        image = Image.fromarray(array)
+        return self.about.onto(image) if self.about else image
 
     def _strips(self, rgb: Tensor) -> Iterator[tuple[slice, Tensor]]:
         """Colours and alpha in [0, 1], some rows at a time: a large picture is not copied whole."""
@@ -107,11 +98,11 @@ class Picture:
 def read(source: Source, least: tuple[int, int] | None = None) -> Picture:
     """Decode one picture.
 
-    - path: any file Pillow knows, upright by its EXIF tag, in sRGB; of several pages or frames the first, with a word;
+    - path, a file's bytes, or `Encoded`: any kind Pillow knows, upright by its EXIF tag, in sRGB; of several pages or
+      frames the first, with a word;
     - PIL picture: any mode, as a path;
     - array: (H, W) or (H, W, C), C = 1…4; bool, uint8, uint16, or float in [0, 1];
-    - tensor: (H, W) or (C, H, W), C = 1…4; uint8, or float in [0, 1];
-    - `Encoded`: as a path.
+    - tensor: (H, W) or (C, H, W), C = 1…4; uint8, or float in [0, 1].
 
     ``least`` (H, W): a file that is much larger may be decoded at a half, a third … of its size, which is faster; it
     stays so large that it covers ``least`` twice over.
@@ -124,15 +115,17 @@ def read(source: Source, least: tuple[int, int] | None = None) -> Picture:
         return _from_array(source)
     if isinstance(source, Tensor):
         return _from_tensor(source)
-    if isinstance(source, str | os.PathLike):
+    if isinstance(source, bytes):
+        source = Encoded("what was given as bytes", partial(bytes, source))
+    if isinstance(source, str | os.PathLike | Encoded):
+        name = source.name if isinstance(source, Encoded) else str(source)
         with opened(source) as image:
-            return _first(image, str(source), least)
-    if isinstance(source, Encoded):
-        with _decoded(source) as image:
-            return _first(image, source.name, least)
+            picture = _from_pil(image, name, least)
+            say_parts(name, image)
+            return picture
     raise ImageError(
         f"cannot read a picture from {type(source).__name__}",
-        "give a path, PIL picture, array or tensor; for bytes PIL.Image.open(io.BytesIO(data))",
+        "give a path, a file's bytes, PIL picture, array or tensor",
     )
 
 
@@ -150,13 +143,14 @@ def writable(path: Path | str) -> None:
         raise ImageError(f"{path}: cannot write {suffix or 'a file without suffix'}", close_match(suffix, FORMATS))
 
 
-def write(image: Image.Image, path: Path | str, replace: bool = True) -> None:
+def write(image: Image.Image, path: Path | str, replace: bool = True, *, metadata: bool = False) -> None:
     """Write ``image`` atomically, in the format of the suffix; alpha goes onto white where the format has none.
 
-    ExistsError if something has the name and is not to be replaced."""
+    With ``metadata`` what its ``info`` has goes into the file as far as the format holds it, in the colour profile of
+    the picture that a result was made of. ExistsError if something has the name and is not to be replaced."""
     writable(path)
     with writing(path):
-        encoded = encode(image, Path(path).suffix)
+        encoded = encode(image, Path(path).suffix, metadata=metadata)
         with atomic(path, replace) as part:
             part.write_bytes(encoded)
 
@@ -170,113 +164,22 @@ def writing(path: object) -> Iterator[None]:
         raise ImageError(f"{path} cannot be written: {error}", "check the folder, or write .png") from error
 
 
-def encode(image: Image.Image, suffix: str) -> bytes:
+def encode(image: Image.Image, suffix: str, *, metadata: bool = False) -> bytes:
     """``image`` in the format of a suffix in ``FORMATS``; alpha goes onto white where the format has none."""
-    name, holds_alpha, options = FORMATS[suffix.lower()]
+    name, holds_alpha, how = FORMATS[suffix.lower()]
+    if metadata:
+        image = in_profile(image)
+    about = options(image, name) if metadata else {}
     if not holds_alpha and image.has_transparency_data:
         paper = Image.new("RGBA", image.size, "white")
         image = Image.alpha_composite(paper, image.convert("RGBA")).convert("RGB")
     encoded = io.BytesIO()
-    image.save(encoded, name, **options)
+    image.save(encoded, name, **{"icc_profile": None, "comment": None, **how, **about})  # None: not even of ``info``
     return encoded.getvalue()  # getbuffer() in the traceback of an error crashes Python 3.12.1
-
-
-def existing(source: str | os.PathLike[str]) -> Path:
-    """``source`` as a path. NotFoundError if nothing is there, ImageError for a web address."""
-    if re.match(r"[a-z][a-z0-9+.-]+://|data:", str(source), re.IGNORECASE):
-        raise ImageError(f"{str(source)[:80]} is a web address", "download the picture first and give its path")
-    path = Path(source)
-    try:
-        os.stat(source)  # noqa: PTH116  (Path("") is the current folder)
-    except (OSError, ValueError) as error:
-        raise NotFoundError(f"there is no picture {str(source)[:200]}", "check the path") from error
-    return path
 
 
 def _name(image: Image.Image) -> str:
     return str(getattr(image, "filename", "") or f"the {image.mode} picture")
-
-
-@contextmanager
-def opened(source: str | os.PathLike[str]) -> Iterator[Image.Image]:
-    """The file as a Pillow picture of which nothing is decoded yet. Errors as ``read``."""
-    path = existing(source)
-    facts = path.stat()
-    if not stat.S_ISREG(facts.st_mode):
-        raise ImageError(f"{path} is {'a folder' if path.is_dir() else 'not a file'}", "give a picture file")
-    if facts.st_size == 0:
-        raise ImageError(f"{path} is empty (0 bytes)", "copy or download it again")
-    try:
-        image = _open(path)
-    except Exception as error:
-        raise _unreadable(str(path), error) from error
-    with image:
-        _refuse_bombs(image, str(path), facts.st_size, path.read_bytes)
-        yield image
-
-
-@contextmanager
-def _decoded(source: Encoded) -> Iterator[Image.Image]:
-    """As ``opened``, for bytes."""
-    data = source.fetch()
-    if not data:
-        raise ImageError(f"{source.name} is empty (0 bytes)", "copy or download it again")
-    try:
-        image = _open(io.BytesIO(data))
-    except Exception as error:
-        raise _unreadable(source.name, error) from error
-    with image:
-        _refuse_bombs(image, source.name, len(data), lambda: data)
-        yield image
-
-
-def _first(image: Image.Image, name: str, least: tuple[int, int] | None) -> Picture:
-    """The picture in a file, the first if there are several."""
-    picture = _from_pil(image, name, least)
-    if image.format in _PARTS and (count := _count(image)) > 1:
-        _say_parts(name, count, _PARTS[image.format])
-    return picture
-
-
-_PARTS = {"AVIF": "frames", "GIF": "frames", "PNG": "frames", "TIFF": "pages", "WEBP": "frames"}
-"""What a file of several pictures has, by Pillow's formats. Not MPO: what phones add to a photograph is no page."""
-
-
-def _count(image: Image.Image) -> int:
-    """The pictures in a file; those that can be counted where it is damaged behind the first."""
-    try:
-        return getattr(image, "n_frames", 1)
-    except Exception:  # Pillow looks for them only now
-        return 1
-
-
-@functools.lru_cache(1024)  # once for each file
-def _say_parts(name: str, count: int, parts: str) -> None:
-    log.warning(
-        "%s has %d %s and the first is used: save the others as files of their own", one_line(name), count, parts
-    )
-
-
-def _open(file: Path | io.BytesIO) -> Image.Image:
-    try:
-        return Image.open(file)
-    except UnidentifiedImageError:
-        if not reads_heif():
-            raise
-        return Image.open(file)  # HEIC, by whatever name
-
-
-def _refuse_bombs(image: Image.Image, path: str, size: int, content: Callable[[], bytes]) -> None:
-    """ImageError for a small file that takes the memory of a large picture, or the time of many."""
-    pixels = image.width * image.height
-    if pixels > LARGE and pixels > MOST_PIXELS * size:
-        raise ImageError(
-            f"{path} is suspiciously large: {pixels / 1e6:.0f} megapixels in {size / 1000:.0f} kB", "scale it down"
-        )
-    if image.info.get("progressive"):
-        scans = content().count(b"\xff\xda")  # a mark that stands nowhere else, or hardly
-        if scans > MOST_SCANS or scans * pixels > MOST_SCANNED:
-            raise ImageError(f"{path} is a JPEG of {scans} scans, each as much work as a picture", "save it anew")
 
 
 def _from_pil(image: Image.Image, name: str, least: tuple[int, int] | None = None) -> Picture:
@@ -286,16 +189,18 @@ def _from_pil(image: Image.Image, name: str, least: tuple[int, int] | None = Non
         raise ImageError(f"{name} is PostScript, a program, which is not run", "make a PNG of it")
     try:
         if least is not None:
-            return _picture(_planes(*_values(_upright(_reduced(image, least)), name)))
+            return _picture(_planes(*_values(_upright(_reduced(image, least, name)), name)))
+        refuse_too_large(image, name)
         image.load()
-        return _picture(_planes(*_values(_upright(image), name)))
+        about = Metadata.of(image, name)
+        return replace(_picture(_planes(*_values(_upright(image), name))), about=about)
     except ImageError:
         raise
     except Exception as error:  # Pillow's decoders raise anything at damaged data, from OSError to struct.error
-        raise _unreadable(name, error) from error
+        raise unreadable(name, error) from error
 
 
-def _reduced(image: Image.Image, least: tuple[int, int]) -> Image.Image:
+def _reduced(image: Image.Image, least: tuple[int, int], name: str) -> Image.Image:
     """At 1/n of its size, but twice as large as ``least`` (H, W) at the least.
 
     JPEG is decoded at 1/2, 1/4 or 1/8, from fewer coefficients; all else, and what remains, is averaged over squares.
@@ -303,6 +208,7 @@ def _reduced(image: Image.Image, least: tuple[int, int]) -> Image.Image:
     turned = image.getexif().get(_ORIENTATION, 1) in _ON_ITS_SIDE
     width, height = least if turned else least[::-1]
     image.draft(None, (2 * width, 2 * height))
+    refuse_too_large(image, name)
     image.load()
     times = min(image.width // (2 * width), image.height // (2 * height))
     return image.reduce(times) if times > 1 and image.mode in _AVERAGED else image
@@ -312,27 +218,10 @@ _ORIENTATION, _ON_ITS_SIDE = 0x0112, range(5, 9)  # in EXIF
 _AVERAGED = ("L", "LA", "RGB", "RGBA", "CMYK")  # the others are palettes, bits, or exact numbers
 
 
-def _unreadable(name: str, error: Exception) -> ImageError:
-    if isinstance(error, Image.DecompressionBombError | Image.DecompressionBombWarning):
-        return ImageError(
-            f"{name} is suspiciously large: {error}",
-            "scale it down; if you trust it, raise PIL.Image.MAX_IMAGE_PIXELS",
-        )
-    if isinstance(error, MemoryError) or "can't allocate memory" in str(error):
-        return ImageError(f"{name} does not fit the memory", "scale it down")
-    if "MAX_TEXT" in str(error):
-        return ImageError(f"{name} has more than a megabyte of text or profile beside its pixels", "save it without")
-    if isinstance(error, UnidentifiedImageError) and Path(name).suffix.lower() in HEIF and not reads_heif():
-        return ImageError(f"{name} is HEIC, which needs pillow-heif", "pip install 'zoo-core[heic]'")
-    if isinstance(error, UnidentifiedImageError):
-        return ImageError(f"{name} is not a picture that can be read", "give PNG, JPEG, WebP, TIFF, BMP or GIF")
-    if isinstance(error, PermissionError):
-        return ImageError(f"{name} may not be read", "check the file's permissions")
-    return ImageError(f"{name} is damaged or incomplete: {type(error).__name__}: {error}", "copy or download it again")
-
-
 def _upright(image: Image.Image) -> Image.Image:
     try:
+        if image.getexif().get(_ORIENTATION, 1) in (0, 1):
+            return image  # not even a copy of it
         return ImageOps.exif_transpose(image)
     except Exception:  # EXIF beyond repair says nothing about the pixels
         return image
@@ -381,7 +270,7 @@ def _in_srgb(image: Image.Image) -> Image.Image:
                     return converted
         except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
             pass  # a damaged profile: the numbers are the best there is
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def _from_array(array: np.ndarray) -> Picture:

@@ -8,6 +8,8 @@ from typing import Any
 import yaml
 
 from zoo.card import Card, Weights
+from zoo.weights.hub import LIBRARY
+from zoo.weights.hub_name import PREFIX
 
 _LICENCES = re.compile(  # the Hub's own names (its docs, repositories-licenses), those that weights may well have
     r"""mit|isc|zlib|wtfpl|unlicense|unknown|other|apache-2\.0|mpl-2\.0|bsl-1\.0|(afl|osl)-3\.0|artistic-2\.0
@@ -25,15 +27,15 @@ def front_matter(licence: str, *tags: str) -> str:
     terms = (
         {"license": name} if _LICENCES.fullmatch(name) else {"license": "other", "license_name": name or "see-below"}
     )
-    front = {"library_name": "zoo", "pipeline_tag": "image-to-image", **terms, "tags": ["zoo", *tags]}
+    front = {"library_name": LIBRARY, "pipeline_tag": "image-to-image", **terms, "tags": [LIBRARY, *tags]}
     return f"---\n{yaml.safe_dump(front, sort_keys=False)}---\n"
 
 
-def published(page: str, packed: str, file: str, repo: str, model: str | None) -> str:
-    """The page of ``zoo pack`` as it is right on the Hub: its commands name the model, or else fetch the file."""
-    how = f"zoo translate {model}" if model else f"hf download {repo} {file} --local-dir .\nzoo translate {file}"
-    page = _SEAL.sub("\n", page).replace(f"zoo translate {packed}", how)
-    return page.replace(f'zoo.load("{packed}")', f'zoo.load("{model or file}")').rstrip() + "\n"
+def published(page: str, packed: str, repo: str, model: str | None) -> str:
+    """The page of ``zoo pack`` as it is right on the Hub: its commands name the model, or else the repository."""
+    name = model or f"{PREFIX}{repo}"
+    page = _SEAL.sub("\n", page).replace(f"zoo translate {packed}", f"zoo translate {name}")
+    return page.replace(f'zoo.load("{packed}")', f'zoo.load("{name}")').rstrip() + "\n"
 
 
 def of_card(card: Card, weights: Weights, model: str) -> str:

@@ -25,6 +25,7 @@ from zoo.publish.card_file import card_file, with_entry, write
 from zoo.publish.upload import check, upload
 from zoo.recipe import network_of
 from zoo.weights.file import Header, check_finite_file, read_header
+from zoo.weights.hub_name import PREFIX
 from zoo.weights.sources import locate
 
 PACKED, CONFIG, PAGE = "model.safetensors", "config.json", "README.md"
@@ -89,6 +90,7 @@ def publish(
     plan = prepare(name, repo, folder)
     if dry_run:
         return plan
+    repo = plan.repo
     revision, new = upload(
         repo, plan.weights, plan.path, plan.small, message or f"{plan.weights.file}, by zoo publish", private=private
     )
@@ -108,6 +110,7 @@ def publish(
 
 def prepare(name: str, repo: str, folder: Path | None = None) -> Publication:
     """Everything but the upload. Errors as of ``publish``."""
+    repo = repo.removeprefix(PREFIX)
     try:
         hub = HubFile(repo=repo, revision="0" * 40)
     except ValidationError as exc:
@@ -162,7 +165,7 @@ def _packed(card: Card, tag: str, folder: Path, hub: HubFile) -> Publication:
                 f"publish these under a tag of their own: zoo publish {card.name}.TAG",
             )
         weights = old.model_copy(update={"hub": hub})
-    page = model_page.published(page, PACKED, weights.file, hub.repo, tagged)
+    page = model_page.published(page, PACKED, hub.repo, tagged)
     return Publication(folder / PACKED, page, config, tag, weights)
 
 
@@ -170,7 +173,7 @@ def _without_card(folder: Path, hub: HubFile) -> Publication:
     header, page, config = _read(folder)
     name = hub.repo.partition("/")[2]
     weights = _weights(folder / PACKED, header, f"{name}.safetensors", hub)
-    page = model_page.published(page, PACKED, weights.file, hub.repo, None)
+    page = model_page.published(page, PACKED, hub.repo, None)
     tag = re.sub(r"[^a-z0-9]+", "-", name.lower())[:64].strip("-")
     return Publication(folder / PACKED, page, config, tag, weights)
 

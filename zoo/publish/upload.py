@@ -8,8 +8,7 @@ from pathlib import Path
 
 from zoo.card import Weights
 from zoo.errors import ConfigError, IntegrityError, NetworkError, UsageError, ZooError
-from zoo.weights.remote import bar_on_terminals_only, endpoint, unreachable
-from zoo.weights.sources import is_offline
+from zoo.weights.remote import bar_on_terminals_only, endpoint, is_offline, unreachable
 
 
 def upload(

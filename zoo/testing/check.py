@@ -86,26 +86,30 @@ class Contract:
         """One test for each recipe, part, control … that a check takes; one that says what there is none of."""
         kind = getattr(metafunc.function, "once_for", "")
         subjects = metafunc.config.stash.setdefault(FOUND, {})
+        known = metafunc.config.stash.setdefault(MODELS, {}).setdefault(type(self), {})
         for subject in SUBJECTS:
             if subject in metafunc.fixturenames:
                 if (wanted := (type(self), subject, kind)) not in subjects:
-                    subjects[wanted] = self._subjects(subject, kind)
+                    subjects[wanted] = self._subjects(subject, kind, known)
                 found = subjects[wanted]
                 none = pytest.param(None, marks=pytest.mark.skip(f"{self.plugin} has no {subject}"), id="none")
                 metafunc.parametrize(subject, list(found.values()) or [none], ids=list(found) or None)
 
-    def _subjects(self, subject: str, kind: str) -> Mapping[str, Any]:
-        found = {name: self._with_always(one) for name, one in SUBJECTS[subject](self.plugin).items()}
+    def _subjects(self, subject: str, kind: str, known: dict[str, Model]) -> Mapping[str, Any]:
+        found = {name: self._known(one, known) for name, one in SUBJECTS[subject](self.plugin).items()}
         if not kind:
             return found
         models = {name: one if isinstance(one, Model) else one[0] for name, one in found.items()}
         first = {model.kind(kind): model for model in reversed(models.values())}
         return {name: one for name, one in found.items() if models[name] in first.values()}
 
-    def _with_always(self, subject: Any) -> Any:
+    def _known(self, subject: Any, known: dict[str, Model]) -> Any:
+        """One model of a name for all checks: what it has written need not be written again."""
         if isinstance(subject, tuple):
-            return tuple(map(self._with_always, subject))
-        return replace(subject, always=self.always) if isinstance(subject, Model) else subject
+            return tuple(self._known(one, known) for one in subject)
+        if not isinstance(subject, Model):
+            return subject
+        return known.setdefault(subject.name, replace(subject, always=self.always))
 
     @pytest.fixture
     def pictures(self, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -203,6 +207,7 @@ def _owned(plugin: str, kind: str) -> Iterator[str]:
 
 
 PICTURES = pytest.StashKey[dict[type, Path]]()
+MODELS = pytest.StashKey[dict[type, dict[str, Model]]]()
 FOUND = pytest.StashKey[dict[tuple[type, str, str], Mapping[str, Any]]]()
 SUBJECTS: Mapping[str, Callable[[str], Mapping[str, Any]]] = {
     "model": models,

@@ -56,7 +56,7 @@ class LoopbackHub:
         self.loop = False  # downloads are redirected to themselves
         self.requests: list[Request] = []
         self.files: dict[tuple[str, str, str], bytes] = {}  # by repository, revision and name
-        self.repositories: dict[str, Repository] = {}  # those made by uploads
+        self.repositories: dict[str, Repository] = {}
         self.blobs: dict[str, bytes] = {}  # large files by SHA-256, uploaded and not yet part of a commit
         self.closing = threading.Event()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"hub": self}))
@@ -78,8 +78,9 @@ class LoopbackHub:
         return f"{self.url}/mirror"
 
     def add(self, repo: str, revision: str, file: str, data: bytes) -> str:
-        """Publish a file; returns its SHA-256."""
+        """Publish a file at a commit, which is then the newest of the repository; returns its SHA-256."""
         self.files[repo, revision, file] = data
+        self.repositories.setdefault(repo, Repository()).head = revision
         return hashlib.sha256(data).hexdigest()
 
     def __enter__(self) -> Self:
@@ -131,7 +132,7 @@ class _Handler(Uploads, BaseHTTPRequestHandler):
             self.send(
                 200, {f"X-Xet-{name}": value for name, value in zip(names, (f"{hub.url}/xet", "none", "9999999999"))}
             )
-        elif hub.gated:
+        elif hub.gated and not path.startswith("/api/"):  # everybody may read about it
             self.send(401, {"X-Error-Code": "GatedRepo"})
         elif self.is_upload(path):
             self.upload(path, headers, body)
@@ -144,8 +145,8 @@ class _Handler(Uploads, BaseHTTPRequestHandler):
 
     def _resolve(self, repo: str, revision: str, file: str, headers: Mapping[str, str]) -> None:
         known = self.hub.files
-        if revision == "main" and repo in self.hub.repositories:
-            revision = self.hub.repositories[repo].head
+        if repo in self.hub.repositories:
+            revision = self.hub.repositories[repo].commit(revision)
         if not any(r == repo for r, _, _ in known):
             self.send(401, {"X-Error-Code": "RepoNotFound"})
         elif not any((r, v) == (repo, revision) for r, v, _ in known):
@@ -168,9 +169,10 @@ class _Handler(Uploads, BaseHTTPRequestHandler):
             data = bytes(byte ^ 0xFF for byte in data)
         extra = {**(headers or {}), "Accept-Ranges": "bytes"}
         status, start = 200, 0
-        if span := re.fullmatch(r"bytes=(\d+)-", asked.get("range", "")):
-            status, start = 206, int(span[1])
-            extra["Content-Range"] = f"bytes {start}-{len(data) - 1}/{len(data)}"
+        if span := re.fullmatch(r"bytes=(\d+)-(\d*)", asked.get("range", "")):
+            status, start, length = 206, int(span[1]), len(data)
+            data = data[: int(span[2]) + 1] if span[2] else data
+            extra["Content-Range"] = f"bytes {start}-{len(data) - 1}/{length}"
         if self.hub.loop and self.command == "GET":
             self.send(302, {"Location": self.path})
         elif self.hub.endless and self.command == "GET":

@@ -1,4 +1,4 @@
-"""The upload side of the loopback Hub: repositories, large files by Git LFS' basic transfer, commits."""
+"""The loopback Hub's API: what repositories are and hold, large files by Git LFS' basic transfer, commits."""
 
 from __future__ import annotations
 
@@ -7,8 +7,11 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
+from urllib.parse import parse_qs, urlsplit
+
+import yaml
 
 if TYPE_CHECKING:
     from email.message import Message
@@ -30,16 +33,22 @@ _LICENCES = {
 
 @dataclass
 class Repository:
-    """``head`` is the newest commit, "" for a repository in which nothing lies yet."""
+    """``head`` is the newest commit, "" for a repository in which nothing lies yet; ``refs`` are other branches and tags."""
 
     private: bool = False
     head: str = ""
+    refs: dict[str, str] = field(default_factory=dict)
+
+    def commit(self, revision: str) -> str:
+        """What a branch or tag leads to; a commit is itself."""
+        return self.head if revision == "main" else self.refs.get(revision, revision)
 
 
 class Store(Protocol):
     """What uploads see of a hub: its faults, and where things are put."""
 
     token: str
+    gated: bool
     limited: bool
     read_only: bool
     cuts: int
@@ -53,11 +62,12 @@ class Store(Protocol):
 
 
 class Uploads:
-    """What ``create_repo``, ``create_commit`` and ``repo_info`` ask for. Mixed into the handler of ``LoopbackHub``."""
+    """What ``create_repo``, ``create_commit``, ``model_info`` and ``list_models`` ask for. Mixed into the handler of ``LoopbackHub``."""
 
     if TYPE_CHECKING:
         hub: Store
         command: str
+        path: str
         headers: Message
         rfile: BufferedIOBase
         close_connection: bool
@@ -79,7 +89,9 @@ class Uploads:
         if path.startswith("/lfs/"):  # the storage is another service, whose links carry their own permission
             call(self, body=body, **match.groupdict())
         elif hub.token and headers.get("authorization") != f"Bearer {hub.token}":
-            self.send(401, {"X-Error-Message": "Invalid credentials in Authorization header"})
+            known = "authorization" not in headers and self.command == "GET"
+            wrong = {"X-Error-Message": "Invalid credentials in Authorization header"}
+            self.send(401, {"X-Error-Code": "RepoNotFound"} if known else wrong)
         elif writes and hub.limited:
             self.send(429, {"RateLimit": '"api";r=0;t=120'})
         elif writes and hub.read_only:
@@ -100,9 +112,44 @@ class Uploads:
 
     def _info(self, body: bytes, repo: str, revision: str = "main") -> None:
         about = self.hub.repositories[repo]
-        if revision not in ("main", about.head):
+        commit = about.commit(revision)
+        if commit != about.head and not any((r, v) == (repo, commit) for r, v, _ in self.hub.files):
             return self.send(404, {"X-Error-Code": "RevisionNotFound"})
-        self._json({"id": repo, "modelId": repo, "sha": about.head or "0" * 40, "private": about.private})
+        self._json(self._facts(repo, commit))
+
+    def _list(self, body: bytes) -> None:
+        """Repositories with a tag, as ``filter`` wants it, and ``search`` in their names."""
+        asked = parse_qs(urlsplit(self.path).query)
+        found = [self._facts(repo, about.head) for repo, about in self.hub.repositories.items()]
+        self._json([
+            facts
+            for facts in found
+            if {*asked.get("filter", ())} <= {*facts["tags"]} and asked.get("search", [""])[0] in facts["id"]
+        ])  # fmt: skip
+
+    def _facts(self, repo: str, commit: str) -> dict[str, Any]:
+        """What the Hub says of a repository: by the front matter of its page, and its files."""
+        files = {name: data for (r, v, name), data in self.hub.files.items() if (r, v) == (repo, commit)}
+        found = re.match(r"---\n(.*?)\n---\n", files.get("README.md", b"").decode(), re.S)
+        front = yaml.safe_load(found[1]) if found else {}
+        siblings: list[dict[str, Any]] = []
+        for name, data in files.items():
+            large = name.endswith(_LARGE)
+            lfs = {"lfs": {"sha256": _oid(data, True), "size": len(data), "pointerSize": 134}} if large else {}
+            siblings.append({"rfilename": name, "size": len(data), "blobId": _oid(data, False), **lfs})
+        licence = [f"license:{front['license']}"] if "license" in front else []
+        return {
+            "id": repo,
+            "modelId": repo,
+            "sha": commit or "0" * 40,
+            "private": self.hub.repositories[repo].private,
+            "gated": "auto" if self.hub.gated else False,
+            "downloads": len(siblings),
+            "lastModified": "2026-01-02T03:04:05.000Z",
+            "tags": [*front.get("tags", ()), *licence],
+            "siblings": siblings,
+            **({"library_name": front["library_name"]} if "library_name" in front else {}),
+        }
 
     def _check_page(self, body: bytes) -> None:
         front = re.match(r"---\n(.*?)\n---\n", json.loads(body)["content"], re.S)
@@ -187,8 +234,9 @@ def _oid(data: bytes, large: bool) -> str:
 _ROUTES: tuple[tuple[str, str, Callable[..., None]], ...] = (
     ("POST", r"/api/repos/create", Uploads._create),
     ("POST", r"/api/validate-yaml", Uploads._check_page),
+    ("GET", r"/api/models", Uploads._list),
     ("GET", rf"/api/models/{_REPO}", Uploads._info),
-    ("GET", rf"/api/models/{_REPO}/revision/(?P<revision>[^/]+)", Uploads._info),
+    ("GET", rf"/api/models/{_REPO}/revision/(?P<revision>.+)", Uploads._info),
     ("POST", rf"/api/models/{_REPO}/preupload/(?P<revision>[^/]+)", Uploads._preupload),
     ("POST", rf"/{_REPO}\.git/info/lfs/objects/batch", Uploads._batch),
     ("POST", r"/lfs/verify", Uploads._verify),

@@ -50,11 +50,16 @@ def lesson(plugin: str, name: str, pictures: Path, out: Path) -> Lesson:
     found = [part for part in host().parts() if part.kind == "recipe"]
     found.sort(key=lambda part: part.owner != plugin)
     for strict, part in itertools.product((True, False), found):
+        model = Model(part.name)
         try:
-            for phase, options in _places(Model(part.name).recipe, name, strict):
-                loss = build_part("loss", {"name": name, **options})
+            places = list(_places(model.recipe, name, strict))
+            trainer = model.trainer() if places else None  # most are out of the question, and need no engine
+            for phase, options in places:
+                loss = build_part("loss", {"name": name, **options}) if options or alone is None else alone
                 paired = any(need.startswith(PAIRED) for need in loss.needs)
-                engine = Model(part.name).engine(pictures, out, *(["data.pairs=true"] if paired else []))
+                if not loss.needs <= trainer.provided(phase) and not paired:
+                    continue
+                engine = model.engine(pictures, out, *(["data.pairs=true"] if paired else []))
                 if not loss.needs <= engine.trainer.provided(phase):
                     continue
                 engine.trainer.wanted = loss.needs

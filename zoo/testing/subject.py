@@ -38,6 +38,7 @@ class Model:
     name: str
     always: Mapping[str, Any] = field(default_factory=dict, compare=False)
     kept: dict[str, Translator] = field(default_factory=dict, compare=False, repr=False)
+    files: dict[float, Path] = field(default_factory=dict, compare=False, repr=False)
 
     def __str__(self) -> str:
         return self.name
@@ -75,10 +76,12 @@ class Model:
             pytest.skip(f"{self.name} draws with its translator: its network has no `parts`")
 
     def translator(self, folder: Path, gates: float = 0.7, **settings: Any) -> Translator:
-        """As a user gets it of a weights file."""
-        path = folder / f"{self.name}.safetensors"
-        save_weights(path, self.generator(gates=gates).state_dict(), self.recipe.network(), half=False)
-        return load(path, device="cpu", **settings)
+        """As a user gets it of a weights file, which is written once."""
+        if gates not in self.files:
+            path = folder / f"{self.name}-{gates}.safetensors"
+            save_weights(path, self.generator(gates=gates).state_dict(), self.recipe.network(), half=False)
+            self.files[gates] = path
+        return load(self.files[gates], device="cpu", **settings)
 
     def loaded(self, folder: Path) -> Translator:
         """One translator for all that only look at pictures: other checks see that it remembers nothing."""
@@ -96,11 +99,15 @@ class Model:
         return [(least, least), (least, least + step), (least + 3 * step, least + step)]
 
     def tensors(self, n: int, size: tuple[int, int]) -> dict[str, Any]:
-        """The controls at their defaults, as the generator takes them."""
+        """The controls at their defaults, or as the kit always gives them, as the generator takes them."""
         found: dict[str, Any] = {}
         for control in self.controls:
             value: Any = None
-            if not isinstance(control, ImageControl):
+            if control.name in self.always:
+                value = self.always[control.name]
+                if isinstance(control, ImageControl):
+                    value = [2 * value - 1] if control.many else 2 * value - 1
+            elif not isinstance(control, ImageControl):
                 value = control.default_value()
             elif control.required:
                 value = [picture(*size, seed=7)] if control.many else picture(*size, seed=7)

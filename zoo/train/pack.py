@@ -21,6 +21,7 @@ from zoo.recipe import Recipe
 from zoo.train import checkpoint
 from zoo.train.folder import OF_A_RUN, RUN, settings
 from zoo.weights.file import weights_bytes
+from zoo.weights.resolve import called
 
 log = logging.getLogger("zoo.train")
 WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
@@ -53,7 +54,7 @@ def pack(
         "precision": about_run["precision"],
         "photos": [Path(path).name for path in about_run["photos"]],  # names only: paths are the user's own business
         "drawings": list(about_run["drawings"]),
-        "started_from": None if about_run["start_from"] is None else Path(about_run["start_from"]).name,
+        "started_from": None if about_run["start_from"] is None else _started_from(Path(about_run["start_from"])),
     }
     about = {"trained": trained, "licence": licence}
     best = _best(tensors, trained, facts.get("watch")) if not last else {}
@@ -72,6 +73,11 @@ def pack(
         files[CARD] = _sealed(_card(recipe, trained, licence)).encode()
     packed.write(folder, files)
     return folder
+
+
+def _started_from(path: Path) -> str:
+    """What was published by its name there, a file by its own."""
+    return called(path) or path.name
 
 
 def _best(tensors: Mapping[str, Tensor], trained: dict[str, Any], watch: Mapping[str, Any] | None) -> dict[str, Tensor]:

@@ -6,6 +6,7 @@ import hashlib
 import json
 import math
 import os
+import re
 import struct
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
@@ -141,18 +142,37 @@ def _header(path: Path | str, file: BinaryIO) -> tuple[Header, dict[str, tuple[i
         content = json.loads(raw[8:])
         metadata = content.pop("__metadata__", {})
         tensors, places = _read_tensors(content, data_bytes)
-        about: dict[str, Any] = json.loads(metadata["zoo"]) if "zoo" in metadata else {"version": 1}
-        if about["version"] != 1:
-            raise IntegrityError(
-                f"{path}: header version {about['version']!r} is not 1, which this zoo reads", "pip install -U zoo-core"
-            )
-        network = _checked(dict(about.get("network", {})))
-        return Header(network, dict(bounds.bounded(about.get("card", {}))), tensors), places, raw
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError, OverflowError, struct.error) as error:
+        return _about(path, metadata, tensors), places, raw
+    except _FAULTS as error:
+        raise _not_whole(path, error) from error
+
+
+def header_of(name: str, metadata: Mapping[str, str]) -> Header:
+    """The header of a file called ``name`` of which only its metadata are here. IntegrityError as ``read_header``."""
+    try:
+        return _about(name, metadata, {})
+    except _FAULTS as error:
+        raise _not_whole(name, error) from error
+
+
+_FAULTS = (ValueError, TypeError, KeyError, AttributeError, RecursionError, OverflowError, struct.error)
+
+
+def _not_whole(path: Path | str, error: Exception) -> IntegrityError:
+    return IntegrityError(
+        f"{path} is not a whole safetensors file: {describe(error)}",
+        "download or copy it again; pickles (.pth) are not read",
+    )
+
+
+def _about(path: Path | str, metadata: Mapping[str, str], tensors: dict[str, tuple[str, tuple[int, ...]]]) -> Header:
+    about: dict[str, Any] = json.loads(metadata["zoo"]) if "zoo" in metadata else {"version": 1}
+    if about["version"] != 1:
         raise IntegrityError(
-            f"{path} is not a whole safetensors file: {describe(error)}",
-            "download or copy it again; pickles (.pth) are not read",
-        ) from error
+            f"{path}: header version {about['version']!r} is not 1, which this zoo reads", "pip install -U zoo-core"
+        )
+    network = _checked(dict(about.get("network", {})))
+    return Header(network, dict(bounds.bounded(about.get("card", {}))), tensors)
 
 
 def _checked(network: dict[str, Any]) -> dict[str, Any]:
@@ -161,6 +181,8 @@ def _checked(network: dict[str, Any]) -> dict[str, Any]:
         value = network.get(name)
         if not isinstance(value, _KNOWN[name]) or isinstance(value, bool):
             raise ValueError(f"its network's {name} is {shortened(repr(value), 80)}")
+    if not re.fullmatch(r"([a-z0-9]+(-[a-z0-9]+)*)?", network.get("plugin", "")):  # it is named in a `pip install`
+        raise ValueError(f"its network's plugin is {shortened(repr(network['plugin']), 80)}")
     working = network.get("working", 0)
     if working and not bounds.WORKING[0] <= working <= bounds.WORKING[1]:
         raise ValueError(f"its network's working size is {shortened(str(working), 80)}")

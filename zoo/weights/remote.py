@@ -1,4 +1,4 @@
-"""Files from the Hub and from mirrors. This module and ``zoo.publish.upload`` are the only ones that open a connection.
+"""Files from the Hub and from mirrors. This module, ``zoo.weights.hub`` and ``zoo.publish.upload`` alone open connections.
 
 Whatever goes wrong ends in one of the zoo's errors, and never in a half file under a name that is looked for.
 """
@@ -34,6 +34,11 @@ PAUSES = (1, 4)  # seconds before a mirror is asked again
 def endpoint() -> str:
     """Which Hub: HF_ENDPOINT, or huggingface.co."""
     return os.environ.get("HF_ENDPOINT", "").rstrip("/") or "https://huggingface.co"
+
+
+def is_offline() -> bool:
+    """Whether HF_HUB_OFFLINE forbids connections."""
+    return os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}
 
 
 def answers(url: str) -> str:

@@ -23,19 +23,59 @@ from zoo.catalogue.registry import registry
 from zoo.errors import ExistsError, IntegrityError, NetworkError, NotFoundError, UsageError, ZooError, describe
 from zoo.helpers.files import atomic
 from zoo.weights.cache import cached, discard, expanded, verify
-from zoo.weights.remote import endpoint, from_hub, from_mirror
+from zoo.weights.file import Header
+from zoo.weights.hub_name import is_hub, parse
+from zoo.weights.remote import endpoint, from_hub, from_mirror, is_offline
+from zoo.weights.resolve import header, resolve
 
 log = logging.getLogger(__name__)
 
 
 def download(name: str, to: str | Path | None = None, *, offline: bool | None = None) -> Path:
-    """Bring the weights of ``model`` or ``model.tag`` to this disk, and return where they are.
+    """Bring the weights of ``model``, ``model.tag`` or ``hub:USER/REPO`` to this disk, and return where they are.
 
     ``to`` is a folder for a copy: the file loads by its path, and the folder serves as a mirror elsewhere.
     """
-    card, tag = registry().card(name)
-    path = locate(card, tag, offline=offline)
-    return path if to is None else _copy(path, Path(to), card.get(tag))
+    if is_hub(name):
+        weights = resolve(parse(name), offline=offline)
+        path = fetch(weights, name, offline=offline)
+    else:
+        card, tag = registry().card(name)
+        weights, path = card.get(tag), locate(card, tag, offline=offline)
+    return path if to is None else _copy(path, Path(to), weights)
+
+
+def pinned(name: str) -> str:
+    """A name of the Hub with the commit that it leads to now, the weights of which are then on this disk; others as is.
+
+    From here on nobody is asked, and every use of the name means the same file."""
+    if not is_hub(name):
+        return name
+    weights = resolve(asked := parse(name))
+    fetch(weights, name)
+    return str(asked.at(weights))
+
+
+@dataclass(frozen=True)
+class Published:
+    """A model of the Hub: its ``name`` with the commit, its file, and what this says of itself."""
+
+    name: str
+    weights: Weights
+    header: Header
+
+
+def published(name: str) -> Published:
+    """About ``hub:USER/REPO[@REVISION]``, as ``info`` tells of a model. Of a large file only the beginning is fetched.
+
+    IntegrityError for a file that the zoo did not write."""
+    weights = resolve(asked := parse(name))
+    about = header(weights)
+    if not about.network:
+        raise IntegrityError(
+            f"{name} does not say which network it is of", "zoo pack and zoo publish make such that do"
+        )
+    return Published(str(asked.at(weights)), weights, about)
 
 
 def locate(card: Card, tag: str | None = None, *, offline: bool | None = None) -> Path:
@@ -64,11 +104,6 @@ def fetch(weights: Weights, name: str, plugin: str = "", *, offline: bool | None
 def where(weights: Weights, plugin: str = "") -> str:
     """Where they would come from: cached, bundled, mirror, Hub or none. Nothing is read, nobody is asked."""
     return next((place.kind for place in _places(weights, plugin, offline=False)), "none")
-
-
-def is_offline() -> bool:
-    """Whether HF_HUB_OFFLINE forbids connections."""
-    return os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}
 
 
 @dataclass(frozen=True)

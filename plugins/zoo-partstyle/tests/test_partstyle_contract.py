@@ -1,14 +1,14 @@
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
 import torch
 
 from zoo.testing import PluginContract
 
 WHITE = torch.ones(3, 40, 48)  # weights that nobody trained find no object
-TURNED = ("style", "blend", "strength", "start", "noise", "seed", "iterations", "levels", "optimiser")
 
 
 class TestPartStyle(PluginContract):
     plugin = "zoo-partstyle"
-    beside = {name: {"mask": WHITE} for name in TURNED} | {
-        "seed": {"mask": WHITE, "noise": 0.5},
-        "blend": {"mask": WHITE, "style": [WHITE, 0 * WHITE]},
-    }
+    always: ClassVar[Mapping[str, Any]] = {"mask": WHITE, "iterations": 2}
+    beside: ClassVar[Mapping[str, Mapping[str, Any]]] = {"seed": {"noise": 0.5}, "blend": {"style": [WHITE, 0 * WHITE]}}

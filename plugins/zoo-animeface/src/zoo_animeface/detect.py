@@ -40,8 +40,8 @@ class LandmarkTranslator(Translator):
 
     def _detected(self, image: Source) -> Points:
         rgb = read(image).rgb
-        with self._no_trace():
-            (shape,) = self._shape(self._place(rgb[None])).float().cpu()
+        with self.inference():
+            (shape,) = self._shape(self.on_device(rgb[None])).float().cpu()
         if not shape.isfinite().all():
             raise IntegrityError(f"{self!r} found no points but NaN", "its weights are damaged")
         height, width = rgb.shape[-2:]

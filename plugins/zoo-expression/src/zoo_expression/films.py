@@ -22,10 +22,8 @@ from torch.nn import functional as F
 from zoo import faces
 from zoo.errors import ImageError
 from zoo.faces import track
-from zoo.machine.device import plain_torch
 from zoo.pictures import image as pictures
 from zoo.pictures import video
-from zoo.progress import Progress
 from zoo_expression.translator import VERB, ExpressionTranslator
 
 STILL = 0.04
@@ -57,45 +55,32 @@ class Seen:
 class FilmTranslator(ExpressionTranslator):
     """As `ExpressionTranslator`, and videos: ``like`` may be another video, whose units drive this one's over time."""
 
-    def translate_video(
-        self,
-        source: str | os.PathLike[str],
-        target: str | os.PathLike[str],
-        *,
-        size: int | None = None,
-        batch: int | None = None,
-        tile: int | None = None,
-        progress: Progress | None = None,
-        replace: bool = True,
-        damaged: bool = False,
-        **controls: Any,
-    ) -> None:
+    def filmed(
+        self, controls: dict[str, Any], *, size: int | None, batch: int | None, tile: int | None
+    ) -> Callable[[video.Film], Callable[[Iterable[np.ndarray]], Iterable[Any]]]:
         like = controls.get("like")
         driver = Path(like) if isinstance(like, str | os.PathLike) and video.moves(Path(like)) else None
         if self.generator.labels or controls.get("face") == 0:
-            options: dict[str, Any] = {"size": size, "batch": batch, "tile": tile, "progress": progress}
-            super().translate_video(source, target, replace=replace, damaged=damaged, **options, **controls)
-            return
-        with plain_torch():
-            values = self._values(size, {**controls, **({"like": None} if driver else {})})
+            return super().filmed(controls, size=size, batch=batch, tile=tile)
+        values = self.checked({**controls, **({"like": None} if driver else {})}, size)
 
-        def results(film: video.Film) -> Callable[[Iterable[np.ndarray]], Iterable[np.ndarray]]:
+        def looked_through(film: video.Film) -> Callable[[Iterable[np.ndarray]], Iterable[np.ndarray]]:
             number, still = values.pop("face", None), values.pop("like", None)
             driven = self._units(video.probe(driver)) if driver else None
             if driven and driven[1] < film.count / film.rate:
-                log.warning("%s is shorter than %s: its last expression stays", driver, source)
+                log.warning("%s is shorter than %s: its last expression stays", driver, film.path)
             followed = self.people(film)
             if number is not None and number not in followed:
                 raise ImageError(f"there is no face {number} in any frame", "1 is the one seen longest and largest")
             chosen = [followed[number]] if number else list(followed.values())
             base = None
             if still is not None:
-                with self._no_trace():
+                with self.inference():
                     base = self.generator.own(self._batch([self._shown(still.float().cpu(), 1)])).cpu()
             work = _Work(chosen, values, base, driven[0] if driven else None, float(film.rate))
             return lambda images: self._drawn_frames(images, work)
 
-        self._rewritten(source, target, results, progress, replace, damaged)
+        return looked_through
 
     def people(self, film: video.Film) -> dict[int, Seen]:
         """The faces of a film that can be edited, by number. ImageError if there is none."""
@@ -130,9 +115,9 @@ class FilmTranslator(ExpressionTranslator):
         """A face's landmarks (68,2) in a frame, near where it is known to be, and its units (1,U)."""
         crop = faces.crop(picture, face, 2 * self.side)
         points = torch.cat([faces.landmarks(crop.image).double(), torch.ones(68, 1).double()], 1) @ crop.matrix.T
-        with self._no_trace():
+        with self.inference():
             seen = F.interpolate(crop.image[None], (self.side, self.side), mode="bilinear", antialias=True)
-            return points.float(), self.generator.own(self._place(seen)).float().cpu()
+            return points.float(), self.generator.own(self.on_device(seen)).float().cpu()
 
     def _units(self, film: video.Film) -> tuple[Tensor, float]:
         """The units (T,U) of the first face of a film, frame by frame, and its seconds; where it is away, the last."""
@@ -146,17 +131,13 @@ class FilmTranslator(ExpressionTranslator):
             picture = pictures.read(image)
             rgb = picture.rgb
             there = [one for one in (seen.at(at) for seen in work.chosen) if one]
-            with self._no_trace():
+            with self.inference():
                 for face, own in there:
                     found = self.seen(rgb, face)
                     batch = self._batch([found])
                     own = own.to(batch.device)
                     base = work.base(at, own)
-                    given = {
-                        control.name: self._on_device(control.tensor(work.values[control.name], 1))
-                        for control in self.controls
-                        if control.name in work.values
-                    }
+                    given = self.tensors(work.values, 1)
                     asked = self.generator.halves(batch, base=base.to(own), **given)
                     rgb = found.paste(rgb, next(self.edited([found], batch, own, asked)))
             yield np.asarray(picture.like(rgb))

@@ -143,7 +143,7 @@ class ExpressionTranslator(Translator):
         is no such face.
         """
         (found,) = self._faces(pictures.read(image).rgb, self._face(face))
-        with self._no_trace():
+        with self.inference():
             read = self.generator.meter(self._batch([found]))[0]
             values = read.softmax(0) if self.generator.labels else read.mul(5).clamp(0, 5)
         return dict(zip(LABELS if self.generator.labels else NAMES, values.tolist()))
@@ -157,14 +157,11 @@ class ExpressionTranslator(Translator):
         values = self.check(check(self.controls, {**controls, "face": self._face(face)}))
         picture = pictures.read(image)
         (found,) = self._faces(picture.rgb, face)
-        given = {
-            control.name: self._on_device(control.tensor(values[control.name], 1))
-            for control in self.controls
-            if values.get(control.name) is not None and control.name not in ("face", "like")
-        }
-        if values.get("like") is not None:
-            given["like"] = self._batch([self._shown(pictures.read(values["like"]).rgb, face)])
-        with self._no_trace():
+        like = values.pop("like", None)
+        given = self.tensors({**values, "face": None}, 1)
+        if like is not None:
+            given["like"] = self._batch([self._shown(pictures.read(like).rgb, face)])
+        with self.inference():
             crop = self._batch([found])
             own, asked = self.generator.own(crop), self.generator.halves(crop, **given)
             edited = [
@@ -214,7 +211,7 @@ class ExpressionTranslator(Translator):
             raise ImageError(f"like: {error.message}", error.hint) from error
 
     def _batch(self, found: list[Found]) -> Tensor:
-        return self._place(torch.stack([one.image for one in found]))
+        return self.on_device(torch.stack([one.image for one in found]))
 
     def edited(self, found: Sequence[Found], batch: Tensor, own: Tensor, asked: Tensor) -> Iterator[Parts]:
         """What becomes of each face: ``batch`` are their pictures, ``own`` (N,U) and ``asked`` (2,N,U) conditions, of

@@ -106,8 +106,8 @@ class FusionTranslator(PortraitTranslator):
     def encode(self, image: Source, *, face: int | None = None) -> Tensor:
         """The latent (C,h,w) of a face, float32 on the CPU. ImageError if there is no such face."""
         picture, _ = self._aligned(pictures.read(image), face)
-        with self._no_trace():
-            latent = self.generator.encode(self._place(self._fitted(picture.rgb)))[0]
+        with self.inference():
+            latent = self.generator.encode(self.on_device(self._fitted(picture.rgb)))[0]
         return latent.float().cpu().clone()  # a common tensor, that can be written to
 
     def decode(self, latent: Tensor) -> PILImage | list[PILImage]:
@@ -117,8 +117,8 @@ class FusionTranslator(PortraitTranslator):
             raise UsageError(
                 f"a tensor {tuple(latent.shape)} is no latent", f"give one of encode: {channels} channels, h, w"
             )
-        with self._no_trace():
-            made = self.generator.decode(self._place(latent.float().reshape(-1, *latent.shape[-3:]))).cpu()
+        with self.inference():
+            made = self.generator.decode(self.on_device(latent.float().reshape(-1, *latent.shape[-3:]))).cpu()
         images = [pictures.to_pil(one) for one in made]
         return images if latent.dim() == 4 else images[0]
 
