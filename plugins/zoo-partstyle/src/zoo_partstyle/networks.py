@@ -11,7 +11,7 @@ import inspect
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -44,6 +44,8 @@ class PictureOptimiser(Generator):
     changes: the picture is source + map · (x - source), and x is optimised. The map is the mask that is given, or is
     found by the object's filters (`zoo_partstyle.locate`).
     """
+
+    learns: ClassVar = ""
 
     def __init__(
         self,
