@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import csv
 import functools
 import inspect
@@ -122,7 +123,7 @@ def engine_of(recipe: Recipe, folder: Path, out: Path) -> Engine:
     return Engine(recipe, data, Options(out=out, device="cpu", steps=2))
 
 
-def train(engine: Engine, phase: str) -> None:
+def train(engine: Engine, phase: str, what: str) -> None:
     """Two steps; the networks of the phase must have learnt from them."""
     given = batch(engine)
     for _ in range(2):
@@ -130,7 +131,7 @@ def train(engine: Engine, phase: str) -> None:
         engine.step += 1
     assert all(value.isfinite() for value in logged.values())
     slopes = [p.grad for name in engine.trainer.phases[phase] for p in engine.networks[name].parameters()]
-    assert any(slope is not None and bool(slope.isfinite().all()) and bool(slope.any()) for slope in slopes)
+    assert any(slope is not None and bool(slope.isfinite().all()) and bool(slope.any()) for slope in slopes), what
 
 
 def options_of(loss: str, networks: Mapping[str, Any]) -> dict[str, Any]:
@@ -155,6 +156,7 @@ def test_losses(trainer: str, folder: Path, networks: dict[str, Any], tmp_path: 
         small = ["generator.width=4"] if any("generator.name" in need for need in needs) else []
         engine = engine_of(recipe_of(trainer, *needs, *small), folder, tmp_path)
         cheap, built = dict(engine.losses), dict[str, Provider]()
+        start = copy.deepcopy(engine.networks.state_dict())
         for cell in found:
             specs = {cell.row: options_of(cell.row, networks)}
             if cell.state == "cannot":
@@ -164,7 +166,8 @@ def test_losses(trainer: str, folder: Path, networks: dict[str, Any], tmp_path: 
                 continue
             engine.losses = {**cheap, cell.phase: terms_of(engine.recipe, engine.trainer, cell.phase, specs, built)}
             engine.trainer.wanted = frozenset().union(*(terms.needs() for terms in engine.losses.values()))
-            train(engine, cell.phase)
+            engine.networks.load_state_dict(start)
+            train(engine, cell.phase, f"{cell.row} in {trainer}")
 
 
 @pytest.mark.slow
@@ -185,7 +188,7 @@ def test_networks(trainer: str, folder: Path, networks: dict[str, Any], tmp_path
                 assert cell.what in str(refused.value)
             else:
                 engine = engine_of(changed, folder, tmp_path)
-                train(engine, [*engine.trainer.phases][-1])
+                train(engine, [*engine.trainer.phases][-1], f"{cell.row} in {trainer}")
 
 
 @pytest.mark.slow
@@ -202,7 +205,9 @@ def test_blocks(generator: str, folder: Path, tmp_path: Path) -> None:
             continue
         engine = engine_of(recipe_of(AT_HOME[generator]).model_copy(update={"generator": spec}), folder, tmp_path)
         assert any(type(part) is host().part("block", cell.row) for part in engine.generator.modules())
-        train(engine, next(phase for phase in engine.trainer.phases if phase not in ("warm-up", "autoencoder")))
+        train(
+            engine, next(phase for phase in engine.trainer.phases if phase not in ("warm-up", "autoencoder")), cell.row
+        )
 
 
 def test_most_losses_work_in_most_trainers() -> None:

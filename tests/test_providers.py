@@ -6,12 +6,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from conftest import leave
+from PIL import Image
 from torch import Tensor
 from training import TINY, pictures, run, same
 
+import zoo
 from zoo import faces
 from zoo.catalogue.host import host
 from zoo.errors import ConfigError, NotFoundError
@@ -275,3 +278,19 @@ def test_a_loss_of_tomorrow_has_what_it_needs() -> None:
         if kind.teaches == "image":
             phase = [one for one in kind.phases if kind.exported in kind.phases[one]][-1]
             assert not supply(Tomorrow.needs, kind.provides[phase], kind, phase).missing
+
+
+@pytest.mark.slow
+def test_style_transfer_finds_faces_too(tmp_path: Path, looked: list[Tensor]) -> None:
+    """It is no training, and what can be found in the photograph is found there."""
+    path = tmp_path / "mine.yaml"
+    path.write_text("extends: gatys\ngenerator: {losses: {style: null, content: null, skin: {weight: 1}}}\n")
+    picture = Image.effect_noise((64, 64), 60).convert("RGB")
+    calm = zoo.load(path, weights="vgg19", device="cpu").translate(picture, style=picture, iterations=5)
+    assert looked and calm.size == picture.size
+    skin = skin_map(frontal(), 64, 64)[0].numpy() > 0.9
+    before, after = (np.asarray(one.convert("L"), dtype=float) for one in (picture, calm))
+    assert after[skin].std() < 0.9 * before[skin].std()
+    path.write_text("extends: gatys\ngenerator: {losses: {action-units: {weight: 1}}}\n")
+    with pytest.raises(ConfigError, match="loss 'action-units' needs read, which no picture has"):
+        zoo.load(path, weights="vgg19")

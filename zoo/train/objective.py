@@ -31,7 +31,7 @@ class Terms:
 
     def needs(self) -> frozenset[str]:
         """What has to be there: the losses' and providers' needs that no provider makes."""
-        readers = [*(loss for _, loss in self.terms.values()), *self.providers.values()]
+        readers: list[Loss | Provider] = [*(loss for _, loss in self.terms.values()), *self.providers.values()]
         return frozenset().union(*(reader.needs for reader in readers)) - self.providers.keys()
 
     def supplied(self, step: Mapping[str, Tensor]) -> Mapping[str, Tensor]:

@@ -93,10 +93,10 @@ class CycleTrainer(Trainer):
             "reverse_fake_logits": self._judge_photo(photos, batch, 6),
         }
         if self.wanted & {"gradient_norm", "reverse_gradient_norm"}:
-            label = (hand,) if self.hands else ()
-            drawing, photo = (self.networks[name] for name in ("judge_drawing", "judge_photo"))
-            judged["gradient_norm"] = gradient_norm(lambda z: logits_of(drawing, z, *label), y, fakes, batch["seed"])
-            judged["reverse_gradient_norm"] = gradient_norm(lambda z: logits_of(photo, z), x, photos, batch["seed"])
+            known = (hand,) if self.hands else ()
+            of_drawing, of_photo = (self.networks[name] for name in ("judge_drawing", "judge_photo"))
+            judged["gradient_norm"] = gradient_norm(lambda z: logits_of(of_drawing, z, *known), y, fakes, batch["seed"])
+            judged["reverse_gradient_norm"] = gradient_norm(lambda z: logits_of(of_photo, z), x, photos, batch["seed"])
         yield judged
 
     @classmethod

@@ -62,7 +62,7 @@ class FusionGenerator(Generator):
         self.elements = elements
         self.size = SizeRule(multiple_of=2**stages, minimum=2**stages * (1 if block is None else 2))
         self.down = nn.ModuleList(_down(before, after, "batch") for before, after in pairwise(channels))
-        self.body = nn.Sequential(*(block(channels[-1]) for _ in range(blocks if block else 0)))
+        self.body = nn.Sequential(*([block(channels[-1]) for _ in range(blocks)] if block else []))
         self.up = nn.ModuleList(
             _up(before, after, upsample, last=after == 3) for before, after in pairwise(channels[::-1])
         )
