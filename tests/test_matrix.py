@@ -135,8 +135,10 @@ def train(engine: Engine, phase: str, what: str) -> None:
 
 
 def options_of(loss: str, networks: Mapping[str, Any]) -> dict[str, Any]:
+    """The shared networks; of VGG-19 a shallow layer, which costs least."""
     takes = inspect.signature(host().part("loss", loss)).parameters
-    return {name: network for name, network in networks.items() if name in takes}
+    shallow = {"layers": ["conv1_2"]} if "layers" in takes and "object" not in takes else {}
+    return {name: network for name, network in networks.items() if name in takes} | shallow
 
 
 @functools.cache

@@ -256,6 +256,7 @@ def _named(recipe: Recipe) -> Iterator[tuple[str, str]]:
     """The parts that a recipe names."""
     specs: list[tuple[str, Any]] = [(kind, getattr(recipe, kind)) for kind in ("generator", "discriminator", "trainer")]
     specs += [("loss", {"name": term, **spec}) for terms in recipe.losses.values() for term, spec in terms.items()]
+    specs += [("provider", {"name": word.replace("_", "-"), **spec}) for word, spec in recipe.providers.items()]
     if recipe.translator:
         yield "translator", recipe.translator
     while specs:

@@ -13,6 +13,7 @@ from typing import Literal
 from zoo.catalogue.host import host
 from zoo.errors import ZooError
 from zoo.generator import Generator, build_part
+from zoo.loss import Loss
 from zoo.train.supply import lack, supply
 from zoo.train.takes import discriminator_fault, generator_fault, side_option
 from zoo.trainer import Trainer
@@ -20,6 +21,7 @@ from zoo.vocabulary import PAIRED, WORDS, told
 
 State = Literal["works", "needs", "cannot"]
 TABLES = (("block", "generator"), ("loss", "trainer"), ("generator", "trainer"), ("discriminator", "trainer"))
+CONTRACTS: Mapping[str, type] = {"loss": Loss, "generator": Generator, "trainer": Trainer}
 SIGNS: Mapping[State, str] = {"works": "✓", "needs": "+", "cannot": "–"}
 
 
@@ -72,7 +74,11 @@ def _discriminator(discriminator: str, trainer: str) -> Cell:
 
 def _loss(loss: str, trainer: str) -> Cell:
     """Is there a phase in which the loss has all that it needs: as it is, with pairs, or with an option of a generator?"""
-    kind, needs = host().part("trainer", trainer), _needs(loss)
+    kind = host().part("trainer", trainer)
+    try:
+        needs = _needs(loss)
+    except ZooError as error:  # it says what it needs when it is built, and cannot be
+        return Cell(loss, trainer, "cannot", error.message, error.message)
     fitting = [
         name for name in _names("generator", host().owner("trainer", trainer)) if not generator_fault(trainer, name)
     ]
@@ -131,10 +137,11 @@ def _names(kind: str, first: str = "") -> list[str]:
     for part in sorted(host().parts(), key=lambda part: part.owner != first):
         if part.kind == kind:
             try:
-                host().part(kind, part.name)
+                there = host().part(kind, part.name)
             except ZooError:
                 continue
-            found.append(part.name)
+            if kind not in CONTRACTS or (isinstance(there, type) and issubclass(there, CONTRACTS[kind])):
+                found.append(part.name)
     return found
 
 
