@@ -83,7 +83,7 @@ def terms_of(
             raise ConfigError(
                 f"loss {term!r} "
                 + lack(missing, str(recipe.trainer["name"]), str(recipe.generator.get("name")), phase),
-                _what_to_do(missing, names, trainer, phase),
+                _what_to_do(missing, names, str(recipe.trainer["name"]), phase),
             )
         found.terms[term] = (weight, loss)
         needs |= loss.needs
@@ -97,10 +97,10 @@ def terms_of(
     return found
 
 
-def _what_to_do(missing: Mapping[str, str], names: frozenset[str], trainer: Trainer, phase: str) -> str:
+def _what_to_do(missing: Mapping[str, str], names: frozenset[str], trainer: str, phase: str) -> str:
     if missing.keys() <= names:
         return "it looks at two pictures of one sitter: train with --pairs"
-    return f"{who(missing, type(trainer), phase)}; {'; '.join(sorted(missing.values()))}"
+    return f"{who(missing, trainer, phase)}; {'; '.join(sorted(missing.values()))}"
 
 
 def phases(trainer: Trainer, losses: Mapping[str, Terms], batch: Batch) -> Iterator[Step]:

@@ -12,6 +12,7 @@ from typing import Any
 from zoo.catalogue.host import host
 from zoo.errors import ZooError
 from zoo.provider import Provider
+from zoo.train.takes import generator_fault
 from zoo.trainer import Trainer
 from zoo.vocabulary import told
 
@@ -90,8 +91,9 @@ def lack(missing: Iterable[str], trainer: str, generator: str, phase: str) -> st
     )
 
 
-def who(missing: Iterable[str], trainer: type[Trainer], phase: str) -> str:
-    """Installed trainers that provide all of ``missing``, and generators that make it for this trainer."""
+def who(missing: Iterable[str], name: str, phase: str) -> str:
+    """Installed trainers that provide all of ``missing``, and generators that make it for the trainer ``name``."""
+    trainer: type[Trainer] = host().part("trainer", name)
     wanted, found = frozenset(missing), dict[str, list[str]](trainer=[], generator=[])
     for part in host().parts():
         if part.kind not in found:
@@ -99,8 +101,8 @@ def who(missing: Iterable[str], trainer: type[Trainer], phase: str) -> str:
         try:
             kind = host().part(part.kind, part.name)
             if part.kind == "trainer":
-                having = [f"{part.name} ({name})" for name, names in kind.provides.items() if wanted <= names]
-            elif phase not in trainer.passes_on:
+                having = [f"{part.name} ({one})" for one, names in kind.provides.items() if wanted <= names]
+            elif phase not in trainer.passes_on or generator_fault(name, part.name):
                 having = []
             elif wanted <= kind.makes:
                 having = [part.name]
