@@ -58,10 +58,11 @@ def provision(name: str, pictures: Path, out: Path) -> tuple[str, Mapping[str, T
 
 
 def _places(word: str) -> Iterator[tuple[Model, str]]:
-    """Recipes, and phases of their trainers, that do not give the word but could have it."""
+    """Recipes, and phases of their trainers, that do not give the word but could have it; those of its owner first."""
     from zoo.train.supply import supply
 
-    for part in host().parts():
+    owner = host().owner("provider", word.replace("_", "-"))
+    for part in sorted(host().parts(), key=lambda part: part.owner != owner):
         if part.kind != "recipe":
             continue
         try:
