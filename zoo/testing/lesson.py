@@ -58,7 +58,9 @@ def lesson(plugin: str, name: str, pictures: Path, out: Path) -> Lesson:
         model = Model(part.name)
         try:
             places = list(_places(model.recipe, name, strict))
-            trainer = model.trainer() if places else None  # most are out of the question, and need no engine
+            if not places:  # most are out of the question, and need no trainer
+                continue
+            trainer = model.trainer()
             for phase, options in places:
                 loss = build_part("loss", {"name": name, **options}) if options or alone is None else alone
                 paired = any(need.startswith(PAIRED) for need in loss.needs)
