@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-NETWORKS, BLOCKS, LOSSES, TRAINER, PLUGIN = (
-    f"src/zoo_mutant/{name}.py" for name in ("networks", "blocks", "losses", "trainer", "plugin")
+NETWORKS, BLOCKS, LOSSES, PROVIDERS, TRAINER, PLUGIN = (
+    f"src/zoo_mutant/{name}.py" for name in ("networks", "blocks", "losses", "providers", "trainer", "plugin")
 )
 MANIFEST, RECIPE = "src/zoo_mutant/zoo.yaml", "src/zoo_mutant/recipes/mutant.yaml"
 
@@ -254,6 +254,12 @@ MUTANTS = {
             EDGES,
             "        self.calls = getattr(self, 'calls', 0) + 1\n" + EDGES.rstrip() + " * self.calls\n",
         ),
+    ),
+    "a provider for the first picture alone": mutant(
+        "provider_keeps_its_word", edits=((PROVIDERS, ".sqrt().clamp(0, 1)", ".sqrt().clamp(0, 1)[:1]"),)
+    ),
+    "a provider that throws dice": mutant(
+        "provider_keeps_its_word", edits=((PROVIDERS, ".sqrt().clamp(0, 1)", ".sqrt().clamp(0, 1) * torch.rand(1)"),)
     ),
     "a name that is not promised": mutant(
         "step_keeps_its_promise", edits=((TRAINER, '"output": output, ', '"output": output, "extra": output, '),)

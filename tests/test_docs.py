@@ -39,7 +39,7 @@ from zoo.recipe import load_recipe
 from zoo.testing import PluginContract
 from zoo.testing.check import checks
 from zoo.testing.scaffold import make
-from zoo.train.engine import build_losses
+from zoo.train.objective import build_losses
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("plugins/*/*.md")])

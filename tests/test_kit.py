@@ -12,7 +12,7 @@ import pytest
 import yaml
 from conftest import forget
 from installed import announce
-from mutants import LOSSES, MANIFEST, MUTANTS, NETWORKS, RECIPE, TRAINER, UNUSED, Mutant, translator
+from mutants import LOSSES, MANIFEST, MUTANTS, NETWORKS, PROVIDERS, RECIPE, TRAINER, UNUSED, Mutant, translator
 
 from zoo.generator import build_generator
 from zoo.recipe import load_recipe
@@ -65,8 +65,8 @@ def run_kit(project: Path, only: str = "") -> Outcomes:
 
 @pytest.fixture
 def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """``zoo new mutant``, with weights and a card, on the path as an editable install puts it."""
-    project = make("mutant", tmp_path / "zoo-mutant")
+    """``zoo new mutant`` of all kinds, with weights and a card, on the path as an editable install puts it."""
+    project = make("mutant", tmp_path / "zoo-mutant", ["model", "provider"])
     source = project / "src"
     announce(source, "mutant")
     monkeypatch.syspath_prepend(str(source))
@@ -97,7 +97,7 @@ def within_reach(mutant: Mutant) -> set[str]:
         found = checks(PackageChecks, PartChecks)
     elif files <= {MANIFEST, "README.md", "pyproject.toml"}:
         found = checks(PackageChecks)
-    elif files <= {TRAINER, LOSSES}:
+    elif files <= {TRAINER, LOSSES, PROVIDERS}:
         found = checks(PackageChecks, PartChecks, TrainingChecks)
     else:
         found = checks(PluginContract)

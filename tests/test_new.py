@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import tomllib
@@ -11,10 +12,14 @@ from pathlib import Path
 
 import pytest
 import yaml
+from conftest import forget
+from installed import announce
 from training import environment, pictures
 
+from zoo.catalogue.host import host
 from zoo.errors import UsageError
-from zoo.testing.scaffold import TEMPLATE, make
+from zoo.recipe import load_recipe
+from zoo.testing.scaffold import TEMPLATE, WHOLE, _files, make
 
 
 def zoo(*words: str | Path, cwd: Path, **more: str) -> subprocess.CompletedProcess[str]:
@@ -32,8 +37,65 @@ def test_the_name_is_everywhere(tmp_path: Path) -> None:
     assert (folder / "src/zoo_two_words/recipes/two-words.yaml").is_file()
     assert "class TestTwoWords(PluginContract):" in (folder / "tests/test_contract.py").read_text()
     written = [path for path in folder.rglob("*") if path.is_file()]
-    assert len(written) == len([path for path in TEMPLATE.rglob("*") if path.is_file() and path.suffix != ".pyc"])
+    template = [path for path in TEMPLATE.rglob("*") if path.is_file() and path.suffix != ".pyc"]
+    assert len(written) == len([path for path in template if "only" not in path.parts])
     assert not [path for path in written if "example" in str(path.relative_to(folder)) + path.read_text().lower()]
+
+
+def test_a_whole_model_is_the_template_as_it_stands() -> None:
+    """What is left out of smaller plugins is written down apart: both must say the same of a whole one."""
+    for path, text in _files(WHOLE):
+        assert text == (TEMPLATE / path).read_text(encoding="utf-8"), path
+
+
+@pytest.mark.parametrize(
+    "brings", [["block"], ["loss"], ["provider"], ["generator"], ["trainer"], ["loss", "provider"]]
+)
+def test_a_plugin_of_single_parts(brings: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It registers what it says, speaks of nothing else, and the commands of its README use parts that it has."""
+    folder = make("few", tmp_path / "zoo-few", brings)
+    source = folder / "src"
+    announce(source, "few")
+    monkeypatch.syspath_prepend(str(source))
+    forget()
+    try:
+        host().load("zoo-few")
+        found = {part.kind for part in host().parts() if part.owner == "zoo-few"}
+        assert found - {"recipe"} == set(brings)
+        assert ("recipe" in found) == bool({"generator", "trainer"} & set(brings))
+        if "recipe" in found:
+            recipe = load_recipe("few", tiny=True)
+            assert bool(recipe.losses) == ("trainer" in brings)
+    finally:
+        for name in [name for name in sys.modules if name.partition(".")[0] == "zoo_few"]:
+            del sys.modules[name]
+    readme = (folder / "README.md").read_text(encoding="utf-8")
+    for module in re.findall(r"`src/zoo_few/(\w+)\.py`", readme):
+        assert (source / f"zoo_few/{module}.py").is_file()
+    assert "example" not in readme and ("few-gate" in readme) == ("block" in brings)
+    needs = tomllib.loads((folder / "pyproject.toml").read_text())["project"]["dependencies"]
+    assert any(one.startswith("zoo-cycleda") for one in needs) == (brings == ["trainer"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["block", "loss", "provider", "generator", "trainer"])
+def test_each_kind_of_template_passes_the_kit(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    project = make("few", tmp_path / "zoo-few", [kind])
+    announce(project / "src", "few")
+    path = os.pathsep.join([str(project / "src"), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
+    words = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "not slow", "-W", "error"]
+    done = subprocess.run(
+        words, cwd=project, env=environment(PYTHONPATH=path), capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stdout
+    assert " passed" in done.stdout
+
+
+@pytest.mark.parametrize("brings", ["blocks", "metric"])
+def test_what_no_template_has(brings: str, tmp_path: Path) -> None:
+    done = zoo("new", "mine", "--brings", brings, cwd=tmp_path)
+    assert done.returncode == 2 and f"a plugin cannot bring a '{brings}'" in done.stderr
+    assert not [*tmp_path.iterdir()]
 
 
 @pytest.mark.parametrize("name", ["", "zoo-", "My-Plugin", "my_plugin", "-x", "x-", "1st", "a/b", "..", "é", "x" * 41])

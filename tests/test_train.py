@@ -360,9 +360,8 @@ def test_needs_are_checked_before_anything_is_written(tmp_path: Path, photos: Pa
     assert "--pairs" in caught.value.hint
     with pytest.raises(ConfigError, match="loss 'critic' needs fake_logits, real_logits") as caught:
         run(out, photos, drawings, "losses.generator.critic={weight: 1}", steps=1)
-    assert (
-        caught.value.hint
-        == "trainers that have it: anime (discriminator), cycle (discriminator), expression (discriminator), fusion (critic), one-way (discriminator)"
+    assert caught.value.hint.startswith(
+        "trainers that have it: anime (discriminator), cycle (discriminator), expression (discriminator), fusion (critic), one-way (discriminator)"
     )
     assert not out.exists()
     run(out, photos, drawings, "losses.generator.pixel={weight: 1, both: true}", pairs=True, steps=1)

@@ -35,6 +35,7 @@ if TYPE_CHECKING:  # what typing's own constant is for, without typing
     from zoo.generator import Generator, SizeRule
     from zoo.loading import load
     from zoo.loss import Loss
+    from zoo.provider import Provider
     from zoo.trainer import Trainer
     from zoo.translator import Translator
     from zoo.weights.sources import download, published
@@ -46,6 +47,7 @@ _HOME = {  # of each public name
     "Control": "control",
     "Generator": "generator",
     "Loss": "loss",
+    "Provider": "provider",
     "Registrar": "catalogue.hooks",
     "SizeRule": "generator",
     "Trainer": "trainer",
@@ -64,6 +66,7 @@ __all__ = [
     "Control",
     "Generator",
     "Loss",
+    "Provider",
     "Registrar",
     "SizeRule",
     "Trainer",

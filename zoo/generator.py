@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -46,11 +46,18 @@ class Generator(nn.Module):
     """Image (N,3,H,W) in [-1,1] and controls -> image (N,3,H,W) in [-1,1].
 
     A subclass writes ``parts``; it is pure: the same image, controls and weights give the same result. ``makes`` are
-    the names that ``parts`` gives beside ``image``; where they depend on options, ``__init__`` sets them.
+    the names that ``parts`` gives beside ``image``; where they depend on options, ``__init__`` sets them, and
+    ``can_make`` says which option brings what the class does not make unasked: ``{"flow": "warp=0.1"}``.
+
+    ``asks`` are inputs beside the picture that it cannot be trained without, though it has them by itself in use; those
+    that ``parts`` has no default for need not be said. ``learns`` is which of the parts training shapes; "" for none.
     """
 
     size: SizeRule = SizeRule()
     makes: frozenset[str] = frozenset()
+    can_make: ClassVar[Mapping[str, str]] = {}
+    asks: ClassVar[frozenset[str]] = frozenset()
+    learns: ClassVar[str] = "image"
 
     def parts(self, image: Tensor, *_: Any, **controls: Any) -> dict[str, Tensor]:
         """Everything a loss may look at: ``image`` always, and what the paper names ("attention", "latent" …)."""

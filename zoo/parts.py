@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from zoo.blocks.features import FeatureDiscriminator
 from zoo.blocks.patchgan import PatchGAN
 from zoo.blocks.residual import ResidualBlock
 from zoo.catalogue.hooks import Registrar, hookimpl
@@ -10,11 +11,14 @@ from zoo.evaluate.sets import FidMetric, KidMetric
 from zoo.losses.adversarial import AdversarialLoss, CriticLoss, GradientPenalty
 from zoo.losses.perceptual import ContentLoss, PerceptualLoss, StructureLoss, StyleLoss, TotalVariationLoss
 from zoo.losses.pixelwise import CycleLoss, IdentityLoss, PixelLoss
+from zoo.providers.faces import FaceObject, Landmarks, Skin
+from zoo.providers.pictures import Identity, Target
 
 
 @hookimpl
 def zoo_register(register: Registrar) -> None:
     register.block("residual", ResidualBlock)
+    register.discriminator("features", FeatureDiscriminator)
     register.discriminator("patchgan", PatchGAN)
     register.loss("adversarial", AdversarialLoss)
     register.loss("content", ContentLoss)
@@ -27,6 +31,11 @@ def zoo_register(register: Registrar) -> None:
     register.loss("structure", StructureLoss)
     register.loss("style", StyleLoss)
     register.loss("total-variation", TotalVariationLoss)
+    register.provider("identity", Identity)
+    register.provider("landmarks", Landmarks)
+    register.provider("object", FaceObject)
+    register.provider("skin", Skin)
+    register.provider("target", Target)
     register.metric("fid", FidMetric)
     register.metric("kid", KidMetric)
     register.metric("lpips", LpipsMetric)

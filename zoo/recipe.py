@@ -80,6 +80,7 @@ class Recipe(_Strict):
     discriminator: bounds.Mapping = Field(default_factory=dict)
     trainer: bounds.Mapping = Field(default_factory=dict, description="none for a model that is not trained")
     losses: dict[str, dict[str, dict[str, Any]]] = Field(default_factory=dict)
+    providers: dict[str, bounds.Mapping] = Field(default_factory=dict, max_length=100)
     optimiser: Optimiser = Field(default_factory=Optimiser)
     schedule: Schedule = Field(default_factory=Schedule)
     data: Data = Field(default_factory=Data)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from zoo.generator import Generator
+from zoo.vocabulary import PAIRED as PAIRED
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
 
 Batch = Mapping[str, Tensor]
 Step = Mapping[str, Tensor]
-PAIRED = "paired_"
-"""What a step provides under names that begin so shows the same sitter twice: there with paired data only."""
 
 
 class Trainer:
@@ -42,7 +41,8 @@ class Trainer:
     A step that yields nothing, ``{}``, leaves its phase out: nothing is updated in it.
 
     ``provides`` stands on the class, for the catalogue: all names that a phase can yield, those of paired data
-    (``paired_…``) included. What else a generator makes is passed on without being known here: ``passes_on`` names for
+    (``paired_…``) included. `zoo.vocabulary` says what is to stand under which name; what a loss needs beside it,
+    providers may compute (`zoo.provider`). What else a generator makes is passed on without being known here: ``passes_on`` names for
     each phase the generators whose parts it yields, by what is put in front of their names, and `parts_of` writes
     them:
 
@@ -58,6 +58,11 @@ class Trainer:
     that it learns from: ``zoo train`` then takes no drawings. ``samples`` is the class of what steps are made of, called
     as ``samples(photos, drawings, data, seed, console)``, without drawings where there are none.
 
+    ``gives`` are the inputs that it hands to its generator beside the picture, ``uses`` what it calls of it beside
+    ``parts``, and ``teaches`` which of the parts it shapes: what does not fit is refused before anything is built.
+    ``judges`` is what it calls of its discriminator beside ``forward``, None where it has none; `logits_of` takes the
+    logits of any.
+
     ``watched`` are numbers worth a look beside the losses: behind its last ``yield`` a step may set it, and the log shows
     them as ``watch.NAME``. Nothing is trained on them.
     """
@@ -69,6 +74,10 @@ class Trainer:
     passes_on: ClassVar[Mapping[str, Mapping[str, str]]] = {}
     exported: str
     domains: ClassVar[int] = 2
+    gives: ClassVar[frozenset[str]] = frozenset()
+    uses: ClassVar[frozenset[str]] = frozenset()
+    teaches: ClassVar[str] = "image"
+    judges: ClassVar[frozenset[str] | None] = frozenset()
     samples: ClassVar[Callable[..., Pictures] | None] = None
     wanted: frozenset[str] = frozenset()
     watched: Mapping[str, Tensor] = MappingProxyType({})
@@ -79,6 +88,16 @@ class Trainer:
         passed = self.passes_on.get(phase, {}).items()
         made = {before + name for before, network in passed for name in cast(Generator, self.networks[network]).makes}
         return self.provides[phase] | made
+
+    @classmethod
+    def held(cls) -> frozenset[str]:
+        """What every batch holds: the phases that train the exported network have it, and providers in all phases."""
+        return frozenset({"source", "seed", *(["target"] if cls.domains > 1 else [])})
+
+    def judge(self, image: Tensor, step: Step, salt: int) -> Tensor:
+        """The logits of pictures that are not the step's own; ``step`` has what is `held`, and ``salt``, from 100 on, tells
+        apart what is augmented by one seed."""
+        raise NotImplementedError
 
     @classmethod
     def pictures(
@@ -122,6 +141,13 @@ class Count(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.register_buffer("total", torch.zeros((), dtype=torch.int64))
+
+
+def logits_of(judge: nn.Module, image: Tensor, *label: Tensor) -> Tensor:
+    """The logits of a discriminator, which may read more off a picture beside them."""
+    made = judge(image, *label)
+    logits: Tensor = made if isinstance(made, Tensor) else made[0]
+    return logits
 
 
 def parts_of(made: Mapping[str, Tensor], before: str = "") -> Step:

@@ -20,6 +20,7 @@ class Registrar:
 
     block: Callable[[str, Any], None]
     loss: Callable[[str, Any], None]
+    provider: Callable[[str, Any], None]
     generator: Callable[[str, Any], None]
     discriminator: Callable[[str, Any], None]
     trainer: Callable[[str, Any], None]

@@ -19,7 +19,7 @@ from zoo.helpers.reading import read_yaml
 
 GROUP = "zoo"
 CORE = "zoo-core"
-KINDS = ("block", "loss", "generator", "discriminator", "trainer", "translator", "metric", "command")
+KINDS = ("block", "loss", "provider", "generator", "discriminator", "trainer", "translator", "metric", "command")
 
 
 class Manifest(BaseModel):

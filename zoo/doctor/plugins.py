@@ -67,6 +67,8 @@ def _parts(recipe: Recipe) -> Iterator[tuple[str, str]]:
     for terms in recipe.losses.values():
         for term, spec in terms.items():
             yield from _named("loss", {"name": term, **spec})
+    for word, spec in recipe.providers.items():
+        yield from _named("provider", {"name": word.replace("_", "-"), **spec})
 
 
 def _named(kind: str, spec: Any) -> Iterator[tuple[str, str]]:

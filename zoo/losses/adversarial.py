@@ -60,12 +60,14 @@ class CriticLoss(_Adversarial):
 
 
 class GradientPenalty(Loss):
-    """The critic's slope is held near 1: the mean squared distance of its length to 1 (Gulrajani et al. 2017, eq. 3)."""
+    """The critic's slope is held near 1: the mean squared distance of its length to 1 (Gulrajani et al. 2017, eq. 3).
+    Both directions of a cycle are added."""
 
     needs = frozenset({"gradient_norm"})
 
     def forward(self, step: Mapping[str, Tensor]) -> Tensor:
-        return (step["gradient_norm"].float() - 1).square().mean()
+        norms = (step[name] for name in ("gradient_norm", "reverse_gradient_norm") if name in step)
+        return sum(((norm.float() - 1).square().mean() for norm in norms), start=_zero(step))
 
 
 def gradient_norm(judge: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor, seeds: Tensor) -> Tensor:

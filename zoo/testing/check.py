@@ -215,5 +215,6 @@ SUBJECTS: Mapping[str, Callable[[str], Mapping[str, Any]]] = {
     "part": parts,
     "card": cards,
     "block": lambda plugin: {name: name for name in _owned(plugin, "block")},
+    "provider": lambda plugin: {name: name for name in _owned(plugin, "provider")},
     "loss": lambda plugin: {name: name for name in _owned(plugin, "loss")},
 }

@@ -16,8 +16,10 @@ from zoo.errors import NotFoundError, ZooError
 from zoo.generator import build_part
 from zoo.loss import Loss
 from zoo.recipe import Recipe
+from zoo.testing.face import Frontal
 from zoo.testing.subject import Model, batch, yielded
-from zoo.trainer import PAIRED, Trainer
+from zoo.trainer import Trainer
+from zoo.vocabulary import PAIRED
 
 
 @dataclass
@@ -38,6 +40,9 @@ def lesson(plugin: str, name: str, pictures: Path, out: Path) -> Lesson:
 
     Recipes of the plugin come first, then those of others. Skips if there is none."""
     pytest.importorskip("accelerate", reason="training needs pip install 'zoo-core[train]'")
+    from zoo.train.objective import terms_of
+    from zoo.train.supply import supply
+
     kind = host().part("loss", name)
     if not (isinstance(kind, type) and issubclass(kind, Loss)):
         pytest.skip(f"loss {name!r} is no zoo.Loss")
@@ -53,19 +58,23 @@ def lesson(plugin: str, name: str, pictures: Path, out: Path) -> Lesson:
         model = Model(part.name)
         try:
             places = list(_places(model.recipe, name, strict))
-            trainer = model.trainer() if places else None  # most are out of the question, and need no engine
+            if not places:  # most are out of the question, and need no trainer
+                continue
+            trainer = model.trainer()
             for phase, options in places:
                 loss = build_part("loss", {"name": name, **options}) if options or alone is None else alone
                 paired = any(need.startswith(PAIRED) for need in loss.needs)
-                if not loss.needs <= trainer.provided(phase) and not paired:
+                if not paired and supply(loss.needs, trainer.provided(phase), type(trainer), phase).missing:
                     continue
                 engine = model.engine(pictures, out, *(["data.pairs=true"] if paired else []))
-                if not loss.needs <= engine.trainer.provided(phase):
+                try:
+                    terms = terms_of(engine.recipe, engine.trainer, phase, {name: options}, {"landmarks": Frontal()})
+                except ZooError:  # another phase may have what it needs
                     continue
-                engine.trainer.wanted = loss.needs
-                for reached, made in yielded(engine.trainer, batch(engine)):
+                engine.trainer.wanted = terms.needs()
+                for reached, made in yielded(engine.trainer, batch(engine), {phase: terms}):
                     if reached == phase:
-                        step = {key: _leaf(tensor) for key, tensor in made.items()}
+                        step = {key: _leaf(tensor) for key, tensor in terms.supplied(made).items()}
                         return Lesson(name, loss, step, engine.recipe, engine.trainer, phase, options)
         except ZooError:
             continue

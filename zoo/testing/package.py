@@ -24,6 +24,7 @@ from zoo.control import parse_controls
 from zoo.generator import Generator
 from zoo.loading import load
 from zoo.loss import Loss
+from zoo.provider import Provider
 from zoo.recipe import Recipe, load_recipe
 from zoo.testing import wheel
 from zoo.testing.check import Contract, check
@@ -33,7 +34,13 @@ from zoo.translator import Translator
 from zoo.weights.sources import locate
 
 NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
-KINDS_OF: Mapping[str, type] = {"generator": Generator, "loss": Loss, "trainer": Trainer, "translator": Translator}
+KINDS_OF: Mapping[str, type] = {
+    "generator": Generator,
+    "loss": Loss,
+    "provider": Provider,
+    "trainer": Trainer,
+    "translator": Translator,
+}
 
 
 class PackageChecks(Contract):
@@ -78,7 +85,7 @@ class PackageChecks(Contract):
 
     @check
     def test_part_is_of_its_kind(self, part: tuple[str, str]) -> None:
-        """What is registered as a generator, loss, trainer or translator must be a subclass of that contract."""
+        """What is registered as a generator, loss, provider, trainer or translator must be a subclass of that contract."""
         kind, name = part
         found, wanted = host().part(kind, name), KINDS_OF.get(kind)
         right = wanted is None or (isinstance(found, type) and issubclass(found, wanted))
@@ -249,6 +256,7 @@ def _named(recipe: Recipe) -> Iterator[tuple[str, str]]:
     """The parts that a recipe names."""
     specs: list[tuple[str, Any]] = [(kind, getattr(recipe, kind)) for kind in ("generator", "discriminator", "trainer")]
     specs += [("loss", {"name": term, **spec}) for terms in recipe.losses.values() for term, spec in terms.items()]
+    specs += [("provider", {"name": word.replace("_", "-"), **spec}) for word, spec in recipe.providers.items()]
     if recipe.translator:
         yield "translator", recipe.translator
     while specs:

@@ -15,13 +15,16 @@ from zoo.testing.check import Contract, check
 from zoo.testing.drawing import SAME
 from zoo.testing.lesson import Lesson, lesson
 from zoo.testing.networks import useful
+from zoo.testing.provision import provision
 from zoo.testing.subject import stir
+from zoo.testing.words import strange as wrong
+from zoo.vocabulary import WORDS
 
 CHANNELS = 8
 
 
 class PartChecks(Contract):
-    """A block fits any generator, a loss any trainer that provides what it needs."""
+    """A block fits any generator, a loss any trainer that has what it needs, itself or from a provider."""
 
     # -- blocks -------------------------------------------------------------------------------------------------------
 
@@ -56,6 +59,25 @@ class PartChecks(Contract):
             missing = (missing if seed else {"x", *(name for name, _ in made.named_parameters())}) - found
         assert not missing, f"block {block!r}: {min(missing)} gets no gradient"
 
+    # -- providers ----------------------------------------------------------------------------------------------------
+
+    @check
+    def test_provider_keeps_its_word(self, provider: str, pictures: Path, tmp_path: Path) -> None:
+        """A provider must make what the vocabulary says of its name, the same each time, and read what is in `needs` alone.
+
+        A word of the plugin's own must be a tensor with a row for each picture."""
+        name, step, found, size = provision(provider, pictures, tmp_path)
+        told = found({need: step[need] for need in found.needs} | {one: step[one] for one in found.trainer.held()})
+        assert isinstance(told, Tensor) and told.dim(), f"provider {provider!r} makes {_form(told)}"
+        assert not (odd := wrong(name, told, size)), f"provider {provider!r}: {odd}"
+        rows = len(step["source"])
+        assert name in WORDS or len(told) == rows, f"provider {provider!r} makes {len(told)} rows for {rows} pictures"
+        assert torch.equal(told.nan_to_num(), found(step).nan_to_num()), (
+            f"provider {provider!r} makes another each time"
+        )
+        trained = [key for key, one in found.named_parameters() if one.requires_grad]
+        assert not trained, f"provider {provider!r}: {trained and trained[0]} is not frozen, and nobody trains it"
+
     # -- losses -------------------------------------------------------------------------------------------------------
 
     @check
@@ -79,7 +101,7 @@ class PartChecks(Contract):
             found.loss({name: found.step[name] for name in found.loss.needs})
         except (KeyError, StopIteration) as error:
             raise AssertionError(f"loss {loss!r} reads {error}, which is not in its needs") from error
-        for name in sorted(found.loss.needs):
+        for name in sorted(found.loss.needs - _had_elsewhere(found)):
             try:
                 _refuse_without(found, name)
             except ConfigError as error:
@@ -131,6 +153,15 @@ def _refuse_without(found: Lesson, name: str) -> None:
     poor, spec = copy.copy(found.trainer), {found.name: {**found.options, "weight": 1.0}}
     poor.provided = lambda phase: found.trainer.provided(phase) - {name}  # type: ignore[method-assign]
     build_losses(found.recipe.model_copy(update={"losses": {found.phase: spec}}), poor)
+
+
+def _had_elsewhere(found: Lesson) -> frozenset[str]:
+    """What the loss needs and would get if the trainer did not provide it: of the batch, or from a provider."""
+    from zoo.train.supply import supply
+
+    given, trainer = found.trainer.provided(found.phase), type(found.trainer)
+    needs = found.loss.needs
+    return frozenset(name for name in needs if not supply([name], given - {name}, trainer, found.phase).missing)
 
 
 def _weighed(found: Lesson, weight: float) -> tuple[Tensor, list[Tensor]]:

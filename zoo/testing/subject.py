@@ -20,7 +20,7 @@ from zoo.catalogue.host import host
 from zoo.control import Choice, Control, Flag, Integer, Number, Numbers, Text, parse_controls
 from zoo.control import Image as ImageControl
 from zoo.errors import ZooError
-from zoo.generator import Generator, SizeRule, build_generator, build_part
+from zoo.generator import Generator, SizeRule, build_generator
 from zoo.loading import load
 from zoo.recipe import Recipe, load_recipe
 from zoo.trainer import Trainer
@@ -140,7 +140,9 @@ class Model:
         return ""
 
     def trainer(self) -> Trainer:
-        return build_part("trainer", self.recipe.trainer, recipe=self.recipe)
+        from zoo.train.takes import build_trainer
+
+        return build_trainer(self.recipe)
 
     def engine(self, pictures: Path, out: Path, *overrides: str, **options: Any) -> Any:
         """The real engine on generated pictures; its networks and data are the recipe's, but for ``overrides``."""
@@ -177,15 +179,19 @@ def batch(engine: Any) -> dict[str, Tensor]:
     return default_collate([engine.data[i] for i in range(2)])
 
 
-def yielded(trainer: Trainer, data: Mapping[str, Tensor]) -> Iterator[tuple[str, Mapping[str, Tensor]]]:
-    """What a step yields for each phase, of the first step that does not leave the phase out."""
+def yielded(
+    trainer: Trainer, data: Mapping[str, Tensor], losses: Mapping[str, Any] = {}
+) -> Iterator[tuple[str, Mapping[str, Tensor]]]:
+    """What a step yields for each phase, of the first step that does not leave the phase out; with what the ``losses`` of
+    the phase read of the batch."""
     waiting = list(trainer.phases)
     for _ in range(16):
         step = trainer.step(data)
         for phase, made in zip(trainer.phases, step):
             if made and phase in waiting:
                 waiting.remove(phase)
-                yield phase, made
+                held = losses[phase].held - made.keys() if phase in losses else ()
+                yield phase, {**made, **{name: data[name] for name in held}}
         next(step, None)  # to the end of the step
         if not waiting:
             return

@@ -16,8 +16,10 @@ from zoo.testing.check import Contract, check, once_for
 from zoo.testing.networks import useful
 from zoo.testing.shipped import DRIFT, SURVIVED, shipped
 from zoo.testing.subject import Model, batch, stir, tensors_of, yielded
+from zoo.testing.words import strange as wrong
 from zoo.train.objective import Terms
-from zoo.trainer import PAIRED, Step
+from zoo.trainer import Step
+from zoo.vocabulary import PAIRED
 
 PLAIN = "data.augment={flip: false, scale: 1, rotate: 0, colour: 0, background: 0, differentiable: []}"
 STEPS = 16  # in which a loss has to fall
@@ -29,7 +31,8 @@ class TrainingChecks(Contract):
     @check
     @once_for("recipe")
     def test_step_keeps_its_promise(self, model: Model, pictures: Path, tmp_path: Path) -> None:
-        """In each phase a step must yield the names that `provides` and `passes_on` promise, and no others.
+        """In each phase a step must yield the names that `provides` and `passes_on` promise, and no others; words of the
+        vocabulary in the form and range that it says.
 
         A step may leave phases out with {}; within 16 steps each has to be there (`tiny:` can shorten a warm-up).
         Names that begin with paired_ are for paired data only."""
@@ -46,6 +49,8 @@ class TrainingChecks(Contract):
             )
             strange = made.keys() - trainer.provided(phase)
             assert not strange, f"{model.name}, {phase}: {min(strange)} is yielded, but not in provides"
+            odd = [told for name, tensor in made.items() if (told := wrong(name, tensor, engine.recipe.data.size))]
+            assert not odd, f"{model.name}, {phase}: {odd and odd[0]}"
 
     @check
     @once_for("recipe")
@@ -62,7 +67,7 @@ class TrainingChecks(Contract):
                 f"{name}.{key}" for name, network in engine.networks.items() for key, _ in network.named_parameters()
             }
             found: set[str] = set()
-            for phase, made in yielded(engine.trainer, batch(engine)):
+            for phase, made in yielded(engine.trainer, batch(engine), engine.losses):
                 engine.networks.zero_grad()
                 total, _ = engine.losses[phase](made)
                 assert total.requires_grad, f"{model.name}, {phase}: the losses have no gradient"

@@ -26,7 +26,7 @@ from torch import Tensor
 
 from zoo.blocks.norm import heal_instance_norms
 from zoo.errors import ConfigError, IntegrityError
-from zoo.generator import Generator, build_part
+from zoo.generator import Generator
 from zoo.loss import Views
 from zoo.machine.compiler import can_compile
 from zoo.machine.kernels import LAYOUTS, kernels
@@ -40,6 +40,7 @@ from zoo.train.heldout import HeldOut, Watch
 from zoo.train.objective import build_losses, phases
 from zoo.train.page import Course
 from zoo.train.report import Report
+from zoo.train.takes import build_trainer
 from zoo.trainer import Trainer
 from zoo.weights.file import not_finite
 
@@ -83,7 +84,7 @@ class Engine:
             atexit.register(self.accelerator.end_training)
         self.device = self.accelerator.device
         torch.manual_seed(options.seed)
-        self.trainer: Trainer = build_part("trainer", recipe.trainer, recipe=recipe)
+        self.trainer: Trainer = build_trainer(recipe)
         _check_size(recipe, self.trainer)
         _check_rates(recipe, self.trainer)
         self.losses = build_losses(recipe, self.trainer)
@@ -96,7 +97,7 @@ class Engine:
         self.networks = self.trainer.networks.to(self.device).to(memory_format=self.layout)
         self.memory = self.trainer.memory.to(self.device).to(memory_format=self.layout)
         for terms in self.losses.values():
-            for _, loss in terms.terms.values():
+            for loss in (*(loss for _, loss in terms.terms.values()), *terms.providers.values()):
                 loss.to(self.device).to(memory_format=self.layout).requires_grad_(False)
         heal_instance_norms(self.networks)
         self.optimisers = {phase: self._optimiser(names) for phase, names in self.trainer.phases.items()}

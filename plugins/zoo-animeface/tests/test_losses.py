@@ -12,16 +12,19 @@ import torch
 from torch import Tensor, nn
 
 from zoo import faces
+from zoo.blocks.features import FeatureDiscriminator
 from zoo.blocks.vgg import VGG19
 from zoo.errors import ConfigError
 from zoo.generator import build_part, initialise
-from zoo.loss import Views
 from zoo.pictures.image import read
+from zoo.providers.faces import Landmarks
+from zoo.train.objective import Terms
 from zoo_animeface.dan import Dan, Stage
 from zoo_animeface.edges import grey
 from zoo_animeface.losses import CartoonContentLoss, EdgeCriticLoss, GreyStyleLoss, LandmarkLoss, wing
-from zoo_animeface.networks import CartoonDiscriminator, CartoonGenerator, FeatureDiscriminator
+from zoo_animeface.networks import CartoonDiscriminator, CartoonGenerator
 from zoo_animeface.points import FRONTAL, OF_68, SIDE
+from zoo_animeface.providers import FacePoints
 
 SAMPLE = Path(__file__).parents[3] / "docs/sample/eileen-collins.jpg"
 
@@ -143,10 +146,13 @@ def test_points_are_looked_for_once_where_the_trainer_has_none(dan: Dan, monkeyp
         return find(image, **options)
 
     monkeypatch.setattr(faces, "find", counted)
-    step = Views({"source": torch.cat([photo, torch.zeros_like(photo)]), "output": picture(n=2, side=160)})
-    loss = LandmarkLoss(dan)
-    found = loss(step)
-    assert torch.equal(loss(step), found) and len(calls) == 2  # one a photograph; the black one shows no face
+    step = {"source": torch.cat([photo, torch.zeros_like(photo)]), "output": picture(n=2, side=160)}
+    loss, providers = LandmarkLoss(dan), {"landmarks": Landmarks(), "points": FacePoints()}
+    terms = Terms({"one": (1.0, loss), "other": (2.0, loss)}, providers)
+    assert terms.needs() == step.keys()
+    _, values = terms(step)
+    found = values["one"]
+    assert torch.equal(values["other"], found) and len(calls) == 2  # one a photograph; the black one shows no face
     told = loss({"output": step["output"][:1], "source": photo, "points": wanted[None, list(OF_68)]})
     assert float(found) == pytest.approx(float(told), rel=1e-4)
 

@@ -238,7 +238,7 @@ def test_losses_by_hand() -> None:
     assert value("action-units", units=asked, read=read) == pytest.approx((0.25 + 0.0625) / 34)
     happy, scores = torch.tensor([[0.0, 0, 1, 0, 0]]), torch.tensor([[0.0, 0, 2, 0, 0]])
     wanted = np.log(4 + np.exp(2)) - 2
-    assert value("expression-class", units=happy, read=scores) == pytest.approx(wanted, rel=1e-5)
+    assert value("expression-class", label=happy, scores=scores) == pytest.approx(wanted, rel=1e-5)
     attention = torch.tensor([[0.0, 1.0], [0.5, 1.0]])[None, None]
     assert value("attention-area", attention=attention) == pytest.approx((1 + 0.25 + 1) / 4)
     assert value("attention-variation", attention=attention) == pytest.approx((1 + 0.25) / 2 + 0.25 / 2)
@@ -339,10 +339,12 @@ def test_what_a_step_yields(photos: Path) -> None:
 def test_labels_take_the_place_of_units(photos: Path) -> None:
     made, data = trainer(tiny("stargan-small")), batch(photos)
     edited, judged = list(made.step(data))
-    assert torch.equal(judged["units"], labels(data["units"])) and torch.equal(
-        edited["units"], labels(data["target_units"])
+    assert torch.equal(judged["label"], labels(data["units"])) and torch.equal(
+        edited["label"], labels(data["target_units"])
     )
-    assert edited["read"].shape == (4, 5) and "attention" not in edited
+    for phase, step in (("generator", edited), ("discriminator", judged)):
+        assert step["scores"].shape == (len(step["scores"]), 5) and not {"units", "read", "own"} & made.provided(phase)
+    assert edited["scores"].shape == (4, 5) and "attention" not in edited
 
 
 def test_a_share_is_edited_and_all_is_read(photos: Path) -> None:

@@ -240,7 +240,7 @@ def test_couples(photos: Path) -> None:
 def test_what_a_step_yields(photos: Path) -> None:
     made, data = trainer(), batch(photos)
     nothing, fused, judged = list(made.step(data))
-    assert nothing == {} and fused.keys() == made.provides["fusion"] and judged.keys() == made.provides["critic"]
+    assert nothing == {} and fused.keys() == made.provided("fusion") and judged.keys() == made.provides["critic"]
     assert torch.equal(fused["source"], data["source"]) and torch.equal(fused["other"], data["other"])
     assert fused["output"].shape == data["source"].shape and fused["output"].requires_grad
     assert judged["gradient_norm"].shape == (4,) and judged["gradient_norm"].requires_grad

@@ -123,6 +123,9 @@ class LandmarkTrainer(Trainer):
     samples = PointedFaces
     phases: ClassVar = {"detect": ("detect",)}
     provides: ClassVar = {"detect": frozenset({"source", "shape", "points"})}
+    uses: ClassVar = frozenset({"shapes"})
+    teaches: ClassVar = "points"
+    judges: ClassVar = None
 
     def __init__(self, recipe: Recipe, first: int | None = None) -> None:
         if first is not None and first < 1:

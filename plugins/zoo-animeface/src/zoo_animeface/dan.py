@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -23,15 +24,21 @@ MODEL = "dan-anime"
 """The card whose weights are taken where none are named."""
 
 
+Block = Callable[[int], nn.Module]
+
+
 class Stage(nn.Module):
     """Table 2.1: what a stage sees (N,C,S,S) -> features (N,hidden) of fc1 and the change ΔS (N,40,2), in shares."""
 
-    def __init__(self, channels: int, width: int, size: int, hidden: int, dropout: float) -> None:
+    def __init__(
+        self, channels: int, width: int, size: int, hidden: int, dropout: float, block: Block | None = None
+    ) -> None:
         super().__init__()
         widths = [width, 2 * width, 4 * width, 8 * width]
         layers: list[nn.Module] = []
         for before, after in zip([channels, *widths], widths):
-            layers += [*_convolution(before, after), *_convolution(after, after), nn.MaxPool2d(2)]
+            convolutions = [*_convolution(before, after), *_convolution(after, after)]
+            layers += [*convolutions, *([block(after)] if block else []), nn.MaxPool2d(2)]
         self.body = nn.Sequential(*layers)
         self.dropout = nn.Dropout(dropout)
         self.fc1 = nn.Linear(widths[-1] * (size // 16) ** 2, hidden)
@@ -52,13 +59,15 @@ class Dan(Generator):
 
     The face fills the picture as far as it did in the training. ``width``: channels of the first convolutions;
     ``stages``; ``size``: pixels along a side that the network sees; ``hidden``: units of fc1; ``dropout`` in front of
-    it; ``features``: pixels along a side of the feature image.
+    it; ``features``: pixels along a side of the feature image; ``block(channels)``: what stands in front of each pooling,
+    nothing in the paper.
 
     Unlike the thesis's program, all of it is differentiable by the picture: transforms, warps and heat maps.
     """
 
     size = SizeRule(minimum=16)
-    makes = frozenset({"landmarks"})
+    makes = frozenset({"found_points"})
+    learns: ClassVar = "points"
     mean_shape: Tensor
 
     def __init__(
@@ -69,6 +78,7 @@ class Dan(Generator):
         hidden: int = 256,
         dropout: float = 0.5,
         features: int = 56,
+        block: Block | None = None,
     ) -> None:
         super().__init__()
         if min(width, stages, hidden, features) < 1 or size < 16 or size % 16 or not 0 <= dropout < 1:
@@ -77,13 +87,15 @@ class Dan(Generator):
             )
         self.seen = size
         self.features = features
-        self.stages = nn.ModuleList(Stage(1 if i == 0 else 3, width, size, hidden, dropout) for i in range(stages))
+        self.stages = nn.ModuleList(
+            Stage(1 if i == 0 else 3, width, size, hidden, dropout, block) for i in range(stages)
+        )
         self.images = nn.ModuleList(nn.Linear(hidden, features**2) for _ in range(stages - 1))
         self.register_buffer("mean_shape", torch.tensor(FRONTAL))
 
     def parts(self, image: Tensor, *_: Any) -> dict[str, Tensor]:
-        landmarks = self.points(image)
-        return {"image": drawn(image, landmarks), "landmarks": landmarks}
+        found = self.points(image)
+        return {"image": drawn(image, found), "found_points": found}
 
     def points(self, image: Tensor) -> Tensor:
         """(N,3,H,W) in [-1,1] -> the shape (N,40,2), in shares of the picture's sides."""

@@ -24,7 +24,7 @@ class AnimeFaces(Portraits):
     """Sample ``index``: ``source`` and ``target`` (3,H,W) in [-1,1], ``blurred``, the target with its edges blurred,
     ``points`` (40,2), where the photograph's are in shares of its sides, NaN where it has no face, and ``seed``.
 
-    Several folders take turns, whatever their sizes.
+    Several folders take turns, whatever their sizes. With ``pairs`` both are of one sitter, in one crop.
     """
 
     def __init__(
@@ -43,10 +43,16 @@ class AnimeFaces(Portraits):
         size, augment = self.data.size, self.data.augment
         which, i = self._choose(self.photos, index, salt=1)
         photo = self._picture(self.photos[which], i)
-        photo, places = frame([torch.cat([photo, _places(photo)])], size, augment, rng)[0].split([3, 2])
-        hand, j = self._choose(self.drawings, index, salt=2)
+        places = _places(photo)
+        hand, j = (which, i) if self.data.pairs else self._choose(self.drawings, index, salt=2)
         drawing = self._picture(self.drawings[hand], j)
-        drawing, blurred = frame([drawing, self._blurred(self.drawings[hand], j, drawing)], size, augment, rng)
+        blurred = self._blurred(self.drawings[hand], j, drawing)
+        if self.data.pairs:  # all of them by one crop
+            seen = frame([torch.cat([photo, places]), drawing, blurred], size, augment, rng)
+            (photo, places), drawing, blurred = seen[0].split([3, 2]), *seen[1:]
+        else:
+            photo, places = frame([torch.cat([photo, places])], size, augment, rng)[0].split([3, 2])
+            drawing, blurred = frame([drawing, blurred], size, augment, rng)
         if augment.colour:
             photo = recolour(photo, augment.colour, rng)
         return {

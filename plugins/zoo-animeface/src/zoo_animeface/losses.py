@@ -9,28 +9,27 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from zoo import faces
 from zoo.blocks.vgg import VGG19
 from zoo.loss import Loss, view
 from zoo.losses.adversarial import OBJECTIVES
 from zoo.losses.perceptual import FeatureLoss, gram
 from zoo_animeface.dan import Dan, load_dan
-from zoo_animeface.points import NAMES, SIDE, of_68
+from zoo_animeface.points import SIDE
 
 
 class LandmarkLoss(Loss):
     """The points that a detector finds in the result against the photograph's (eq. 3.4), by the wing loss.
 
     Mean over coordinates, in pixels of pictures of 112, and over the faces; a photograph without a face counts
-    nothing. The photograph's points are ``points`` (N,40,2), in shares, NaN where there is no face, if the trainer has
-    them; else they are looked for in ``source``, each time. Any trainer that provides ``source`` and ``output`` will do.
+    nothing. The photograph's points are ``points`` (N,40,2), in shares, NaN where there is no face: the trainer's, or
+    those that the provider of that name looks for, each time.
 
     ``dan`` is the detector or its weights file, else the card dan-anime's. ``constant``: the value without its gradient, which is how
     the thesis's own program adds it: generated pictures leave the graph there on their way to the detector, so it
     teaches nothing. For comparison only.
     """
 
-    needs = frozenset({"source", "output"})
+    needs = frozenset({"points", "output"})
 
     def __init__(
         self, dan: Dan | str | None = None, width: float = 5.0, epsilon: float = 2.0, constant: bool = False
@@ -42,7 +41,7 @@ class LandmarkLoss(Loss):
         self.width, self.epsilon, self.constant = width, epsilon, constant
 
     def forward(self, step: Mapping[str, Tensor]) -> Tensor:
-        wanted = step["points"] if "points" in step else view(step, "source", found_points)
+        wanted = step["points"]
         output = step["output"].float()
         with torch.autocast(output.device.type, enabled=False):  # pixels are counted in fractions
             found = self.dan.points(output.detach() if self.constant else output)
@@ -60,15 +59,6 @@ def wing(x: Tensor, width: float = 5.0, epsilon: float = 2.0) -> Tensor:
     size = x.abs()
     shift = width - width * math.log1p(width / epsilon)
     return torch.where(size < width, width * torch.log1p(size / epsilon), size - shift)
-
-
-@torch.no_grad()
-def found_points(pictures: Tensor) -> Tensor:
-    """Photographs (N,3,H,W) in [-1,1] -> the points of the largest face of each (N,40,2), in shares; NaN without one."""
-    side = torch.tensor([pictures.shape[-1], pictures.shape[-2]])
-    nothing = torch.full((len(NAMES), 2), torch.nan)
-    seen = [faces.find(picture, thorough=False) for picture in pictures.float().cpu()]
-    return torch.stack([of_68(found[0].landmarks / side) if found else nothing for found in seen]).to(pictures.device)
 
 
 class CartoonContentLoss(FeatureLoss):
@@ -139,6 +129,8 @@ class EdgeCriticLoss(Loss):
     With ``blurred`` and ``grey`` the blurred and grey anime count so much; AnimeGAN wants both, so that results get
     clear edges, and colours. ``objective`` is one of the core's `zoo.losses.adversarial`.
     """
+
+    needs = frozenset({"real_logits", "fake_logits", "blurred_logits"})
 
     def __init__(self, objective: str = "logistic", blurred: float = 1.0, grey: float = 0.0) -> None:
         super().__init__()

@@ -6,20 +6,14 @@ it away again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from itertools import pairwise
-from pathlib import Path
+from collections.abc import Callable
 
-import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from zoo.blocks.conv import Conv2d
 from zoo.blocks.norm import InstanceNorm2d
 from zoo.blocks.residual import ResidualBlock
-from zoo.blocks.vgg import LAYERS, VGG19
 from zoo.generator import Generator, SizeRule
-from zoo.weights.networks import find
 
 
 class CartoonGenerator(Generator):
@@ -76,67 +70,6 @@ class CartoonDiscriminator(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         return self.body(image)
-
-
-class FeatureDiscriminator(nn.Module):
-    """Picture (N,3,H,W) -> logits (N,1+L,H/8,W/8), one of each head a patch: judged are pixels, and VGG-19's features.
-
-    A discriminator that need not learn to see first teaches from the first step on (Sauer et al. 2021, *Projected GANs
-    Converge Faster*): for trainings of minutes instead of days. One head looks at the pixels, as PatchGAN
-    does: it knows what lines are like. Each of L ``layers`` has another, behind a VGG-19 that sees the picture
-    ``shrink`` times smaller: they know what faces are like. A norm over all channels leaves what is strong
-    stronger. Deviation: the layers are not mixed.
-
-    ``vgg`` is the network or its weights file, else the card vgg19's. It stays as it is, and is in no checkpoint.
-    """
-
-    def __init__(
-        self,
-        width: int = 32,
-        layers: Sequence[str] = ("conv2_2", "conv3_4", "conv4_2"),
-        shrink: int = 1,
-        vgg: VGG19 | str | None = None,
-    ) -> None:
-        super().__init__()
-        if width < 1 or shrink not in (1, 2, 4):
-            raise ValueError("width is 1 or more, shrink 1, 2 or 4")
-        if not layers or (unknown := [layer for layer in layers if layer not in LAYERS]):
-            raise ValueError(f"VGG-19 has no layer {unknown[0]}" if layers else "it needs a layer")
-        self.layers, self.shrink = tuple(layers), shrink
-        if not isinstance(vgg, VGG19):
-            vgg = VGG19(find("vgg", Path(vgg) if vgg else None, "the discriminator its option vgg:"), max(layers))
-        self.seeing = (vgg,)  # in a tuple it is no part of the network, which is initialised, trained and saved
-        smaller = [int(layer[4]) - 1 + shrink.bit_length() - 1 for layer in layers]  # times that VGG-19 has halved it
-        self.pixels = _head(3, width, 3)
-        self.heads = nn.ModuleList(
-            _head(VGG19.width(layer), width, max(0, 3 - times)) for layer, times in zip(layers, smaller)
-        )
-
-    def forward(self, image: Tensor) -> Tensor:
-        logits = [self.pixels(image)]
-        features = self.seeing[0](F.avg_pool2d(image, self.shrink), self.layers)
-        for head, seen in zip(self.heads, features):
-            logits.append(F.interpolate(head(torch.log1p(seen)), logits[0].shape[2:]))  # a patch may be larger
-        return torch.cat(logits, dim=1)
-
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> FeatureDiscriminator:
-        """VGG-19 moves with the network from device to device."""
-        self.seeing[0]._apply(fn, recurse)
-        return super()._apply(fn, recurse)
-
-
-def _head(inner: int, width: int, halved: int) -> nn.Sequential:
-    """(N,C,H,W) -> (N,1,H/2^halved,W/2^halved)."""
-    channels = [width * min(2**i, 8) for i in range(halved + 1)]
-    return nn.Sequential(
-        *_leaky(nn.Conv2d(inner, width, 3, 1, 1), nn.GroupNorm(1, width)),
-        *(
-            layer
-            for before, after in pairwise(channels)
-            for layer in _leaky(nn.Conv2d(before, after, 4, 2, 1), nn.GroupNorm(1, after))
-        ),
-        nn.Conv2d(channels[-1], 1, 3, 1, 1),
-    )
 
 
 def _down(channels: int) -> tuple[nn.Module, ...]:

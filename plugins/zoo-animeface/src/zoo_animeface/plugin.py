@@ -11,8 +11,9 @@ from zoo_animeface.edges import edge_blur
 from zoo_animeface.evaluate import anime_eval, landmark_eval
 from zoo_animeface.label import anime_points
 from zoo_animeface.losses import CartoonContentLoss, ColourLoss, EdgeCriticLoss, GreyStyleLoss, LandmarkLoss
-from zoo_animeface.networks import CartoonDiscriminator, CartoonGenerator, FeatureDiscriminator
+from zoo_animeface.networks import CartoonDiscriminator, CartoonGenerator
 from zoo_animeface.photos import photo_points_of
+from zoo_animeface.providers import BlurredLogits, BlurredTarget, FacePoints, GreyLogits, GreyTarget
 from zoo_animeface.trainer import AnimeTrainer
 from zoo_animeface.translator import AnimeTranslator
 
@@ -28,12 +29,16 @@ def zoo_register(register: Registrar) -> None:
     register.translator("portrait", AnimeTranslator)
     register.generator("cartoon", CartoonGenerator)
     register.discriminator("cartoon", CartoonDiscriminator)
-    register.discriminator("features", FeatureDiscriminator)
     register.loss("cartoon-content", CartoonContentLoss)
     register.loss("grey-style", GreyStyleLoss)
     register.loss("colour", ColourLoss)
     register.loss("edge-critic", EdgeCriticLoss)
     register.loss("landmark", LandmarkLoss)
+    register.provider("points", FacePoints)
+    register.provider("grey-target", GreyTarget)
+    register.provider("blurred", BlurredTarget)
+    register.provider("grey-logits", GreyLogits)
+    register.provider("blurred-logits", BlurredLogits)
     register.trainer("anime", AnimeTrainer)
     register.command("anime-crops", anime_crops)
     register.command("edge-blur", edge_blur)

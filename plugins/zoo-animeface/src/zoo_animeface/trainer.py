@@ -11,8 +11,9 @@ from torch import Tensor, nn
 
 from zoo.blocks.diffaugment import diff_augment
 from zoo.generator import Generator, build_generator, build_part, initialise
+from zoo.losses.adversarial import gradient_norm
 from zoo.recipe import Recipe
-from zoo.trainer import Batch, Step, Trainer, parts_of
+from zoo.trainer import Batch, Step, Trainer, logits_of, parts_of
 from zoo_animeface.data import AnimeFaces
 from zoo_animeface.edges import grey
 
@@ -28,6 +29,10 @@ SETTLED = 200
 """Steps behind the warm-up after which the two are judged."""
 
 
+SHOWN = frozenset({"source", "target", "grey_target", "output", "points", "paired_source", "paired_target"})
+"""What the generator's losses read in both of its phases."""
+
+
 class AnimeTrainer(Trainer):
     """One generator and one discriminator, which judges patches; first a warm-up without it.
 
@@ -37,7 +42,7 @@ class AnimeTrainer(Trainer):
     Losses of the generator, and of the warm-up but for the logits, read ``source`` x, ``target`` y, ``grey_target``,
     ``output`` G(x), ``points`` (see `AnimeFaces`), ``logits`` D(G(x)), and what else G makes; those of the
     discriminator ``real_logits``, ``fake_logits``, ``blurred_logits`` and ``grey_logits``: D of y, G(x), y with blurred
-    edges and grey y.
+    edges and grey y, and ``gradient_norm``. With paired data also ``paired_source`` and ``paired_target``.
 
     It watches for what went wrong in the thesis (section 5.7): ``variety``, how much the results of a batch differ from
     each other, as a share of how much its drawings do, and ``changed``, how much the results differ from the photographs.
@@ -47,9 +52,9 @@ class AnimeTrainer(Trainer):
     samples = AnimeFaces
     phases: ClassVar = {"warm-up": ("translate",), "generator": ("translate",), "discriminator": ("judge",)}
     provides: ClassVar = {
-        "warm-up": frozenset({"source", "target", "grey_target", "output", "points"}),
-        "generator": frozenset({"source", "target", "grey_target", "output", "points", "logits"}),
-        "discriminator": frozenset({"real_logits", "fake_logits", "blurred_logits", "grey_logits"}),
+        "warm-up": SHOWN,
+        "generator": SHOWN | {"logits"},
+        "discriminator": frozenset({"real_logits", "fake_logits", "blurred_logits", "grey_logits", "gradient_norm"}),
     }
     passes_on: ClassVar = {"warm-up": {"": "translate"}, "generator": {"": "translate"}}
 
@@ -63,6 +68,7 @@ class AnimeTrainer(Trainer):
         self.memory = nn.ModuleDict({"watch": Watch()})
         self.warm_up = warm_up
         self.policy = recipe.data.augment.differentiable
+        self.paired = recipe.data.pairs
 
     def step(self, batch: Batch) -> Iterator[Step]:
         watch = cast(Watch, self.memory["watch"])
@@ -71,6 +77,8 @@ class AnimeTrainer(Trainer):
         made = cast(Generator, self.networks["translate"]).parts(x)
         output = made["image"]
         tensors = {**parts_of(made), "source": x, "target": y, "output": output, "points": batch["points"]}
+        if self.paired:
+            tensors |= {"paired_source": x, "paired_target": y}
         if "grey_target" in self.wanted:
             tensors["grey_target"] = grey(y)
         yield tensors if warm else {}
@@ -88,10 +96,16 @@ class AnimeTrainer(Trainer):
             tensors["blurred_logits"] = self._judged(batch["blurred"], batch, 4)
         if "grey_logits" in self.wanted:
             tensors["grey_logits"] = self._judged(grey(real), batch, 5)
+        if "gradient_norm" in self.wanted:
+            judge = self.networks["judge"]
+            tensors["gradient_norm"] = gradient_norm(lambda z: logits_of(judge, z), real, fake, batch["seed"])
         return tensors
 
+    def judge(self, image: Tensor, step: Step, salt: int) -> Tensor:
+        return self._judged(image, step, salt)
+
     def _judged(self, image: Tensor, batch: Batch, salt: int) -> Tensor:
-        return self.networks["judge"](diff_augment(image, self.policy, batch["seed"], salt))
+        return logits_of(self.networks["judge"], diff_augment(image, self.policy, batch["seed"], salt))
 
     @torch.no_grad()
     def _watched(self, output: Tensor, x: Tensor, y: Tensor) -> dict[str, Tensor]:

@@ -7,7 +7,9 @@ Deviation: convolutions in front of an instance norm have no bias, since the nor
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import ClassVar
 
+import torch
 from torch import Tensor, nn
 
 from zoo.blocks.conv import Conv2d
@@ -22,11 +24,13 @@ class ResnetGenerator(Generator):
 
     ``block(channels)`` makes each of the residual ``blocks``: the place where the papers differ. ``upsample`` is
     ``transposed`` (CycleGAN) or ``resize`` (nearest neighbour and convolution, which leaves no checkerboard: Odena et
-    al. 2016). With ``labels`` n one network draws in n hands and ``hand`` (N,) says whose, in front of the blocks.
+    al. 2016). With ``labels`` n one network draws in n hands and ``hand`` (N,) says whose, in front of the blocks. With
+    ``attention`` it says where the photograph stays: A·x + (1 − A)·C (Pumarola et al. 2018, eq. 1).
     """
 
     size = SizeRule(multiple_of=4, minimum=16)
     makes = frozenset({"features"})
+    can_make: ClassVar = {"attention": "attention=true", "colour": "attention=true"}
 
     def __init__(
         self,
@@ -35,6 +39,7 @@ class ResnetGenerator(Generator):
         block: Callable[[int], nn.Module] = ResidualBlock,
         upsample: str = "transposed",
         labels: int = 0,
+        attention: bool = False,
     ) -> None:
         super().__init__()
         if width < 1 or blocks < 0:
@@ -49,12 +54,22 @@ class ResnetGenerator(Generator):
         self.hand = LabelScale(4 * width, labels) if labels else None
         self.body = nn.Sequential(*(block(4 * width) for _ in range(blocks)))
         self.up = nn.Sequential(*_norm(*_up(4 * width, upsample)), *_norm(*_up(2 * width, upsample)))  # (N,w,H,W)
-        self.head = nn.Sequential(nn.ReflectionPad2d(3), Conv2d(width, 3, 7), nn.Tanh())
+        self.attention = attention
+        if attention:
+            self.makes |= {"attention", "colour"}
+            self.head = nn.Sequential(nn.ReflectionPad2d(3), Conv2d(width, 4, 7))
+        else:
+            self.head = nn.Sequential(nn.ReflectionPad2d(3), Conv2d(width, 3, 7), nn.Tanh())
 
     def parts(self, image: Tensor, hand: Tensor | None = None) -> dict[str, Tensor]:
         features = self.down(self.stem(image))  # (N,4w,H/4,W/4)
         features = self.body(features if self.hand is None else self.hand(features, hand))
-        return {"image": self.head(self.up(features)), "features": features}
+        made = self.head(self.up(features))
+        if not self.attention:
+            return {"image": made, "features": features}
+        colour, attention = torch.tanh(made[:, :3].float()), torch.sigmoid(made[:, 3:].float())
+        mixed = torch.lerp(colour, image.float(), attention)
+        return {"image": mixed, "attention": attention, "colour": colour, "features": features}
 
 
 def _norm(*layers: nn.Module) -> tuple[nn.Module, ...]:

@@ -15,15 +15,16 @@ from torch import Tensor, nn
 from zoo.blocks.diffaugment import diff_augment
 from zoo.blocks.pool import ImagePool
 from zoo.generator import Generator, build_generator, build_part, initialise
+from zoo.losses.adversarial import gradient_norm
 from zoo.recipe import Recipe
-from zoo.trainer import Batch, Count, Step, Trainer, parts_of
+from zoo.trainer import Batch, Count, Step, Trainer, logits_of, parts_of
 
 
 class OneWayTrainer(Trainer):
     """One generator, photograph x -> drawing y, one discriminator, an image pool.
 
     The losses read ``source`` x, ``target`` y, ``hand``, ``output`` G(x), ``logits`` D(G(x)), ``identity`` G(y) and what
-    else G(x) makes; then ``real_logits`` and ``fake_logits``. With paired data also ``paired_target``, the drawing of the
+    else G(x) makes; then ``real_logits``, ``fake_logits`` and ``gradient_norm``. With paired data also ``paired_target``, the drawing of the
     same sitter. In the first ``head_start`` steps the generator rests: a discriminator that knows nothing would pull at
     one that draws already.
     """
@@ -32,9 +33,10 @@ class OneWayTrainer(Trainer):
     phases: ClassVar = {"generator": ("draw",), "discriminator": ("judge",)}
     provides: ClassVar = {
         "generator": frozenset({"source", "target", "hand", "paired_target", "output", "identity", "logits"}),
-        "discriminator": frozenset({"real_logits", "fake_logits"}),
+        "discriminator": frozenset({"real_logits", "fake_logits", "gradient_norm"}),
     }
     passes_on: ClassVar = {"generator": {"": "draw"}}
+    gives: ClassVar = frozenset({"hand"})
 
     def __init__(self, recipe: Recipe, pool: int = 50, head_start: int = 0) -> None:
         self.networks = nn.ModuleDict(
@@ -73,10 +75,21 @@ class OneWayTrainer(Trainer):
         share = slice(self.rank * len(output), (self.rank + 1) * len(output))
         pooled = pool.swap(self.gather(output.detach().float()), self.gather(hand), self.gather(batch["seed"]))
         fakes, hands = (tensors[share] for tensors in pooled)
-        yield {
+        judged = {
             "real_logits": self._judge(y, hand, batch, 3),
             "fake_logits": self._judge(fakes, hands, batch, 4),
         }
+        if "gradient_norm" in self.wanted:
+            judge, known = self.networks["judge"], (hand,) if self.hands else ()
+            judged["gradient_norm"] = gradient_norm(lambda z: logits_of(judge, z, *known), y, fakes, batch["seed"])
+        yield judged
+
+    @classmethod
+    def held(cls) -> frozenset[str]:
+        return super().held() | {"hand"}
+
+    def judge(self, image: Tensor, step: Step, salt: int) -> Tensor:
+        return self._judge(image, step["hand"], step, salt)
 
     def draw(self, exported: nn.Module, photo: Tensor, hand: Tensor) -> Tensor:
         return exported(photo, **({"hand": hand} if self.hands else {}))
@@ -87,4 +100,4 @@ class OneWayTrainer(Trainer):
 
     def _judge(self, image: Tensor, hand: Tensor, batch: Batch, salt: int) -> Tensor:
         label = (hand,) if self.hands else ()
-        return self.networks["judge"](diff_augment(image, self.policy, batch["seed"], salt), *label)
+        return logits_of(self.networks["judge"], diff_augment(image, self.policy, batch["seed"], salt), *label)

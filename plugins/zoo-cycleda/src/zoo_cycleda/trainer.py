@@ -10,16 +10,17 @@ from torch import Tensor, nn
 from zoo.blocks.diffaugment import diff_augment
 from zoo.blocks.pool import ImagePool
 from zoo.generator import Generator, build_generator, build_part, initialise
+from zoo.losses.adversarial import gradient_norm
 from zoo.recipe import Recipe
-from zoo.trainer import Batch, Step, Trainer, parts_of
+from zoo.trainer import Batch, Step, Trainer, logits_of, parts_of
 
 
 class CycleTrainer(Trainer):
     """Two generators, photograph x -> drawing y and back, two discriminators, an image pool for each.
 
     The losses read, with ``reverse_`` for the way back: ``source`` x, ``target`` y, ``output`` G(x),
-    ``reconstruction`` F(G(x)), ``identity`` G(y), ``logits`` D(G(x)), and what else G(x) and F(y) make; then ``real_logits`` and ``fake_logits``. With
-    paired data also ``paired_source`` and ``paired_target``, which show the same sitter. ``hand`` labels the drawing.
+    ``reconstruction`` F(G(x)), ``identity`` G(y), ``logits`` D(G(x)), and what else G(x) and F(y) make; then ``real_logits``, ``fake_logits`` and
+    ``gradient_norm``. With paired data also ``paired_source`` and ``paired_target``, which show the same sitter. ``hand`` labels the drawing.
     """
 
     exported = "draw"
@@ -32,9 +33,15 @@ class CycleTrainer(Trainer):
                 *("reverse_output", "reverse_reconstruction", "reverse_identity", "reverse_logits"),
             }
         ),
-        "discriminator": frozenset({"real_logits", "fake_logits", "reverse_real_logits", "reverse_fake_logits"}),
+        "discriminator": frozenset(
+            {
+                *("real_logits", "fake_logits", "gradient_norm"),
+                *("reverse_real_logits", "reverse_fake_logits", "reverse_gradient_norm"),
+            }
+        ),
     }
     passes_on: ClassVar = {"generator": {"": "draw", "reverse_": "photo"}}
+    gives: ClassVar = frozenset({"hand"})
 
     def __init__(self, recipe: Recipe, pool: int = 50) -> None:
         back, judge_back = (
@@ -79,12 +86,25 @@ class CycleTrainer(Trainer):
         seeds = self.gather(batch["seed"])
         fakes, hands = self._pooled("drawings", output, hand, seeds)
         photos, _ = self._pooled("photos", photo, hand, seeds)
-        yield {
+        judged = {
             "real_logits": self._judge_drawing(y, hand, batch, 3),
             "fake_logits": self._judge_drawing(fakes, hands, batch, 4),
             "reverse_real_logits": self._judge_photo(x, batch, 5),
             "reverse_fake_logits": self._judge_photo(photos, batch, 6),
         }
+        if self.wanted & {"gradient_norm", "reverse_gradient_norm"}:
+            known = (hand,) if self.hands else ()
+            of_drawing, of_photo = (self.networks[name] for name in ("judge_drawing", "judge_photo"))
+            judged["gradient_norm"] = gradient_norm(lambda z: logits_of(of_drawing, z, *known), y, fakes, batch["seed"])
+            judged["reverse_gradient_norm"] = gradient_norm(lambda z: logits_of(of_photo, z), x, photos, batch["seed"])
+        yield judged
+
+    @classmethod
+    def held(cls) -> frozenset[str]:
+        return super().held() | {"hand"}
+
+    def judge(self, image: Tensor, step: Step, salt: int) -> Tensor:
+        return self._judge_drawing(image, step["hand"], step, salt)
 
     def draw(self, exported: nn.Module, photo: Tensor, hand: Tensor) -> Tensor:
         return exported(photo, **({"hand": hand} if self.hands else {}))
@@ -96,10 +116,10 @@ class CycleTrainer(Trainer):
 
     def _judge_drawing(self, image: Tensor, hand: Tensor, batch: Batch, salt: int) -> Tensor:
         label = (hand,) if self.hands else ()
-        return self.networks["judge_drawing"](diff_augment(image, self.policy, batch["seed"], salt), *label)
+        return logits_of(self.networks["judge_drawing"], diff_augment(image, self.policy, batch["seed"], salt), *label)
 
     def _judge_photo(self, image: Tensor, batch: Batch, salt: int) -> Tensor:
-        return self.networks["judge_photo"](diff_augment(image, self.policy, batch["seed"], salt))
+        return logits_of(self.networks["judge_photo"], diff_augment(image, self.policy, batch["seed"], salt))
 
     def _pooled(self, name: str, image: Tensor, hand: Tensor, seeds: Tensor) -> tuple[Tensor, Tensor]:
         """The pool is one for all processes: each sees all results and takes its own share back."""

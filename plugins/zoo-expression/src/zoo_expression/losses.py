@@ -14,21 +14,30 @@ from zoo_expression.units import MOST
 
 
 class ActionUnitLoss(Loss):
-    """Units read off a picture against those it shall show: mean squared error (Pumarola et al., eq. 5)."""
+    """Units read off a picture against those it shall show: mean squared error (Pumarola et al., eq. 5); a picture without
+    a face counts nothing."""
 
     needs = frozenset({"units", "read"})
 
     def forward(self, step: Mapping[str, Tensor]) -> Tensor:
-        return F.mse_loss(step["read"].float(), step["units"].float())
+        read, units = _seen(step["read"].float(), step["units"].float())
+        return F.mse_loss(read, units) if len(read) else step["read"].nan_to_num().sum() * 0
 
 
 class ExpressionClassLoss(Loss):
     """StarGAN's domain classification: cross entropy of the scores read off a picture and its label (eq. 2 and 3)."""
 
-    needs = frozenset({"units", "read"})
+    needs = frozenset({"label", "scores"})
 
     def forward(self, step: Mapping[str, Tensor]) -> Tensor:
-        return F.cross_entropy(step["read"].float(), step["units"].float())
+        scores, label = _seen(step["scores"].float(), step["label"].float())
+        return F.cross_entropy(scores, label) if len(scores) else step["scores"].nan_to_num().sum() * 0
+
+
+def _seen(read: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
+    """Both of the pictures in which there was a face to read."""
+    known = read.isfinite().all(1) & wanted.isfinite().all(1)
+    return (read, wanted) if bool(known.all()) else (read[known], wanted[known])
 
 
 class AttentionAreaLoss(Loss):

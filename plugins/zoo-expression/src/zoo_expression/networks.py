@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -85,6 +85,8 @@ class Discriminator(nn.Module):
     much as the other; coarser ones are repeated where finer ones lie.
     """
 
+    meter: Meter
+
     def __init__(
         self,
         width: int = 64,
@@ -146,6 +148,10 @@ class StarGANGenerator(Generator):
     """
 
     size = SizeRule(multiple_of=4, minimum=32)
+    makes = frozenset({"attention", "colour"})
+    can_make: ClassVar = {"flow": "warp=0.1", "paint": "warp=0.1"}
+    asks: ClassVar = frozenset({"units"})
+    meter: Meter
 
     def __init__(
         self,

@@ -19,6 +19,7 @@ from zoo_expression.losses import (
 )
 from zoo_expression.motion_table import motion_table
 from zoo_expression.networks import Discriminator, StarGANGenerator
+from zoo_expression.providers import LabelOfUnits, ScoresOfUnits, UnitsOfOutput, UnitsOfSource
 from zoo_expression.trainer import ExpressionTrainer
 
 
@@ -39,5 +40,9 @@ def zoo_register(register: Registrar) -> None:
     register.loss("attention-variation", AttentionVariationLoss)
     register.loss("paint", PaintLoss)
     register.loss("landmark-motion", MotionLoss)
+    register.provider("units", UnitsOfSource)
+    register.provider("read", UnitsOfOutput)
+    register.provider("label", LabelOfUnits)
+    register.provider("scores", ScoresOfUnits)
     register.trainer("expression", ExpressionTrainer)
     register.translator("expression", FilmTranslator)

@@ -18,6 +18,9 @@ from zoo_expression.data import Faces
 from zoo_expression.networks import Discriminator, StarGANGenerator
 from zoo_expression.units import EXPRESSIONS, LABELLED, MOST, UNITS, pattern
 
+OF_UNITS, OF_LABELS = ("units", "read"), ("label", "scores")
+"""What is asked of a picture, and what is read off it."""
+
 
 class ExpressionTrainer(Trainer):
     """One generator, one discriminator that judges pictures and reads what they show.
@@ -27,6 +30,7 @@ class ExpressionTrainer(Trainer):
     dlib, and what else G makes; the discriminator's ``units`` s, ``read`` from the
     photographs, ``real_logits``, ``fake_logits`` and ``gradient_norm`` (N,), the length of the realness's gradient
     by the picture, at a random place between photograph and result. s are the photographs' own units, t those of others.
+    A generator of labels has ``label`` in the place of ``units`` and ``scores`` in that of ``read``.
 
     ``share`` of a batch is edited, all of it is read: reading is cheap, and the meter has to be good before the editor
     can be. In ``single`` of the edits the target is not another face's, but the face's own with some units of another
@@ -40,10 +44,13 @@ class ExpressionTrainer(Trainer):
     samples = Faces
     phases: ClassVar = {"generator": ("edit",), "discriminator": ("judge",)}
     provides: ClassVar = {
-        "generator": frozenset({"source", "output", "reconstruction", "units", "own", "landmarks", "read", "logits"}),
-        "discriminator": frozenset({"units", "read", "real_logits", "fake_logits", "gradient_norm"}),
+        "generator": frozenset({"source", "output", "reconstruction", "logits", "landmarks", *OF_UNITS, "own"}),
+        "discriminator": frozenset({"real_logits", "fake_logits", "gradient_norm", *OF_UNITS}),
     }
     passes_on: ClassVar = {"generator": {"": "edit"}}
+    gives: ClassVar = frozenset({"units"})
+    uses: ClassVar = frozenset({"meter"})
+    judges: ClassVar = frozenset({"meter"})
 
     def __init__(
         self,
@@ -74,7 +81,12 @@ class ExpressionTrainer(Trainer):
         self.share, self.single, self.posed = share, single, posed
         self.most, self.follow, self.head_start = most, follow, head_start
         self.labels = generator.labels
+        self.words = OF_LABELS if generator.labels else OF_UNITS
         self.policy = recipe.data.augment.differentiable
+
+    def provided(self, phase: str) -> frozenset[str]:
+        names = super().provided(phase)
+        return names - {*OF_UNITS, "own"} | {*OF_LABELS} if self.labels else names
 
     def step(self, batch: Batch) -> Iterator[Step]:
         edit, judge = cast(StarGANGenerator, self.networks["edit"]), cast(Discriminator, self.networks["judge"])
@@ -87,7 +99,7 @@ class ExpressionTrainer(Trainer):
         yield {} if alone else self._edited(x, own[:n], wanted, made, seeds)
 
         logits, read = self._judged(batch["source"], seeds, 2)
-        tensors = {"units": own, "read": read, "real_logits": logits, "fake_logits": logits}
+        tensors = {**dict(zip(self.words, (own, read))), "real_logits": logits, "fake_logits": logits}
         if not alone:
             output = made["image"].detach()
             tensors["fake_logits"], _ = self._judged(output, seeds, 3)
@@ -102,10 +114,13 @@ class ExpressionTrainer(Trainer):
     def _edited(self, x: Tensor, own: Tensor, wanted: Tensor, made: Mapping[str, Tensor], seeds: Tensor) -> Step:
         output = made["image"]
         logits, read = self._judged(output, seeds, 1)
-        tensors = {**parts_of(made), "source": x, "output": output, "units": wanted, "read": read, "logits": logits}
+        tensors = {**parts_of(made), "source": x, "output": output, "logits": logits}
+        tensors |= dict(zip(self.words, (wanted, read)))
         if "landmarks" in self.wanted:
             seen = [faces.landmarks(image) for image in x.float().cpu()]
-            tensors |= {"landmarks": torch.stack(seen).to(x.device) / x.shape[-1], "own": own}
+            tensors["landmarks"] = torch.stack(seen).to(x.device) / x.shape[-1]
+        if not self.labels:
+            tensors["own"] = own
         if "reconstruction" in self.wanted:
             tensors["reconstruction"] = self.networks["edit"](output, units=own)
         return tensors
@@ -115,6 +130,14 @@ class ExpressionTrainer(Trainer):
         reader does not survive that, one that a face could make does."""
         realness, read = self.networks["judge"](diff_augment(image, self.policy, seeds[: len(image)], salt))
         return realness, read
+
+    def judge(self, image: Tensor, step: Step, salt: int) -> Tensor:
+        return self._judged(image, step["seed"], salt)[0]
+
+    def draw(self, exported: nn.Module, photo: Tensor, hand: Tensor) -> Tensor:
+        """With what the meter reads off it: as it is."""
+        editor = cast(StarGANGenerator, exported)
+        return editor(photo, units=editor.own(photo))
 
     def previews(self, batch: Batch, exported: nn.Module) -> dict[str, Tensor]:
         own, other = self._condition(batch["units"]), self._condition(batch["target_units"])
@@ -158,10 +181,15 @@ def labels(units: Tensor) -> Tensor:
 
     The expression whose units are strongest on average; neutral where none of them reaches ``NOTHING``.
     """
+    scores = shown(units)
+    return torch.nn.functional.one_hot(scores.argmax(1), scores.shape[1]).to(units.dtype)
+
+
+def shown(units: Tensor) -> Tensor:
+    """How much each of the five is in intensities (N,17): the mean of its units, ``NOTHING`` for neutral; (N,5)."""
     numbers = list(UNITS)
     means = [units[:, [numbers.index(u) for u in EXPRESSIONS[of]]].mean(1) for of in LABELLED.values()]
-    scores = torch.stack([torch.full_like(means[0], NOTHING), *means], dim=1)
-    return torch.nn.functional.one_hot(scores.argmax(1), len(means) + 1).to(units.dtype)
+    return torch.stack([torch.full_like(means[0], NOTHING), *means], dim=1)
 
 
 NOTHING = 0.5

@@ -20,18 +20,20 @@ PAIR = ("reconstruction", "source"), ("other_reconstruction", "other")
 
 
 class AutoencoderLoss(Loss):
-    """Both faces come back: mean absolute difference of A' to A and of B' to B (eq. 10)."""
+    """Both faces come back: mean absolute difference of A' to A and of B' to B (eq. 10); of A' to A alone where there is
+    one face."""
 
-    needs = frozenset({"source", "other", "reconstruction", "other_reconstruction"})
+    needs = frozenset({"source", "reconstruction"})
 
     def forward(self, step: Mapping[str, Tensor]) -> Tensor:
-        return sum((F.l1_loss(step[made], step[face]) for made, face in PAIR), start=step["source"].new_zeros(()))
+        pairs = [(made, face) for made, face in PAIR if made in step]
+        return sum((F.l1_loss(step[made], step[face]) for made, face in pairs), start=step["source"].new_zeros(()))
 
 
 class ReconstructionLoss(AutoencoderLoss):
     """`AutoencoderLoss`, and C is A where Λ is all 1, and B where it is all 0 (eq. 7)."""
 
-    needs = AutoencoderLoss.needs | {"output", "mix"}
+    needs = AutoencoderLoss.needs | {"other", "output", "mix"}
 
     def forward(self, step: Mapping[str, Tensor]) -> Tensor:
         ends = [
@@ -42,14 +44,15 @@ class ReconstructionLoss(AutoencoderLoss):
 
 
 class FusionVariationLoss(TotalVariationLoss):
-    """The total variation of C, A' and B' (eq. 9)."""
+    """The total variation of C, and of A' and B' where they are made (eq. 9)."""
 
-    needs = frozenset({"output", "reconstruction", "other_reconstruction"})
+    needs = frozenset({"output"})
 
     def forward(self, step: Mapping[str, Tensor]) -> Tensor:
         total = step["output"].new_zeros(())
-        for name in sorted(self.needs):
-            total = total + super().forward({"output": step[name]})
+        for name in ("other_reconstruction", "output", "reconstruction"):
+            if name in step:
+                total = total + super().forward({"output": step[name]})
         return total
 
 

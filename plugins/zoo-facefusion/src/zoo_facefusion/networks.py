@@ -7,8 +7,9 @@ norm have no bias, since the norm takes it away again.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -33,26 +34,35 @@ class FusionGenerator(Generator):
 
     ``widest`` limits the channels, which double from ``width`` on with each of the ``stages``. The latent is split along
     its channels into ``elements`` of equal size, what is left over goes to the last. ``upsample`` is ``transposed`` (the
-    paper) or ``resize`` (nearest neighbour and convolution, which leaves no checkerboard: Odena et al. 2016).
+    paper) or ``resize`` (nearest neighbour and convolution, which leaves no checkerboard: Odena et al. 2016). The paper
+    has no residual blocks; with ``block(channels)`` so many ``blocks`` of it stand at the end of E.
     """
 
     makes = frozenset({"latent"})
     element_of: Tensor
 
     def __init__(
-        self, width: int = 64, elements: int = 5, stages: int = 5, widest: int = 1024, upsample: str = "transposed"
+        self,
+        width: int = 64,
+        elements: int = 5,
+        stages: int = 5,
+        widest: int = 1024,
+        upsample: str = "transposed",
+        block: Callable[[int], nn.Module] | None = None,
+        blocks: int = 1,
     ) -> None:
         super().__init__()
-        if min(width, elements, stages, widest) < 1:
-            raise ValueError("width, elements, stages and widest are 1 or more")
+        if min(width, elements, stages, widest) < 1 or blocks < 0:
+            raise ValueError("width, elements, stages and widest are 1 or more, blocks 0 or more")
         if upsample not in ("transposed", "resize"):
             raise ValueError(f"upsample is 'transposed' or 'resize', not {upsample!r}")
         channels = _channels(width, stages, widest)
         if elements > channels[-1]:
             raise ValueError(f"{channels[-1]} channels of the latent cannot be split into {elements} elements")
         self.elements = elements
-        self.size = SizeRule(multiple_of=2**stages, minimum=2**stages)
+        self.size = SizeRule(multiple_of=2**stages, minimum=2**stages * (1 if block is None else 2))
         self.down = nn.ModuleList(_down(before, after, "batch") for before, after in pairwise(channels))
+        self.body = nn.Sequential(*([block(channels[-1]) for _ in range(blocks)] if block else []))
         self.up = nn.ModuleList(
             _up(before, after, upsample, last=after == 3) for before, after in pairwise(channels[::-1])
         )
@@ -63,7 +73,7 @@ class FusionGenerator(Generator):
         """E: (N,3,H,W) in [-1,1] -> latent (N,C,H/2^s,W/2^s)."""
         for stage in self.down:
             image = stage(image)
-        return image
+        return self.body(image)
 
     def decode(self, latent: Tensor) -> Tensor:
         """G: latent (N,C,h,w) -> (N,3,2^s·h,2^s·w) in [-1,1]."""
@@ -120,6 +130,8 @@ class FusionCritic(nn.Module):
     As E, without a norm in the first layer, then fully connected. ``norm`` is ``batch`` (the paper), ``instance`` or
     ``none``: under a gradient penalty each picture has to be judged by itself (Gulrajani et al. 2017, section 4).
     """
+
+    side: ClassVar = "size"
 
     def __init__(
         self, width: int = 64, stages: int = 5, widest: int = 1024, size: int = 128, norm: str = "batch"

@@ -8,6 +8,7 @@ from zoo_facefusion.commands import fusion_strip
 from zoo_facefusion.crops import fusion_crops
 from zoo_facefusion.evaluate import fusion_eval
 from zoo_facefusion.networks import FusionCritic, FusionGenerator
+from zoo_facefusion.providers import Mix, Other
 from zoo_facefusion.trainer import FusionTrainer
 from zoo_facefusion.translator import FusionTranslator
 
@@ -25,5 +26,7 @@ def zoo_register(register: Registrar) -> None:
     register.loss("fusion-content", losses.FusionContentLoss)
     register.loss("fusion-style", losses.FusionStyleLoss)
     register.loss("elements", losses.ElementsLoss)
+    register.provider("mix", Mix)
+    register.provider("other", Other)
     register.trainer("fusion", FusionTrainer)
     register.translator("fusion", FusionTranslator)

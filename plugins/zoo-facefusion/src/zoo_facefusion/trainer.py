@@ -12,7 +12,7 @@ from zoo.blocks.diffaugment import diff_augment
 from zoo.generator import build_generator, build_part, initialise
 from zoo.losses.adversarial import gradient_norm
 from zoo.recipe import Recipe
-from zoo.trainer import Batch, Count, Step, Trainer
+from zoo.trainer import Batch, Count, Step, Trainer, logits_of
 from zoo_facefusion.data import Couples
 from zoo_facefusion.networks import FusionGenerator
 
@@ -23,7 +23,7 @@ class FusionTrainer(Trainer):
     """In the ``first`` steps encoder and generator alone, as an autoencoder (eq. 10), then against a critic (eq. 11).
 
     The losses of ``autoencoder`` read ``source`` A, ``other`` B and their reconstructions; those of ``fusion`` these and
-    ``mix`` Λ (N,E), ``output`` C, ``flipped``, which is C with one λ turned round, and C's ``logits``; those of
+    ``mix`` Λ (N,E), ``output`` C and its ``latent``, ``flipped``, which is C with one λ turned round, and C's ``logits``; those of
     ``critic`` ``real_logits``, ``fake_logits`` and ``gradient_norm`` (N,), the length of the critic's gradient by the
     picture, at a random place between a face and a fusion.
 
@@ -41,6 +41,10 @@ class FusionTrainer(Trainer):
         "fusion": MADE | {"mix", "output", "flipped", "logits"},
         "critic": frozenset({"real_logits", "fake_logits", "gradient_norm"}),
     }
+
+    passes_on: ClassVar = {"fusion": {"": "fuse"}}
+    gives: ClassVar = frozenset({"other", "mix"})
+    uses: ClassVar = frozenset({"encode", "decode", "fuse", "shares"})
 
     def __init__(
         self, recipe: Recipe, first: int = 0, ends: float = 0.3, between: float = 0.0, clip: float = 0.0
@@ -92,15 +96,23 @@ class FusionTrainer(Trainer):
         fused = [fuse.fuse(latents, fuse.shares(one, None, 1)) for one in wanted]
         made = fuse.decode(torch.cat([*latents, *fused])).chunk(2 + len(fused))
         tensors = {"source": a, "other": b, "reconstruction": made[0], "other_reconstruction": made[1], "mix": mix}
-        tensors |= dict(zip(("output", "flipped"), made[2:], strict=False))
+        tensors |= {"latent": fused[0], **dict(zip(("output", "flipped"), made[2:], strict=False))}
         return {**tensors, "logits": self._logits(made[2], batch["seed"], 1)}
 
     def _judged(self, batch: Batch, output: Tensor) -> Step:
         a, seeds = batch["source"], batch["seed"]
         tensors = {"real_logits": self._logits(a, seeds, 2), "fake_logits": self._logits(output, seeds, 3)}
         if "gradient_norm" in self.wanted:
-            tensors["gradient_norm"] = gradient_norm(self.networks["critic"], a, output, seeds)
+            critic = self.networks["critic"]
+            tensors["gradient_norm"] = gradient_norm(lambda z: logits_of(critic, z), a, output, seeds)
         return tensors
+
+    @classmethod
+    def held(cls) -> frozenset[str]:
+        return super().held() | {"other"}
+
+    def judge(self, image: Tensor, step: Step, salt: int) -> Tensor:
+        return self._logits(image, step["seed"], salt)
 
     def previews(self, batch: Batch, exported: nn.Module) -> dict[str, Tensor]:
         fuse, columns = cast(FusionGenerator, exported.eval()), {"A": batch["source"]}  # its statistics stay
@@ -128,5 +140,4 @@ class FusionTrainer(Trainer):
         return torch.stack(mixes).to(like), torch.stack(others).to(like)
 
     def _logits(self, image: Tensor, seeds: Tensor, salt: int) -> Tensor:
-        logits: Tensor = self.networks["critic"](diff_augment(image, self.policy, seeds, salt))
-        return logits
+        return logits_of(self.networks["critic"], diff_augment(image, self.policy, seeds, salt))

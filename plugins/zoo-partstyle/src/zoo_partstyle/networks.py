@@ -11,7 +11,7 @@ import inspect
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -23,6 +23,8 @@ from zoo.errors import ConfigError, ImageError
 from zoo.generator import Generator, SizeRule, build_part
 from zoo.loss import Loss, Views
 from zoo.machine import memory
+from zoo.train.supply import Supply, provider_of, supply
+from zoo.trainer import Trainer
 from zoo.weights.file import load_weights, read_header
 from zoo_partstyle.choose import fingerprint
 from zoo_partstyle.locate import SMALLEST, object_map
@@ -37,6 +39,23 @@ NEED = 5000
 PROVIDES = frozenset({"source", "output", "target", "object"})
 
 
+class _Optimising(Trainer):
+    """What providers are told of the optimisation, which is no training: they complete the photograph alone."""
+
+    exported, domains = "picture", 1
+    phases: ClassVar = {"picture": ("picture",)}
+    provides: ClassVar = {"picture": PROVIDES}
+
+    @classmethod
+    def held(cls) -> frozenset[str]:
+        return frozenset()
+
+
+def _of_photo(needs: frozenset[str]) -> Supply:
+    """How losses come by what no picture has, but can be found in the photograph, as where its face is."""
+    return supply(needs - PROVIDES, frozenset({"source"}), _Optimising, "picture")
+
+
 class PictureOptimiser(Generator):
     """Image (N,3,H,W) in [-1,1], styles and objects -> the picture that makes the losses small.
 
@@ -44,6 +63,8 @@ class PictureOptimiser(Generator):
     changes: the picture is source + map · (x - source), and x is optimised. The map is the mask that is given, or is
     found by the object's filters (`zoo_partstyle.locate`).
     """
+
+    learns: ClassVar = ""
 
     def __init__(
         self,
@@ -60,7 +81,7 @@ class PictureOptimiser(Generator):
         self.losses, self.compose = losses, compose
         terms = self._build(None)
         for term, (_, loss) in terms.items():
-            if missing := loss.needs - PROVIDES:
+            if missing := _of_photo(loss.needs).missing:
                 raise ConfigError(
                     f"loss {term!r} needs {', '.join(sorted(missing))}, which no picture has",
                     f"take one that needs only {', '.join(sorted(PROVIDES))}",
@@ -151,6 +172,8 @@ class _Task:
         self.photo, self.styles, self.strength = photo, styles, strength
         self.maps = maps(network.vgg, photo, objects, masks) if network.compose else []
         self.compose = network.compose
+        needs = frozenset().union(*(loss.needs for _, loss in network._build(None).values()))
+        self.providers = {name: build_part("provider", provider_of(name, {})) for name in _of_photo(needs).providers}
         count, own = len(styles), len(objects) == len(styles) > 1  # does each object take a style of its own?
         share = [weight / sum(blend) for weight in blend] if blend else [1 / count] * count
         self.pairs = []
@@ -166,6 +189,8 @@ class _Task:
         union = torch.stack(areas).amax(0) if areas else torch.ones_like(photo[:, :1])
         styles = [_no_larger(style, max(size)) for style in self.styles]
         whole = Views({"source": photo, "object": union})
+        for name, provider in self.providers.items():
+            whole = Views({name: provider(whole).detach()}, whole)
         fixed = [
             Views({"target": styles[style], "object": areas[k] if areas else union}, whole)
             for k, style, _, _ in self.pairs

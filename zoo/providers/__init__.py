@@ -1,0 +1,1 @@
+"""What losses need and trainers do not give, computed of what a step holds, for all."""
