@@ -223,7 +223,7 @@ def test_from_stdin_to_stdout(
         (Bytes(png(1)), "- -o a.xyz", "cannot write .xyz"),
         (Bytes(png(1)), "- -o a.png --format jpg", "--format jpg is not what a.png says"),
         (Bytes(png(1)), ". -o -", "is a folder"),
-        (Bytes(png(1)), "- -o - --previews way", "no names for -"),
+        (Bytes(png(1)), "- -o - --previews way", "is not for -"),
     ],
 )
 def test_what_streams_cannot(
