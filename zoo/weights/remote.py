@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 from urllib.parse import quote
 
 from zoo.card import Weights
@@ -111,12 +111,12 @@ def _by_client(repo: str, file: str, revision: str) -> Path:
             return super().update(n)
 
     def download() -> str:
-        options = {"endpoint": endpoint(), "cache_dir": hub_cache(), "library_name": "zoo-core", **bar}
+        options: dict[str, Any] = {"endpoint": endpoint(), "cache_dir": hub_cache(), "library_name": "zoo-core", **bar}
         return hf_hub_download(repo, file, revision=revision, **options)
 
     listens = "tqdm_class" in inspect.signature(hf_hub_download).parameters
     bar = {"tqdm_class": Bar} if listens else {}
-    if not listens and find_spec("hf_xet"):  # a client of before 2026, whose Xet says nothing to anybody
+    if not listens and find_spec("hf_xet"):  # an early client, whose Xet tells nobody what comes
         return Path(download())
     constants.DOWNLOAD_CHUNK_SIZE = min(constants.DOWNLOAD_CHUNK_SIZE, PIECE)
     blobs = hub_cache() / f"models--{repo.replace('/', '--')}" / "blobs"
