@@ -30,6 +30,7 @@ import zoo
 from zoo.card import Weights
 from zoo.errors import ConfigError, ImageError, IntegrityError, NetworkError, UsageError, ZooError
 from zoo.helpers.console import Console
+from zoo.helpers.files import atomic
 from zoo.helpers.reading import parse_yaml, read_yaml
 from zoo.helpers.terminal import Guarded, guarded
 from zoo.helpers.untouched import untouched
@@ -38,6 +39,7 @@ from zoo.pictures.image import read
 from zoo.publish.publish import publish
 from zoo.recipe import load_recipe
 from zoo.survey.key import read_key
+from zoo.testing.hub import LoopbackHub
 from zoo.train.engine import Options
 from zoo.train.run import train
 from zoo.weights import cache, connection
@@ -538,6 +540,29 @@ def test_who_waits_says_so(tiny: TinyPlugin, monkeypatch: pytest.MonkeyPatch, ca
         assert own_place(weights).parent.is_dir()
     holder.join()
     assert "another process is downloading tiny.safetensors: waiting for it" in caplog.text
+
+
+def test_who_waits_for_one_that_hangs_brings_it_himself(
+    tiny: TinyPlugin,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The first one's half file stays meanwhile, and both end well."""
+    weights = zoo.info("tiny").get()
+    data = tiny.weights.read_bytes()
+    tiny.weights.unlink()
+    monkeypatch.setattr(cache, "PATIENCE", 0.05)
+    monkeypatch.setattr(cache, "WAIT", 0.05)
+    with LoopbackHub() as server:
+        server.add("a/b", "5" * 40, weights.file, data)
+        monkeypatch.setenv("ZOO_MIRRORS", server.mirror)
+        with alone(weights) as folder, atomic(folder / weights.file) as part:
+            part.write_bytes(data)
+            assert zoo.download("tiny").read_bytes() == data
+            assert part.read_bytes() == data
+    assert "waiting for it" in caplog.text and "downloading it here, too" in caplog.text
+    assert own_place(weights).read_bytes() == data
+    assert {path.name for path in own_place(weights).parent.iterdir()} == {".lock", weights.file}
 
 
 def test_a_mirrors_error_keeps_its_secrets(tiny: TinyPlugin, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import os
 import resource
@@ -33,6 +34,7 @@ from zoo.errors import IntegrityError, NetworkError, NotFoundError, ZooError
 from zoo.testing.hub import LoopbackHub
 from zoo.weights.cache import cache_folder, hub_cache
 from zoo.weights.file import save_weights
+from zoo.weights.watch import watched
 
 PATIENT = Version(version("huggingface_hub")) >= Version("2")  # older clients give up earlier; the next call goes on
 REVISION = "5" * 40
@@ -170,6 +172,50 @@ def test_a_fault_that_stays(source: Source, hasty: None, name: str) -> None:
     assert source.leftovers() == []
     vars(source.server).update({name: before[name] for name in fault})
     source.works()
+
+
+@pytest.mark.parametrize("fault", [{"drips": 0.02}, {"promises": True}], ids=["a byte at a time", "100 continue"])
+def test_a_server_that_is_too_slow(source: Source, fault: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is left for the next source; of the download nothing is at work any more, nor in a cache."""
+    monkeypatch.setattr("zoo.weights.connection.MINUTE", 0.5)
+    monkeypatch.setattr("zoo.weights.connection.MOST_HEADERS", 1 << 14)
+    vars(source.server).update(fault)
+    with pytest.raises(NetworkError, match=r"only \d+ bytes came in|a megabyte of headers"):
+        zoo.download("tiny")
+    assert source.leftovers() == []
+    assert not any(thread.name == "zoo-download" for thread in threading.enumerate())
+    with LoopbackHub() as other:
+        other.add(REPO, REVISION, FILE, source.data)
+        monkeypatch.setenv("ZOO_MIRRORS", ",".join(filter(None, [os.environ.get("ZOO_MIRRORS"), other.mirror])))
+        source.works()
+
+
+def test_a_line_that_is_slow_and_not_too_slow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("zoo.weights.connection.MINUTE", 0.1)
+    monkeypatch.setattr("zoo.weights.connection.LEAST", 50)
+    monkeypatch.setattr("zoo.weights.watch.LOOK", 0.01)
+    sizes = itertools.count(0, 100)
+    assert watched(lambda: threading.Event().wait(0.5), lambda: next(sizes)) is False
+
+
+def test_an_interrupt_stops_what_is_at_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    ended = threading.Event()
+
+    def work() -> None:
+        try:
+            while True:
+                threading.Event().wait(0.01)
+        finally:
+            ended.set()
+
+    def size() -> int:
+        if any(thread.name == "zoo-download" for thread in threading.enumerate()):
+            raise KeyboardInterrupt
+        return 0
+
+    with pytest.raises(KeyboardInterrupt):
+        watched(work, size)
+    assert ended.wait(5)
 
 
 @pytest.mark.parametrize("source", ["mirror"], indirect=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import struct
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -403,6 +404,31 @@ def test_frames_that_the_decoder_calls_corrupt_are_counted(tmp_path: Path, same:
         same.translate_video(path, tmp_path / "out.mp4")
     assert "damaged=True" in caught.value.hint and len(shown(tmp_path / "out.mp4")) > 15
     same.translate_video(path, tmp_path / "fine.mp4", damaged=True)
+
+
+@pytest.mark.parametrize("name", ["a.ts", "a.flv", "a.avi"])
+def test_frames_that_are_lost_in_the_middle_are_counted(run: Zoo, name: str) -> None:
+    """Nothing that is left is damaged, and the film is as long as before."""
+    noise = np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8)
+    frames = [np.roll(noise, 3 * number, 1) for number in range(40)]
+    path = film(name, frames, pixels="yuv420p")
+    data = path.read_bytes()
+    middle = len(data) // 2 // 188 * 188
+    path.write_bytes(data[:middle] + data[middle + 9 * 188 :])
+    code, out, _ = run(name, "-o", "out.mp4", "--json")
+    [made] = json.loads(out)["translated"]
+    assert code == 6 and re.search("[1-9] frames in the middle are missing", made["damaged"]), made["damaged"]
+    assert run(name, "-o", "fine.mp4", "--damaged")[0] == 0
+
+
+def test_a_pause_is_no_hole(tmp_path: Path) -> None:
+    """Slides are shown for a while; clips that were joined begin at any number."""
+    pause = film(tmp_path / "a.ts", pattern(12), pixels="yuv420p", times=[*range(6), *range(20, 26)])
+    joined = tmp_path / "b.ts"
+    joined.write_bytes(b"".join(clip(tmp_path / "clip.ts", start).read_bytes() for start in (5, 30000)))
+    for path in (pause, joined):
+        damage = video.Damage()
+        assert [*video.probe(path).frames("reading", damage)] and str(damage) == ""
 
 
 @pytest.mark.parametrize("name", ["a.mp4", "a.mov", "a.mkv", "a.ts", "a.webm", "a.avi", "a.flv", "a.mpg"])

@@ -59,18 +59,21 @@ def leaps(container: Any) -> bool:
     return bool(container.format.flags & _LEAPS)
 
 
-def retimed(container: Any, moving: Any) -> Iterator[Any]:
+def retimed(container: Any, moving: Any, joints: set[Fraction] | None = None) -> Iterator[Any]:
     """The packets of a film that PyAV has opened, of the stream ``moving`` and of all sound, with times from 0 on and
-    without leaps."""
+    without leaps. ``joints`` is filled with the times at which a clip's first picture is shown, behind another clip."""
     start = max(Fraction(container.start_time or 0, 10**6), Fraction(0))  # below 0 there is what decoders swallow
     clock = Clock(start, leaps(container))
     for packet in container.demux(moving, *container.streams.audio):
         told = packet.dts if packet.dts is not None else packet.pts
         if told is not None:
-            unit = packet.time_base
+            unit, clip = packet.time_base, clock.clip.get(packet.stream_index)
             shift = round(clock.shift(packet.stream_index, told * unit, (packet.duration or 0) * unit) / unit)
             packet.pts = None if packet.pts is None else packet.pts + shift
             packet.dts = None if packet.dts is None else packet.dts + shift
+            joint = packet.stream == moving and clip is not None and clip != clock.clip[packet.stream_index]
+            if joint and joints is not None and packet.pts is not None:
+                joints.add(packet.pts * unit)
         yield packet
 
 

@@ -18,6 +18,7 @@ import numpy as np
 from zoo.errors import ImageError, NotFoundError, UsageError, ZooError, close_match
 from zoo.helpers.files import atomic
 from zoo.pictures import colours
+from zoo.pictures.holes import Intervals, has_holes
 from zoo.pictures.times import leaps, retimed
 from zoo.progress import tell
 
@@ -84,28 +85,38 @@ class Damage:
     """What a file lacks of what it says that it holds."""
 
     frames: int = 0  # that the decoder calls corrupt; what the container calls so may be whole, where clips were joined
+    lost: int = 0  # frames in the middle; -1 where something is missing and nobody can say how many
     missing: Fraction = Fraction(0)  # seconds at the end
     cut: bool = False  # the file ends within a piece: a .ts does not say how long it should be
 
     def decoded(self, container: Any, stream: Any, film: Film) -> Iterator[Any]:
         """The stream's frames, counted."""
-        end = Fraction(0)
-        for packet in retimed(container, stream):
+        end, count, intervals, joints = Fraction(0), 0, Intervals(), set[Fraction]()
+        for packet in retimed(container, stream, joints):
             if packet.dts is not None and packet.pts is not None:  # sound may last longer than the pictures
                 end = max(end, (packet.pts + (packet.duration or 0)) * packet.time_base)
             for frame in packet.decode() if packet.stream == stream else ():
                 self.frames += frame.is_corrupt
+                count += 1
                 if frame.pts is not None:
-                    end = max(end, frame.pts * frame.time_base + 1 / film.rate)
+                    time = frame.pts * frame.time_base
+                    end = max(end, time + 1 / film.rate)
+                    intervals.add(time, time in joints)
                 yield frame
         told = Fraction(container.duration or 0, 10**6)
         if told - end > max(SLACK, 2 / film.rate) and not leaps(container):  # those do not say how long they are
             self.missing = told - end
-        self.cut = container.format.name == "mpegts" and _is_cut(film.path)
+        kind = container.format.name
+        self.cut = kind == "mpegts" and _is_cut(film.path)
+        gaps = max(0, stream.frames - count) if kind == "avi" else intervals.missing()  # its frames have no times
+        if (gaps or kind == "flv") and not (kind == "avi" and self.missing) and has_holes(film.path, kind):
+            self.lost = gaps or -1
 
     def __str__(self) -> str:
         """In words; "" for a whole file."""
         told = [f"{self.frames} frames are damaged"] if self.frames else []
+        told += [f"{self.lost} frames in the middle are missing"] if self.lost > 0 else []
+        told += ["a piece of the file is missing"] if self.lost < 0 else []
         told += [f"the last {float(self.missing):.1f} seconds are missing"] if self.missing else []
         told += ["the file ends in the middle of a piece"] if self.cut else []
         return ", ".join(told)

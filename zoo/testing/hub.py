@@ -13,6 +13,7 @@ import hashlib
 import re
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
@@ -48,6 +49,8 @@ class LoopbackHub:
         self.down = 0  # so many requests are answered by 500
         self.cuts = 0  # so many transfers break off in the middle
         self.stalls = 0  # so many downloads go silent in the middle
+        self.drips = 0.0  # seconds between the bytes of a download
+        self.promises = False  # "100 Continue" again and again, and no answer
         self.wrong = False  # as many bytes as promised, but others
         self.endless = False  # downloads that do not end, at least not before ten times their size
         self.portal = False  # a web page in place of everything, as in a hotel's network
@@ -121,6 +124,8 @@ class _Handler(Uploads, BaseHTTPRequestHandler):
         if hub.down > 0:
             hub.down -= 1
             self.send(500)
+        elif hub.promises and self.command == "GET":
+            self._promise()
         elif hub.portal:
             self.send(200, {"Content-Type": "text/html"}, _PORTAL)
         elif path.startswith(("/mirror/", "/content/")):
@@ -180,17 +185,21 @@ class _Handler(Uploads, BaseHTTPRequestHandler):
         else:
             self.send(status, extra, data[start:])
 
+    def _promise(self) -> None:
+        self.close_connection = True
+        with suppress(OSError):  # the client has had enough
+            while not self.hub.closing.is_set():
+                self.wfile.write(b"HTTP/1.1 100 Continue\r\n\r\n" * 100)
+
     def _without_end(self, data: bytes, headers: Mapping[str, str]) -> None:
         self.close_connection = True
         self.send_response(200)
         for name, value in headers.items():
             self.send_header(name, value)
         self.end_headers()
-        try:
+        with suppress(OSError):  # the client has had enough
             for _ in range(10):
                 self.wfile.write(data)
-        except OSError:  # the client has had enough
-            pass
 
     def send(self, status: int, headers: Mapping[str, str] | None = None, body: bytes = b"") -> None:
         """One answer, whole unless a fault is to spoil it."""
@@ -212,6 +221,9 @@ class _Handler(Uploads, BaseHTTPRequestHandler):
             self.hub.closing.wait()
             return
         try:
+            while download and body and self.hub.drips and not self.hub.closing.wait(self.hub.drips):
+                self.wfile.write(body[:1])
+                body = body[1:]
             self.wfile.write(body)
         except OSError:  # a client that was killed
             self.close_connection = True

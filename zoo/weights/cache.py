@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import shutil
 import stat
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -16,6 +18,8 @@ from zoo.errors import IntegrityError
 from zoo.helpers.files import atomic, clean
 
 PATIENCE = 2.0  # seconds of waiting without a word
+WAIT = 30.0  # seconds more until a file is downloaded by a second process, too
+_AGAIN, _DAY = ".again-", 24 * 3600.0  # folders of such, and how old those are that one left that was killed
 log = logging.getLogger(__name__)
 
 
@@ -141,20 +145,50 @@ def _cache_of(path: Path) -> Path | None:
 
 
 @contextmanager
-def alone(weights: Weights) -> Iterator[None]:
-    """One process at a time brings a file from a mirror; the others say that they wait. What killed ones left goes."""
+def alone(weights: Weights) -> Iterator[Path]:
+    """One process at a time brings a file from a mirror, to the folder that this gives. What killed ones left goes.
+
+    The others say that they wait, and then bring it themselves, to folders of their own: the first may hang at a source
+    that they do not need. The bytes are the same, whoever puts them in place.
+    """
     from huggingface_hub.utils import WeakFileLock
 
     folder = own_place(weights).parent
     folder.mkdir(parents=True, exist_ok=True)
+    lock = folder / ".lock"
+    say_if_busy(lock, weights.file)
     with ExitStack() as stack:
         try:
-            stack.enter_context(WeakFileLock(folder / ".lock", timeout=PATIENCE))
+            stack.enter_context(WeakFileLock(lock, timeout=WAIT))
         except TimeoutError:
-            log.warning("another process is downloading %s: waiting for it; Ctrl-C leaves it alone", weights.file)
-            stack.enter_context(WeakFileLock(folder / ".lock"))
-        clean(folder)
-        yield
+            log.warning("%s is still not there: downloading it here, too", weights.file)
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=_AGAIN, dir=folder)))
+        else:
+            clean(folder)
+            for left in folder.glob(f"{_AGAIN}*"):
+                if time.time() - left.lstat().st_mtime > _DAY:
+                    shutil.rmtree(left, ignore_errors=True)
+        yield folder
+
+
+def say_if_busy(lock: Path, file: str) -> None:
+    """A line if another process holds the lock under which a file is downloaded, and goes on to."""
+    from huggingface_hub.utils import WeakFileLock
+
+    try:
+        if lock.is_file():
+            with WeakFileLock(lock, timeout=PATIENCE):
+                pass
+    except TimeoutError:
+        log.warning("another process is downloading %s: waiting for it; Ctrl-C leaves it alone", file)
+    except OSError:  # whoever takes the lock will say so
+        pass
+
+
+def hub_lock(weights: Weights) -> Path:
+    """That of the Hub's client, whose name for the file is its SHA-256."""
+    assert weights.hub is not None
+    return hub_cache() / ".locks" / f"models--{weights.hub.repo.replace('/', '--')}" / f"{weights.sha256}.lock"
 
 
 def sweep(weights: Weights, at_least: int = 0) -> None:
@@ -166,11 +200,10 @@ def sweep(weights: Weights, at_least: int = 0) -> None:
 
     assert weights.hub is not None
     repo = f"models--{weights.hub.repo.replace('/', '--')}"
-    lock = hub_cache() / ".locks" / repo / f"{weights.sha256}.lock"
     parts = [*(hub_cache() / repo / "blobs").glob(f"{weights.sha256}*.incomplete")]
     with suppress(OSError):
         if any(part.stat().st_size >= at_least for part in parts):
-            with WeakFileLock(lock, timeout=0.1):
+            with WeakFileLock(hub_lock(weights), timeout=0.1):
                 for part in parts:
                     if part.stat().st_size >= at_least:
                         part.unlink()

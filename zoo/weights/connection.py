@@ -16,15 +16,29 @@ MOST_HEADERS = 1 << 20  # bytes before the first of a file: a server may say "10
 
 
 class SlowError(TimeoutError):
-    """Bytes come, but so few that the file would take days."""
+    """Bytes come, but so few that the file would take days, or none of the file."""
+
+
+class Pace:
+    """How fast bytes come. SlowError where they are too few in a minute."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self.clock = clock
+        self.since, self.bytes = clock(), 0
+
+    def add(self, count: int) -> None:
+        self.bytes += count
+        if (passed := self.clock() - self.since) >= MINUTE:
+            if self.bytes < LEAST:
+                raise SlowError(f"only {self.bytes} bytes came in {passed:.0f} seconds")
+            self.since, self.bytes = self.clock(), 0
 
 
 class _Paced(io.RawIOBase):
     """What a server sends, while it comes at a pace."""
 
     def __init__(self, raw: Any, clock: Callable[[], float] = time.monotonic) -> None:
-        self.raw, self.clock = raw, clock
-        self.since, self.bytes = clock(), 0
+        self.raw, self.pace = raw, Pace(clock)
         self.before_answer = 0
 
     def readable(self) -> bool:
@@ -32,15 +46,11 @@ class _Paced(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int | None:
         count = self.raw.readinto(buffer)
-        self.bytes += count or 0
         if self.before_answer >= 0:
             self.before_answer += count or 0
             if self.before_answer > MOST_HEADERS:
-                raise http.client.HTTPException("a megabyte of headers and no answer")
-        if (passed := self.clock() - self.since) >= MINUTE:
-            if self.bytes < LEAST:
-                raise SlowError(f"only {self.bytes} bytes came in {passed:.0f} seconds")
-            self.since, self.bytes = self.clock(), 0
+                raise SlowError("a megabyte of headers and no answer")
+        self.pace.add(count or 0)
         return count
 
     def close(self) -> None:
@@ -88,7 +98,7 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
-def opened(request: urllib.request.Request, timeout: float = TIMEOUT) -> Any:
+def opened(request: urllib.request.Request, timeout: float | None = None) -> Any:
     """The answer to a request over HTTP. Errors as of ``urllib.request.urlopen``; SlowError as it is read."""
     opener = urllib.request.OpenerDirector()
     for handler in (
@@ -101,4 +111,4 @@ def opened(request: urllib.request.Request, timeout: float = TIMEOUT) -> Any:
         urllib.request.HTTPErrorProcessor(),
     ):
         opener.add_handler(handler)
-    return opener.open(request, timeout=timeout)
+    return opener.open(request, timeout=TIMEOUT if timeout is None else timeout)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import functools
 import http.client
+import inspect
 import os
 import sys
 import time
@@ -16,17 +17,20 @@ import urllib.request
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 from urllib.parse import quote
 
 from zoo.card import Weights
 from zoo.errors import IntegrityError, NetworkError, NotFoundError, ZooError, describe
 from zoo.helpers.files import atomic
-from zoo.weights.cache import alone, hub_cache, own_place, sweep, verify
+from zoo.weights.cache import alone, hub_cache, hub_lock, own_place, say_if_busy, sweep, verify
 from zoo.weights.connection import SlowError, opened
+from zoo.weights.watch import size_of, watched
 
 CHUNK = 1 << 20
+PIECE = 1 << 14  # what the Hub's client writes at once: 10 MB, its own, may take longer than a minute
 GLANCE = 5  # seconds to see whether a server answers at all
 PAUSES = (1, 4)  # seconds before a mirror is asked again
 
@@ -61,25 +65,19 @@ def answers(url: str) -> str:
 
 def from_hub(weights: Weights) -> Path:
     """The file in the cache of the Hub's client, downloaded by it; not yet verified."""
-    from huggingface_hub import errors, hf_hub_download
+    from huggingface_hub import errors
 
     assert weights.hub is not None
     repo, revision = weights.hub.repo, weights.hub.revision
     what = f"{weights.file} of {repo} at {endpoint()}"
     sweep(weights, at_least=weights.bytes)
+    say_if_busy(hub_lock(weights), weights.file)
     try:
         with bar_on_terminals_only(), warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Not enough free disk space")  # an error will say so, if it is true
-            path = hf_hub_download(
-                repo,
-                weights.file,
-                revision=revision,
-                endpoint=endpoint(),
-                cache_dir=hub_cache(),
-                library_name="zoo-core",
-            )
+            path = _by_client(repo, weights.file, revision)
         sweep(weights)
-        return Path(path)
+        return path
     except errors.GatedRepoError as exc:
         raise NetworkError(
             f"{repo} is gated: {weights.file} is only for those who accepted its terms",
@@ -98,25 +96,55 @@ def from_hub(weights: Weights) -> Path:
         raise _unwritable(hub_cache(), exc) or unreachable(f"download {what}", exc) from exc
 
 
+def _by_client(repo: str, file: str, revision: str) -> Path:
+    """SlowError where too little comes, be it from the server or to another process for which the client waits."""
+    from huggingface_hub import constants, hf_hub_download
+    from huggingface_hub.utils import tqdm
+
+    class Bar(tqdm):  # type: ignore[type-arg]
+        """The client's own, which is told of all that comes, shown or not. Files of Xet grow in leaps."""
+
+        told = 0
+
+        def update(self, n: float | None = 1) -> bool | None:
+            Bar.told += int(n or 0)
+            return super().update(n)
+
+    def download() -> str:
+        options: dict[str, Any] = {"endpoint": endpoint(), "cache_dir": hub_cache(), "library_name": "zoo-core", **bar}
+        return hf_hub_download(repo, file, revision=revision, **options)
+
+    listens = "tqdm_class" in inspect.signature(hf_hub_download).parameters
+    bar = {"tqdm_class": Bar} if listens else {}
+    if not listens and find_spec("hf_xet"):  # an early client, whose Xet tells nobody what comes
+        return Path(download())
+    constants.DOWNLOAD_CHUNK_SIZE = min(constants.DOWNLOAD_CHUNK_SIZE, PIECE)
+    blobs = hub_cache() / f"models--{repo.replace('/', '--')}" / "blobs"
+    return Path(watched(download, lambda: Bar.told + size_of(blobs)))
+
+
 def from_mirror(base: str, weights: Weights) -> Path:
     """The verified file in our own cache, from ``base/FILE`` or ``base/SHA256``."""
-    target, fault = own_place(weights), None
-    for name in (weights.file, weights.sha256):
-        url = quote(f"{base.rstrip('/')}/{name}", safe="%/:=&?~#+!$,;'@()*[]")
-        try:
-            with alone(weights):
-                if not target.is_file():  # else another process was faster
-                    with atomic(target) as part:
+    target, url, fault = own_place(weights), base, None
+    try:
+        with alone(weights) as folder:
+            for name in (weights.file, weights.sha256):
+                url = quote(f"{base.rstrip('/')}/{name}", safe="%/:=&?~#+!$,;'@()*[]")
+                if target.is_file():  # another process was faster
+                    return target
+                try:
+                    with atomic(folder / weights.file) as part:
                         _get(url, part, weights)
                         verify(part, weights, url)
-            return target
-        except urllib.error.HTTPError as exc:
-            if exc.code != http.HTTPStatus.NOT_FOUND:
-                raise unreachable(f"download {url}", exc) from exc
-        except IntegrityError as exc:  # another file of this name
-            fault = fault or exc
-        except (OSError, http.client.HTTPException, ValueError) as exc:
-            raise _unwritable(target.parent, exc) or unreachable(f"download {url}", exc) from exc
+                    (folder / weights.file).replace(target)
+                    return target
+                except IntegrityError as exc:  # another file of this name
+                    fault = fault or exc
+                except urllib.error.HTTPError as exc:
+                    if exc.code != http.HTTPStatus.NOT_FOUND:
+                        raise unreachable(f"download {url}", exc) from exc
+    except (OSError, http.client.HTTPException, ValueError) as exc:
+        raise _unwritable(target.parent, exc) or unreachable(f"download {url}", exc) from exc
     raise fault or NotFoundError(f"the mirror {base} has no {weights.file}", "check ZOO_MIRRORS")
 
 
