@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import stat
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import yaml
 
@@ -19,13 +19,23 @@ NODES = 100_000  # of a file's data, each alias counted as what it stands for
 DIGITS = 400  # of a number
 
 
+def _open_regular(path: str, flags: int) -> int:
+    """As ``os.open``. ValueError for what is no regular file, such as a pipe that nobody writes to."""
+    handle = os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise ValueError("it is not a file")
+    return handle
+
+
+def open_table(path: Path) -> TextIO:
+    """A CSV file, opened to be read line by line. ValueError for what is no regular file, or later no UTF-8 text."""
+    return open(path, encoding="utf-8-sig", newline="", opener=_open_regular)
+
+
 def read_small(path: Path, largest: int = LARGEST) -> bytes:
-    """All of a regular file. ValueError for anything else, such as a pipe that nobody writes to, and for a larger one."""
-    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0))
-    with os.fdopen(handle, "rb") as file:
-        facts = os.fstat(handle)
-        if not stat.S_ISREG(facts.st_mode):
-            raise ValueError("it is not a file")
+    """All of a regular file. ValueError for anything else, and for a larger one."""
+    with open(path, "rb", opener=_open_regular) as file:
         content = file.read(largest + 1)
     if len(content) > largest:
         raise ValueError(f"it has more than {largest} bytes")

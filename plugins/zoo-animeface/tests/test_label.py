@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -179,3 +181,12 @@ def test_a_bad_line_is_named(tmp_path: Path, changes: dict[str, object], told: s
 def test_a_table_of_something_else_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=f"no column {BOXES[0]}"):
         list(read_detections(table(tmp_path / "found.csv", {"file": "a.png", "x": 3})))
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with names here")
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.csv")
+    looks: list[Callable[[Path], object]] = [read_points, lambda path: [*read_detections(path)]]
+    for look in looks:
+        with pytest.raises(ConfigError, match=r"pipe\.csv.*it is not a file"):
+            look(tmp_path / "pipe.csv")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from zoo.weights.file import save_weights
 from zoo_expression.losses import MotionLoss
 from zoo_expression.motion import TABLE, Motion, distance, read_motion
 from zoo_expression.motion_table import motion_table
-from zoo_expression.table import COLUMNS, write_table
+from zoo_expression.table import COLUMNS, Labels, read_table, write_table
 from zoo_expression.translator import ExpressionTranslator
 from zoo_expression.units import MOST, NAMES
 
@@ -208,6 +209,17 @@ def test_what_is_no_table(tmp_path: Path, content: str) -> None:
     with pytest.raises(ConfigError, match=r"motion\.csv.*"):
         read_motion(tmp_path / "motion.csv")
     assert read_motion(TABLE).shape == (17, 68, 2)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with names here")
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.csv")
+    looks: list[Callable[[Path], object]] = [read_motion, lambda path: [*read_table(path)], Labels]
+    for look in looks:
+        with pytest.raises(ConfigError, match=r"pipe\.csv.*it is not a file"):
+            look(tmp_path / "pipe.csv")
+    with pytest.raises(ConfigError, match=r"pipe\.csv.*it is not a file"):
+        Labels(tmp_path)
 
 
 # -- the loss -------------------------------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zoo.errors import ConfigError, NotFoundError
+from zoo.helpers.reading import open_table
 
 Array = NDArray[np.float64]
 Box = tuple[float, float, float, float]
@@ -87,10 +88,10 @@ def read_detections(path: Path) -> Iterator[tuple[str, Detection | str]]:
 
     It has a column ``file`` and either ``BOXES`` or ``POINTS``; ``n``, how many faces, and ``likelihood`` are looked at
     where they are there. NotFoundError; ConfigError, which names file and line."""
-    if not path.is_file():
+    if not path.exists():
         raise NotFoundError(f"there is no table {path}", "give a detector's results as a CSV file")
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
+        with open_table(path) as file:
             rows = csv.DictReader(file, skipinitialspace=True)
             heads = rows.fieldnames or ()
             columns = POINTS if POINTS[0] in heads else BOXES
@@ -99,7 +100,7 @@ def read_detections(path: Path) -> Iterator[tuple[str, Detection | str]]:
                 raise ConfigError(f"{path} has no column {missing[0]}", needed)
             for cells in rows:
                 yield _line(cells, columns, f"{path}, line {rows.line_num}")
-    except (UnicodeDecodeError, csv.Error) as error:
+    except (ValueError, csv.Error) as error:
         raise ConfigError(f"{path} is not a CSV table: {error}", "give a detector's results as a CSV file") from None
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}", "check its permissions") from None

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from zoo.errors import ConfigError, NotFoundError
 from zoo.helpers.files import atomic
+from zoo.helpers.reading import open_table
 
 SIDE = 112
 """Pixels along a side of the thesis's pictures; its distances are in these."""
@@ -111,11 +112,11 @@ def write_points(path: Path, rows: Iterable[Row], replace: bool = True) -> None:
 
 def read_points(path: Path) -> dict[str, Row]:
     """The rows of a table by the names of their pictures. NotFoundError; ConfigError, which names file and line."""
-    if not path.is_file():
+    if not path.exists():
         raise NotFoundError(f"there is no table {path}", "zoo anime-points or zoo photo-points makes one")
     found: dict[str, Row] = {}
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
+        with open_table(path) as file:
             rows = csv.DictReader(file)
             if missing := [head for head in COLUMNS if head not in (rows.fieldnames or ())]:
                 raise ConfigError(
@@ -124,7 +125,7 @@ def read_points(path: Path) -> dict[str, Row]:
             for cells in rows:
                 row = _row(cells, f"{path}, line {rows.line_num}")
                 found[row.file] = row
-    except (UnicodeDecodeError, csv.Error) as error:
+    except (ValueError, csv.Error) as error:
         raise ConfigError(f"{path} is not a CSV table: {error}", "make it anew") from None
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}", "check its permissions") from None

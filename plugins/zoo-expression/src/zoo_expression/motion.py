@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from zoo.errors import ConfigError
+from zoo.helpers.reading import open_table
 from zoo_expression.openings import CHIN, LOWER_LIP, POINTS, UPPER_LIP, moved
 from zoo_expression.units import NAMES, UNITS
 
@@ -138,7 +139,7 @@ def read_motion(path: Path = TABLE) -> Tensor:
     """The table (17,68,2): landmarks' shifts right and down, in E, for one unit of each. ConfigError if it is none."""
     table = torch.full((len(NAMES), POINTS, 2), torch.nan)
     try:
-        with path.open(encoding="utf-8", newline="") as file:
+        with open_table(path) as file:
             for row in csv.DictReader(file):
                 table[NAMES.index(row["unit"]), int(row["point"])] = torch.tensor([float(row["dx"]), float(row["dy"])])
     except (OSError, ValueError, KeyError, IndexError, TypeError, csv.Error) as error:

@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 
 from zoo.errors import ConfigError, NotFoundError
 from zoo.helpers.files import atomic
+from zoo.helpers.reading import open_table
 from zoo_expression.units import MOST, UNITS
 
 TABLE = "aus.csv"
@@ -37,7 +38,7 @@ def read_table(path: Path) -> Iterator[Row]:
     OpenFace's own columns are understood: where ``success`` is 0 or ``confidence`` is below ``SURE``, a row is not
     usable. NotFoundError, ConfigError.
     """
-    if not path.is_file():
+    if not path.exists():
         raise NotFoundError(f"there is no table {path}", f"give a folder with {TABLE}: zoo face-crops makes one")
     for line in _lines(path, ("file",)):
         yield line.row("file")
@@ -129,7 +130,7 @@ class _Line:
 def _lines(path: Path, name: Sequence[str]) -> Iterator[_Line]:
     """The lines of a table that has the units' columns and, where ``name`` lists some, one of these."""
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
+        with open_table(path) as file:
             rows = csv.DictReader(file, skipinitialspace=True)
             rows.fieldnames = heads = [head.strip() for head in rows.fieldnames or ()]
             if "file" not in heads and {"frame", "timestamp"} <= set(heads):
@@ -148,7 +149,7 @@ def _lines(path: Path, name: Sequence[str]) -> Iterator[_Line]:
                 )
             for row in rows:
                 yield _Line(path, rows.line_num, row)
-    except (UnicodeDecodeError, csv.Error) as error:
+    except (ValueError, csv.Error) as error:
         raise ConfigError(f"{path} is not a CSV table: {error}", "give a table as OpenFace writes it") from None
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}", "check its permissions") from None
