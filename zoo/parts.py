@@ -8,6 +8,7 @@ from zoo.blocks.residual import ResidualBlock
 from zoo.catalogue.hooks import Registrar, hookimpl
 from zoo.evaluate.pairs import LpipsMetric, SsimMetric, VggMetric
 from zoo.evaluate.sets import FidMetric, KidMetric
+from zoo.faces.photograph import PhotographTranslator
 from zoo.losses.adversarial import AdversarialLoss, CriticLoss, GradientPenalty
 from zoo.losses.perceptual import ContentLoss, PerceptualLoss, StructureLoss, StyleLoss, TotalVariationLoss
 from zoo.losses.pixelwise import CycleLoss, IdentityLoss, PixelLoss
@@ -41,3 +42,4 @@ def zoo_register(register: Registrar) -> None:
     register.metric("lpips", LpipsMetric)
     register.metric("ssim", SsimMetric)
     register.metric("vgg", VggMetric)
+    register.translator("photograph", PhotographTranslator)

@@ -68,7 +68,9 @@ def export(
     if words := [control.name for control in translator.controls if isinstance(control, Text)]:
         raise UsageError(f"{name} reads words ({words[0]}), which an ONNX graph does not", "use zoo translate")
     controls = [
-        c for c in translator.controls if (c.required if isinstance(c, Image) else c.default_value() is not None)
+        c
+        for c in translator.controls
+        if c.name not in translator.framing and (c.required if isinstance(c, Image) else c.default_value() is not None)
     ]
     if size:
         _check_size(size, rule)

@@ -86,7 +86,7 @@ def paste(image: Tensor, crop: Crop, result: Tensor) -> Tensor:
     much = (_near(change.square()) - 0.8 * _near(change).square()).mean(0, keepdim=True)
     kept = 1 / (1 + (much / 0.2**2) ** 2)
     planes = torch.cat([change, crop.image, kept, crop.mask[None]])
-    where, planes = _spread(image, crop, planes)
+    where, planes = spread(image, crop, planes)
     if not planes.numel():
         return image.clone()
     window = image[where]
@@ -106,7 +106,7 @@ def move(image: Tensor, crop: Crop, flow: Tensor) -> tuple[Tensor, Crop]:
     size = crop.image.shape[-1]
     flow = flow.to(crop.image) * crop.mask
     there = replace(crop, image=warped(crop.image[None], flow[None])[0])
-    where, planes = _spread(image, crop, torch.cat([flow * size, crop.mask[None]]))
+    where, planes = spread(image, crop, torch.cat([flow * size, crop.mask[None]]))
     moved = image.clone()
     if planes.numel():
         window = image[where]
@@ -116,7 +116,7 @@ def move(image: Tensor, crop: Crop, flow: Tensor) -> tuple[Tensor, Crop]:
     return moved, there
 
 
-def _spread(image: Tensor, crop: Crop, planes: Tensor) -> tuple[tuple[slice, slice, slice], Tensor]:
+def spread(image: Tensor, crop: Crop, planes: Tensor) -> tuple[tuple[slice, slice, slice], Tensor]:
     """Where in the picture the crop lies, and ``planes`` (C, size, size) of the crop over it: (C, h, w); h or w is 0 if
     it lies outside."""
     size = crop.image.shape[-1]

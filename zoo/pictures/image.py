@@ -41,8 +41,6 @@ FORMATS: dict[str, tuple[str, bool, dict[str, Any]]] = {
 }
 """What ``write`` writes: suffix -> Pillow's format, does it hold alpha, options."""
 
-Source = str | os.PathLike[str] | bytes | Image.Image | np.ndarray | Tensor | Encoded
-
 
 @dataclass(frozen=True)
 class Picture:
@@ -95,6 +93,9 @@ class Picture:
             yield rows, unit if self.alpha is None else torch.cat([unit, self.alpha[None, rows]])
 
 
+Source = str | os.PathLike[str] | bytes | Image.Image | np.ndarray | Tensor | Encoded | Picture
+
+
 def read(source: Source, least: tuple[int, int] | None = None) -> Picture:
     """Decode one picture.
 
@@ -102,13 +103,16 @@ def read(source: Source, least: tuple[int, int] | None = None) -> Picture:
       frames the first, with a word;
     - PIL picture: any mode, as a path;
     - array: (H, W) or (H, W, C), C = 1…4; bool, uint8, uint16, or float in [0, 1];
-    - tensor: (H, W) or (C, H, W), C = 1…4; uint8, or float in [0, 1].
+    - tensor: (H, W) or (C, H, W), C = 1…4; uint8, or float in [0, 1];
+    - a Picture, as it is.
 
     ``least`` (H, W): a file that is much larger may be decoded at a half, a third … of its size, which is faster; it
     stays so large that it covers ``least`` twice over.
 
     ImageError with the name of what cannot be used; NotFoundError if there is no such file. The source is only read.
     """
+    if isinstance(source, Picture):
+        return source
     if isinstance(source, Image.Image):
         return _from_pil(source, _name(source))
     if isinstance(source, np.ndarray):

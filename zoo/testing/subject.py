@@ -101,7 +101,11 @@ class Model:
     def tensors(self, n: int, size: tuple[int, int]) -> dict[str, Any]:
         """The controls at their defaults, or as the kit always gives them, as the generator takes them."""
         found: dict[str, Any] = {}
+        part = self.recipe.translator
+        framing = host().part("translator", part).framing if part else ()
         for control in self.controls:
+            if control.name in framing:
+                continue
             value: Any = None
             if control.name in self.always:
                 value = self.always[control.name]
