@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import gradio as gr
 from gradio.components import Component
@@ -20,7 +20,7 @@ FEW = 6
 STEPS = 1000
 """A range of more whole numbers than this is no slider, but a number to type."""
 
-SOURCES = ["upload", "webcam", "clipboard"]
+SOURCES: list[Literal["upload", "webcam", "clipboard"]] = ["upload", "webcam", "clipboard"]
 
 
 def pictures(label: str, **settings: Any) -> gr.Gallery:
@@ -35,7 +35,7 @@ def widget(control: Control) -> Component:
     """The widget of a control's type, range and default."""
     label = control.name.replace("_", " ")
     told: dict[str, Any] = {"label": label[:1].upper() + label[1:], "info": control.help or None, "interactive": True}
-    value = control.default_value()
+    value: Any = control.default_value()
     if isinstance(control, Image):
         return pictures(f"{told['label']}: {control.help}" if control.help else told["label"])
     if isinstance(control, Flag):
@@ -104,7 +104,7 @@ def panel(controls: Sequence[Control]) -> Panel:
     groups = grouped(controls)
     made = {control.name: widget(control) for control in groups["needed"]}
     made |= {control.name: widget(control) for control in groups["always"]}
-    picked = None
+    picked: gr.CheckboxGroup | gr.Dropdown | None = None
     if optional := groups["picked"]:
         choices = [(_told(control), control.name) for control in optional]
         asked: dict[str, Any] = {"choices": choices, "value": [], "interactive": True, "elem_id": "picked"}

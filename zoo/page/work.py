@@ -13,7 +13,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
-from PIL import Image, ImageChops
+from PIL import Image, ImageChops, ImageStat
 from torch import Tensor
 
 from zoo.control import check
@@ -227,7 +227,7 @@ def _film_suffix() -> str:
 def _alike(before: Image.Image, after: Image.Image) -> bool:
     """Would nobody see a difference?"""
     small = [picture.convert("RGB").resize((64, 64)) for picture in (before, after)]
-    return max(high for _, high in ImageChops.difference(*small).getextrema()) < 4
+    return max(high for _, high in ImageStat.Stat(ImageChops.difference(*small)).extrema) < 4
 
 
 def _view(picture: Image.Image, path: Path) -> Path:
