@@ -6,6 +6,7 @@ import importlib.metadata
 import json
 import runpy
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -149,7 +150,7 @@ def test_only_what_was_picked_is_given(tmp_path: Path) -> None:
 def test_a_result_that_is_the_photograph_is_explained(easel: Path, tmp_path: Path) -> None:
     from zoo.page.work import Made, Task
 
-    def heard(colour: tuple[int, int, int], **given: float) -> list[object]:
+    def heard(colour: tuple[int, int, int], **given: float) -> Sequence[object]:
         picture = tmp_path / "me.png"
         PIL.Image.new("RGB", (32, 32), colour).save(picture)
         task = Task("easel", [picture], given, tmp_path / f"results{colour[0]}{len(given)}")

@@ -149,9 +149,9 @@ def test_every_kind_of_widget(visit: Visit) -> None:
     page.get_by_label("number input for Shade").fill("1.5")
     page.click("text=More")
     page.get_by_label("Count").fill("3")
-    fields = page.locator("#controls .block:has(input[type=file])")
-    fields.nth(0).locator("input[type=file]").set_input_files([picture("two.png")])
-    fields.nth(1).locator("input[type=file]").set_input_files([picture("three.png"), picture("four.png")])
+    fields = page.locator("#controls input[type=file]")
+    fields.nth(1).set_input_files([picture("three.png"), picture("four.png")])
+    fields.nth(0).set_input_files([picture("two.png")])
     page.wait_for_function("() => document.querySelectorAll('#controls .grid-wrap img').length === 3")
     draw(page)
     assert command(page) == (
@@ -205,6 +205,7 @@ def test_a_picture_of_the_camera_and_one_that_is_pasted(visit: Visit) -> None:
     page = visit(permissions=["camera", "clipboard-read", "clipboard-write"])
     page.get_by_label("Capture from camera").first.click()
     page.click("#pictures >> text=Click to Access Webcam")
+    page.wait_for_function("() => document.querySelector('#pictures video')?.videoWidth > 0")
     page.get_by_label("capture photo").click()
     page.wait_for_selector("#pictures .grid-wrap img")
     page.evaluate(
