@@ -28,7 +28,7 @@ FLOORS = (
     ("loading", "faces"),
     ("evaluate", "survey", "bulk", "providers"),
     ("publish",),
-    ("train", "export"),
+    ("train", "export", "page"),
     ("testing", "doctor"),
     ("parts",),
     ("cli",),

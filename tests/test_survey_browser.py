@@ -17,7 +17,7 @@ __all__ = ["data", "key", "zoo"]
 Open = Callable[..., Any]
 FLAGS = (
     "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync"
+    "--disable-component-update --disable-sync --use-fake-ui-for-media-stream --use-fake-device-for-media-stream"
 )
 RATING = {"carbon": 1, "ochre": -2}
 

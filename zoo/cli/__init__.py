@@ -21,6 +21,7 @@ COMMANDS = {
     "list": ("zoo.cli.list:command", "The models, one line each."),
     "info": ("zoo.cli.info:command", "All about one model: paper, licences, weights, metrics, controls."),
     "translate": ("zoo.cli.translate:command", "Translate pictures, folders of pictures, and videos."),
+    "page": ("zoo.cli.page:command", "Translate in the browser: a web page of the models that are installed."),
     "download": ("zoo.cli.download:command", "Bring weights to this machine, or into a folder."),
     "train": ("zoo.cli.train:command", "Train a model on your own pictures, or go on with a run."),
     "pack": ("zoo.cli.pack:command", "Make a weights file and a model card of a training run."),

@@ -23,12 +23,16 @@ _SEAL = re.compile(r"\n<!-- zoo pack [^\n]*-->\n\Z")
 
 def front_matter(licence: str, *tags: str) -> str:
     """What the Hub reads at the head of a page. It knows licences by its own names, and any other as `other`."""
-    name = "-".join(re.findall(r"[a-z0-9.+]+", licence.lower()))
-    terms = (
-        {"license": name} if _LICENCES.fullmatch(name) else {"license": "other", "license_name": name or "see-below"}
-    )
-    front = {"library_name": LIBRARY, "pipeline_tag": "image-to-image", **terms, "tags": [LIBRARY, *tags]}
+    front = {"library_name": LIBRARY, "pipeline_tag": "image-to-image", **terms(licence), "tags": [LIBRARY, *tags]}
     return f"---\n{yaml.safe_dump(front, sort_keys=False)}---\n"
+
+
+def terms(licence: str) -> dict[str, str]:
+    """A licence as the Hub's front matter says it."""
+    name = "-".join(re.findall(r"[a-z0-9.+]+", licence.lower()))
+    if _LICENCES.fullmatch(name):
+        return {"license": name}
+    return {"license": "other", "license_name": name or "see-below"}
 
 
 def published(page: str, packed: str, repo: str, model: str | None) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from zoo.card import Weights
 from zoo.errors import ConfigError, IntegrityError, NetworkError, UsageError, ZooError
@@ -20,15 +21,9 @@ def upload(
     All of them are in that commit or none, and the weights are the bytes that the card tells of, whatever ``path`` has
     become. NetworkError for whatever the Hub refuses.
     """
-    from huggingface_hub import CommitOperationAdd, HfApi, get_token
+    from huggingface_hub import CommitOperationAdd
 
-    if is_offline():
-        raise NetworkError("HF_HUB_OFFLINE forbids connections", "unset it to publish")
-    if not get_token():
-        raise NetworkError(
-            f"no token for {endpoint()}", f"run `hf auth login`, or set HF_TOKEN: {endpoint()}/settings/tokens"
-        )
-    api = HfApi(endpoint=endpoint(), library_name="zoo-core")
+    api = _client()
     with _told(repo), bar_on_terminals_only(), path.open("rb") as file:
         operations = [CommitOperationAdd(weights.file, file)]
         operations += [CommitOperationAdd(name, data) for name, data in small.items()]
@@ -40,6 +35,37 @@ def upload(
             raise UsageError(f"{repo} is there already, and public", "take another --repo, or leave out --private")
         done = api.create_commit(repo, operations, commit_message=message)
     return done.oid, done.oid != before.sha
+
+
+def upload_space(
+    repo: str, files: Mapping[str, bytes | Path], message: str, *, private: bool = False
+) -> tuple[str, bool]:
+    """Put these files into the Space, made if need be, in one commit -> the revision that holds them, and whether it is
+    new. Others that it holds stay. NetworkError for whatever the Hub refuses."""
+    from huggingface_hub import CommitOperationAdd
+
+    api = _client()
+    with _told(repo), bar_on_terminals_only():
+        api.create_repo(repo, repo_type="space", space_sdk="gradio", private=private or None, exist_ok=True)
+        before = api.space_info(repo)
+        if private and not before.private:
+            raise UsageError(f"{repo} is there already, and public", "take another --space, or leave out --private")
+        operations = [CommitOperationAdd(name, data) for name, data in files.items()]
+        done = api.create_commit(repo, operations, repo_type="space", commit_message=message)
+    return done.oid, done.oid != before.sha
+
+
+def _client() -> Any:
+    """The Hub's own. NetworkError where it may not be asked, or does not know who asks."""
+    from huggingface_hub import HfApi, get_token
+
+    if is_offline():
+        raise NetworkError("HF_HUB_OFFLINE forbids connections", "unset it to publish")
+    if not get_token():
+        raise NetworkError(
+            f"no token for {endpoint()}", f"run `hf auth login`, or set HF_TOKEN: {endpoint()}/settings/tokens"
+        )
+    return HfApi(endpoint=endpoint(), library_name="zoo-core")
 
 
 def check(weights: Weights) -> None:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from io import BufferedIOBase
 
 _REPO = r"(?P<repo>[^/]+/[^/]+)"
+_KIND = "(?:models|spaces)"
 _LARGE = (".safetensors", ".bin")  # what the Hub's default .gitattributes puts into large file storage
 _LICENCES = {
     "mit",
@@ -33,7 +34,8 @@ _LICENCES = {
 
 @dataclass
 class Repository:
-    """``head`` is the newest commit, "" for a repository in which nothing lies yet; ``refs`` are other branches and tags."""
+    """``head`` is the newest commit, "" for a repository in which nothing lies yet; ``refs`` are other branches and tags.
+    Spaces are called ``spaces/USER/NAME``."""
 
     private: bool = False
     head: str = ""
@@ -85,9 +87,12 @@ class Uploads:
         if not found:
             return self.send(404)
         hub, writes = self.hub, self.command == "POST" and "validate" not in path
-        (call, match), repo = found[0], found[0][1].groupdict().get("repo")
+        call, named = found[0][0], found[0][1].groupdict()
+        space = path.startswith(("/api/spaces/", "/spaces/"))
+        if (repo := named.get("repo")) and space:
+            repo = named["repo"] = f"spaces/{repo}"
         if path.startswith("/lfs/"):  # the storage is another service, whose links carry their own permission
-            call(self, body=body, **match.groupdict())
+            call(self, body=body, **named)
         elif hub.token and headers.get("authorization") != f"Bearer {hub.token}":
             known = "authorization" not in headers and self.command == "GET"
             wrong = {"X-Error-Message": "Invalid credentials in Authorization header"}
@@ -99,13 +104,17 @@ class Uploads:
         elif repo is not None and repo not in hub.repositories:
             self.send(404, {"X-Error-Code": "RepoNotFound"})
         else:
-            call(self, body=body, **match.groupdict())
+            call(self, body=body, **named)
 
     def _create(self, body: bytes) -> None:
         asked = json.loads(body)
         repo = f"{asked['organization']}/{asked['name']}"
+        if asked.get("type") == "space":
+            if not asked.get("sdk"):
+                return self._json({"error": "a Space needs an sdk"}, 400)
+            repo = f"spaces/{repo}"
         if repo in self.hub.repositories:
-            return self._json({"error": "You already created this model repo", "url": f"{self.hub.url}/{repo}"}, 409)
+            return self._json({"error": "You already created this repo", "url": f"{self.hub.url}/{repo}"}, 409)
         private = asked.get("private") is True or asked.get("visibility") == "private"  # by version of the client
         self.hub.repositories[repo] = Repository(private)
         self._json({"url": f"{self.hub.url}/{repo}", "name": repo})
@@ -120,7 +129,11 @@ class Uploads:
     def _list(self, body: bytes) -> None:
         """Repositories with a tag, as ``filter`` wants it, and ``search`` in their names."""
         asked = parse_qs(urlsplit(self.path).query)
-        found = [self._facts(repo, about.head) for repo, about in self.hub.repositories.items()]
+        found = [
+            self._facts(repo, about.head)
+            for repo, about in self.hub.repositories.items()
+            if not repo.startswith("spaces/")
+        ]
         self._json([
             facts
             for facts in found
@@ -235,11 +248,11 @@ _ROUTES: tuple[tuple[str, str, Callable[..., None]], ...] = (
     ("POST", r"/api/repos/create", Uploads._create),
     ("POST", r"/api/validate-yaml", Uploads._check_page),
     ("GET", r"/api/models", Uploads._list),
-    ("GET", rf"/api/models/{_REPO}", Uploads._info),
-    ("GET", rf"/api/models/{_REPO}/revision/(?P<revision>.+)", Uploads._info),
-    ("POST", rf"/api/models/{_REPO}/preupload/(?P<revision>[^/]+)", Uploads._preupload),
-    ("POST", rf"/{_REPO}\.git/info/lfs/objects/batch", Uploads._batch),
+    ("GET", rf"/api/{_KIND}/{_REPO}", Uploads._info),
+    ("GET", rf"/api/{_KIND}/{_REPO}/revision/(?P<revision>.+)", Uploads._info),
+    ("POST", rf"/api/{_KIND}/{_REPO}/preupload/(?P<revision>[^/]+)", Uploads._preupload),
+    ("POST", rf"(?:/spaces)?/{_REPO}\.git/info/lfs/objects/batch", Uploads._batch),
     ("POST", r"/lfs/verify", Uploads._verify),
     ("PUT", r"/lfs/(?P<oid>[0-9a-f]{64})", Uploads._store),
-    ("POST", rf"/api/models/{_REPO}/commit/(?P<revision>[^/]+)", Uploads._commit),
+    ("POST", rf"/api/{_KIND}/{_REPO}/commit/(?P<revision>[^/]+)", Uploads._commit),
 )
