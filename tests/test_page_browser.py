@@ -162,7 +162,7 @@ def test_every_kind_of_widget(visit: Visit) -> None:
     assert 'model.translate("me.png", other="two.png", more=["three.png", "four.png"], tint=0.6' in python
     assert said(page) == "the word is rare"
     name, data = taken(page)
-    assert (name, colour(data)) == ("me-easel.png", (51, 6, 6))  # (1 - 0.6) / 2, (1 - 0.9) / 2
+    assert (name, colour(data)) == ("me-easel.png", (51, 13, 13))  # (1 - 0.6) / 2, (1 - 0.9) / 2
     for view, share in (("Before", 1.0), ("After", 0.0)):
         page.click(f"#view >> text={view}")
         page.wait_for_function(
@@ -218,7 +218,7 @@ def test_a_picture_of_the_camera_and_one_that_is_pasted(visit: Visit) -> None:
     page.get_by_label("Paste from clipboard").first.click()
     page.wait_for_function("() => document.querySelectorAll('#pictures .grid-wrap img').length === 2")
     draw(page)
-    assert page.inner_text("#take") == "Download all 2"
+    page.wait_for_selector("#take >> text=Download all 2")
 
 
 def test_what_cannot_be_done_is_two_lines(visit: Visit, served: Served) -> None:
