@@ -201,26 +201,6 @@ def test_several_pictures_one_of_them_bad(visit: Visit) -> None:
     page.wait_for_selector("#caption >> text=b.png")
 
 
-def test_a_picture_of_the_camera_and_one_that_is_pasted(visit: Visit) -> None:
-    page = visit(permissions=["camera", "clipboard-read", "clipboard-write"])
-    page.get_by_label("Capture from camera").first.click()
-    page.click("#pictures >> text=Click to Access Webcam")
-    page.wait_for_function("() => document.querySelector('#pictures video')?.videoWidth > 0")
-    page.get_by_label("capture photo").click()
-    page.wait_for_selector("#pictures .grid-wrap img")
-    page.evaluate(
-        """async () => {
-          const canvas = new OffscreenCanvas(64, 48); canvas.getContext('2d').fillRect(0, 0, 64, 48)
-          const blob = await canvas.convertToBlob({type: 'image/png'})
-          await navigator.clipboard.write([new ClipboardItem({'image/png': blob})])
-        }"""
-    )
-    page.get_by_label("Paste from clipboard").first.click()
-    page.wait_for_function("() => document.querySelectorAll('#pictures .grid-wrap img').length === 2")
-    draw(page)
-    page.wait_for_selector("#take >> text=Download all 2")
-
-
 def test_what_cannot_be_done_is_two_lines(visit: Visit, served: Served) -> None:
     page = visit()
 
