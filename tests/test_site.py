@@ -69,7 +69,7 @@ def test_the_reference_shows_signatures_and_docstrings(site: Path) -> None:
     use = (site / "api/use/index.html").read_text(encoding="utf-8")
     for name in ("zoo.load", "zoo.list_models", "zoo.info", "zoo.download", "zoo.translator.Translator.translate"):
         assert f'id="{name}"' in use
-    assert "The translator of a model, or of a weights file" in use
+    assert "The translator of a model, of a weights file" in use
     contracts = (site / "api/contracts/index.html").read_text(encoding="utf-8")
     for name in (
         "generator.Generator.parts",
