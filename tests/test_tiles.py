@@ -389,7 +389,7 @@ def test_after_an_error_in_the_middle_everything_is_as_before():
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "size"),
-    [("cycleda", (480, 600)), *((name, (320, 480)) for name in ("cyclegan", "cyclese", "conditional-cyclepix"))],
+    [("cycleda", (400, 400)), *((name, (320, 480)) for name in ("cyclegan", "cyclese", "conditional-cyclepix"))],
 )
 def test_shipped_models_stay_within_the_bound(name, size):
     """Seams both ways in the model that looks at most; one seam in the others."""
