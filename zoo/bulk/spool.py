@@ -20,6 +20,9 @@ class Spool:
         self._at_end = True
         self.count = 0
 
+    def __del__(self) -> None:
+        self._file.close()
+
     def add(self, *row: Any) -> int:
         """Where the row begins, for ``at``."""
         if not self._at_end:

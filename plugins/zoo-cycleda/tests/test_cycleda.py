@@ -195,7 +195,9 @@ def test_every_recipe_has_its_block(name: str) -> None:
     blocks = {"cyclese": SqueezeExcitationBlock, "cycleda": DualAttentionBlock}
     expected = blocks.get(name.removesuffix("-small"), ResidualBlock)
     assert {type(block) for block in generator.body} == {expected}
-    assert [control["name"] for control in recipe.controls] == (["hand"] if "conditional" in name else [])
+    assert [control["name"] for control in recipe.controls] == (
+        ["framing", "hand"] if "conditional" in name else ["framing"]
+    )
 
 
 def test_sizes_and_weights_of_the_paper() -> None:
