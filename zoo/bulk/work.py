@@ -39,6 +39,7 @@ class How:
     previews: str | None = None
     options: Mapping[str, Any] = field(default_factory=dict)  # size, batch, tile, and the values of controls
     metadata: bool = True  # of the pictures, kept in the results
+    several: bool = True  # jobs, whose previews are told apart by number
 
 
 class Became(NamedTuple):
@@ -109,7 +110,7 @@ def _drawn(
             continue
         for job in some:
             watch.begins(job.number)
-            hears = _Previews(how.previews, progress, job)
+            hears = _Previews(how, progress, job)
             yield (_table if job.group is not None else _video)(translator, job, how, hears, watch)
 
 
@@ -123,7 +124,7 @@ def _pictures(
             watch.begins(job.number)
             yield addresses.source(job.source)
 
-    hears = _Previews(how.previews, progress)
+    hears = _Previews(how, progress)
     results = translator.stream(sources(), progress=hears, **how.options)
     for hears.job in jobs:
         result = next(results)
@@ -178,15 +179,16 @@ def _outcome(job: Job, how: How, do: Callable[[], None]) -> Became:
 class _Previews:
     """Passes on what the present piece of work tells of itself, and keeps pictures of its way in a folder."""
 
-    def __init__(self, folder: str | None, onward: Progress | None, job: Job | None = None) -> None:
-        self.folder, self.onward, self.job = folder, onward, job
+    def __init__(self, how: How, onward: Progress | None, job: Job | None = None) -> None:
+        self.how, self.onward, self.job = how, onward, job
 
     def __call__(self, what: str, done: int, total: int, image: Tensor | None = None) -> None:
         if self.onward:
             self.onward(what, done, total, image)
-        if not self.folder or image is None or self.job is None or not done:
+        if not self.how.previews or image is None or self.job is None or not done:
             return
         if done * PREVIEWS // total > (done - 1) * PREVIEWS // total:
             stem = PurePath(self.job.target).stem
-            name = f"{self.job.number + 1}-{stem}-{done:0{len(str(total))}}.png"
-            write(to_pil(image[0]), Path(self.folder, name))
+            number = f"{self.job.number + 1}-" if self.how.several else ""
+            name = f"{number}{stem}-{done:0{len(str(total))}}.png"
+            write(to_pil(image[0]), Path(self.how.previews, name))

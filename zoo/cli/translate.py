@@ -133,7 +133,7 @@ def command(
     if jobs.left.count:
         notes([f"{jobs.left.count} pictures in {out}, where the results go, are left out, such as {jobs.first_left}"])
     kept = str(previews) if previews else None
-    how = How(on_exists.value, damaged, kind, kept, options, metadata=not no_metadata)
+    how = How(on_exists.value, damaged, kind, kept, options, metadata=not no_metadata, several=len(jobs) > 1)
     model = {"device": device, "bf16": bf16, "compile": compile}
     with Bars(jobs.pictures - (jobs.pictures_there if on_exists is OnExists.skip else 0)) as bars:
         if cluster is None and workers is None:
