@@ -200,7 +200,7 @@ def serve(
 
         models, notes = ([shown.one(name) for name in names], []) if names else shown.installed()
         users = accounts(auth) if auth else None
-        page = build(models, folder, megapixels * 1e6)
+        page = build(models, folder, megapixels * 1e6, is_loopback(host))
         page.queue(default_concurrency_limit=None, max_size=200, api_open=False)
         app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
         mount_gradio_app(
