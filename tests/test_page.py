@@ -116,6 +116,12 @@ def test_accounts(tmp_path: Path) -> None:
         accounts(str(tmp_path / "who"))
 
 
+def test_only_a_page_for_this_machine_says_that_nothing_leaves_it() -> None:
+    from zoo.page.words import head
+
+    assert "Nothing leaves" in head(None, True) and "Nothing leaves" not in head(None, False)
+
+
 # -- widgets ------------------------------------------------------------------------------------------------------
 
 

@@ -343,9 +343,9 @@ def test_nothing_else_is_served(served: Served) -> None:
         assert known(f"/gradio_api/file={path}")[0] in (403, 404)
     assert known("/", Host="evil.example")[0] == 421
     assert known("/gradio_api/queue/join", b"{}", Origin="http://evil.example")[0] == 403
-    assert known("/gradio_api/queue/join", b"x" * 2_100_000)[0] == 413
+    assert known("/gradio_api/queue/join", b"x" * 9_000_000)[0] == 413
     form = b'--x\r\nContent-Disposition: form-data; name="files"; filename="x.png"\r\n\r\n%b\r\n--x--' % (
-        b"0" * 1_100_000
+        b"0" * 9_000_000
     )
     assert known("/gradio_api/upload", form, Content_Type="multipart/form-data; boundary=x")[0] == 413
 

@@ -19,15 +19,15 @@ from zoo.page.visits import Visits
 from zoo.page.widgets import Panel, panel, pictures
 
 
-def build(models: Sequence[Shown], folder: Path, pixels: float) -> gr.Blocks:
+def build(models: Sequence[Shown], folder: Path, pixels: float, here: bool) -> gr.Blocks:
     """The page of these models; one of them alone needs no choice. ``folder`` is where results may be put, ``pixels``
-    what an upload may have."""
+    what an upload may have, ``here`` whether nobody visits from another machine."""
     visits = Visits({shown.name: shown for shown in models}, folder, pixels)
     first, alone = models[0], len(models) == 1
     with gr.Blocks(
         title=first.title if alone else "The zoo", analytics_enabled=False, delete_cache=(3600, 86400)
     ) as page:
-        gr.Markdown(words.head(first if alone else None), elem_id="head", **PLAIN)
+        gr.Markdown(words.head(first if alone else None, here), elem_id="head", **PLAIN)
         model = _choice(models)
         with gr.Row(elem_id="desk", equal_height=False):
             with gr.Column(elem_id="asked", scale=2, min_width=300):

@@ -26,6 +26,9 @@ MEGABYTES, MEGAPIXELS = 32, 50
 SAID = 2_000_000
 """Bytes of a request that is no upload: what was turned and typed."""
 
+DRAINED = 2**27
+"""Bytes of a request that is refused, after which nobody listens any more."""
+
 ROOM = 4 * 2**30
 """Bytes of the folder of a run; a page that many use does not fill the disk."""
 
@@ -50,6 +53,25 @@ log = logging.getLogger(__name__)
 
 
 @dataclass
+class _Body:
+    """What a request brings. Who is answered before all of it is there has the line cut, and may never read why."""
+
+    asked: Receive
+    over: bool = False
+
+    async def receive(self) -> MutableMapping[str, Any]:
+        message = await self.asked()
+        self.over = message["type"] != "http.request" or not message.get("more_body", False)
+        return message
+
+    async def drain(self) -> None:
+        """Take in the rest and forget it, up to what is too much even for that."""
+        left = DRAINED
+        while not self.over and left > 0:
+            left -= len((await self.receive()).get("body", b""))
+
+
+@dataclass
 class Guard:
     """In front of Gradio: what the page does not need is not there, and no other page of the browser gets in."""
 
@@ -65,7 +87,9 @@ class Guard:
             return
         path = str(scope["path"])
         headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
+        body = _Body(receive)
         if fault := self._fault(path, str(scope["method"]), headers):
+            await body.drain()
             return await _refuse(send, *fault)
         policy = _OF_FILES if path.startswith("/gradio_api/file=") else POLICY.format(frames=self.frames)
         more = {
@@ -75,11 +99,13 @@ class Guard:
 
         async def told(message: MutableMapping[str, Any]) -> None:
             if message["type"] == "http.response.start":
+                if message["status"] >= 400:
+                    await body.drain()
                 kept = [(name, value) for name, value in message["headers"] if name.lower().decode() not in more]
                 message["headers"] = [*kept, *((name.encode(), value.encode()) for name, value in more.items())]
             await send(message)
 
-        await self.app(scope, receive, told)
+        await self.app(scope, body.receive, told)
 
     def _fault(self, path: str, method: str, headers: MutableMapping[str, str]) -> tuple[int, str] | None:
         host = headers.get("host", "")
@@ -174,7 +200,7 @@ def serve(
 
         models, notes = ([shown.one(name) for name in names], []) if names else shown.installed()
         users = accounts(auth) if auth else None
-        page = build(models, folder, megapixels * 1e6)
+        page = build(models, folder, megapixels * 1e6, is_loopback(host))
         page.queue(default_concurrency_limit=None, max_size=200, api_open=False)
         app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
         mount_gradio_app(

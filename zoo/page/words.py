@@ -13,10 +13,11 @@ from zoo.page.work import Failed, Told
 from zoo.pictures.image import encode
 
 
-def head(shown: Shown | None) -> str:
-    """The page's title: the model's where there is only one."""
+def head(shown: Shown | None, here: bool) -> str:
+    """The page's title: the model's where there is only one. ``here``: it is for the machine alone that it runs on."""
     if shown is None:
-        return "<h1>The zoo</h1><p>Pictures in, pictures out. Nothing leaves this machine.</p>"
+        stay = " Nothing leaves this machine." if here else ""
+        return f"<h1>The zoo</h1><p>Pictures in, pictures out.{stay}</p>"
     return f"<h1>{escape(shown.title)}</h1><p>{escape(shown.summary)}</p>"
 
 
