@@ -101,7 +101,7 @@ def test_hands_are_choices(tmp_path: Path) -> None:
         overrides=TINY,
     )
     path = pack(tmp_path / "run") / "model.safetensors"
-    [control] = read_header(path).network["controls"]
+    (control,) = (one for one in read_header(path).network["controls"] if one["name"] == "hand")
     assert control["choices"] == ["a", "b"] and control["default"] == "a"
     translator, picture = zoo.load(str(path), device="cpu"), Image.open(sides["photos"] / "0.png")
     a, b = (translator.translate(picture, hand=hand).tobytes() for hand in "ab")

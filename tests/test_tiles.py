@@ -443,7 +443,7 @@ from zoo.generator import build_generator
 from zoo.recipe import load_recipe
 from zoo.translator import Translator
 zoo.pictures.tiles.AGREED = float("inf")  # one round is enough to see the memory
-network = load_recipe("cyclegan-small", ["generator.width=4", "generator.blocks=1"]).network()
+network = load_recipe("cyclegan-small", ["generator.width=4", "generator.blocks=1"]).network() | {"controls": []}
 Translator(build_generator(network).eval(), network, device="cpu").translate(sys.argv[1], size=0, tile=768).save(sys.argv[2])
 """
     _, peak = limited(code, photograph, tmp_path / "out.jpg")
