@@ -196,7 +196,7 @@ class Translator:
         the next."""
         with plain_torch():
             batches, framing = self._prepared(size, batch, tile, progress, controls)
-        return in_plain_torch(batches.results(images, repeat(partial(self.framed, **framing))))
+        return in_plain_torch(self.results(images, batches, framing))
 
     def translate_video(
         self,
@@ -249,6 +249,12 @@ class Translator:
 
         ``controls`` are the checked values of those in ``framing``. ImageError if there is nothing to draw."""
         return picture
+
+    def results(self, images: Iterable[Source], batches: Batches, framing: dict[str, Any]) -> Iterator[Any]:
+        """What `stream` gives. Each picture is drawn as one, until a subclass draws parts of it and joins them.
+
+        ``framing`` are the values of the controls of that name."""
+        return batches.results(images, repeat(partial(self.framed, **framing)))
 
     def follow(self, frames: Iterable[Source], rate: float, **controls: Any) -> Iterable[Callable[[Picture], Picture]]:
         """For each frame of a video what cuts out the part that is drawn, all of one size.

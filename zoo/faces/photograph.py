@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice, repeat
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from zoo import faces
-from zoo.control import check
 from zoo.errors import UsageError, ZooError
 from zoo.faces.crops import spread
-from zoo.machine.device import in_plain_torch
+from zoo.pictures.batches import Batches
 from zoo.pictures.image import Picture, Source, read
-from zoo.progress import Progress
 from zoo.translator import Translator
 
 FRAME = faces.Frame(2.4, 0.56)
@@ -43,44 +43,43 @@ class PhotographTranslator(Translator):
 
     framing = frozenset({"framing"})
 
-    def stream(
-        self,
-        images: Iterable[Source],
-        *,
-        size: int | None = None,
-        batch: int | None = None,
-        tile: int | None = None,
-        progress: Progress | None = None,
-        **controls: Any,
-    ) -> Iterator[Any]:
-        options: dict[str, Any] = {"batch": batch, "tile": tile, "progress": progress, **controls}
-        whole = check(self.controls, controls).get("framing") != "portrait"
-        if whole or size is not None:
-            return super().stream(images, size=size, **options)
-        super().stream([], **options)  # what is wrong with the call is said now
-        return in_plain_torch(self._framed(images, options))
+    def results(self, images: Iterable[Source], batches: Batches, framing: dict[str, Any]) -> Iterator[Any]:
+        if framing.get("framing") != "portrait" or batches.size is not None:
+            return super().results(images, batches, framing)
+        return self._joined(images, batches)
 
-    def _framed(self, images: Iterable[Source], options: dict[str, Any]) -> Iterator[Any]:
-        """The results of ``stream``, picture by picture."""
-        for source in images:
-            try:
-                picture = read(source)
-                crops = self._crops(picture.rgb)
-            except ZooError as error:
-                yield error
+    def _joined(self, images: Iterable[Source], batches: Batches) -> Iterator[Any]:
+        """Pictures and their portraits go through the network in one row, and are joined as they come out of it."""
+        row: deque[tuple[Picture, list[faces.Crop]] | None] = deque()  # what was read and is not drawn; None: as it is
+
+        def parts() -> Iterator[Source]:
+            for source in images:
+                try:
+                    picture = read(source)
+                    crops = self._crops(picture.rgb)
+                except (ZooError, RuntimeError, MemoryError):  # they meet it again, and answer with it
+                    row.append(None)
+                    yield source
+                    continue
+                row.append((picture, crops) if crops else None)
+                if not crops:
+                    yield picture
+                    continue
+                for image in (picture.rgb, *(crop.image for crop in crops)):
+                    yield Picture(image, None, "tensor", torch.float32, "cpu")
+
+        drawn = batches.results(parts(), repeat(lambda picture: picture))
+        for first in drawn:
+            if (found := row.popleft()) is None:
+                yield first
                 continue
-            parts: list[Picture] = [picture]
-            if crops:
-                parts = [Picture(image, None, "tensor", torch.float32, "cpu") for image in
-                         (picture.rgb, *(crop.image for crop in crops))]  # fmt: skip
-            drawn = [*super().stream(parts, **options)]
-            if not crops:
-                yield from drawn
-            elif faults := [one for one in drawn if isinstance(one, ZooError)]:
+            picture, crops = found
+            made = [first, *islice(drawn, len(crops))]
+            if faults := [one for one in made if isinstance(one, ZooError)]:
                 yield faults[0]
-            else:
-                around, *made = (one.mul(2).sub(1) for one in drawn)
-                yield picture.like(joined(around, crops, made))
+                continue
+            around, *portraits = (one.mul(2).sub(1) for one in made)
+            yield picture.like(joined(around, crops, portraits))
 
     def _crops(self, image: Tensor) -> list[faces.Crop]:
         """Portraits of the faces that the network would see too small, as large as it knows them."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from zoo.card import Weights
 from zoo.errors import ConfigError, IntegrityError, NetworkError, UsageError, ZooError
+from zoo.weights.hub import told
 from zoo.weights.remote import bar_on_terminals_only, endpoint, is_offline, unreachable
 
 
@@ -24,7 +25,7 @@ def upload(
     from huggingface_hub import CommitOperationAdd
 
     api = _client()
-    with _told(repo), bar_on_terminals_only(), path.open("rb") as file:
+    with told(partial(_said, repo)), bar_on_terminals_only(), path.open("rb") as file:
         operations = [CommitOperationAdd(weights.file, file)]
         operations += [CommitOperationAdd(name, data) for name, data in small.items()]
         if operations[0].upload_info.sha256.hex() != weights.sha256:
@@ -45,7 +46,7 @@ def upload_space(
     from huggingface_hub import CommitOperationAdd
 
     api = _client()
-    with _told(repo), bar_on_terminals_only():
+    with told(partial(_said, repo)), bar_on_terminals_only():
         api.create_repo(repo, repo_type="space", space_sdk="gradio", private=private or None, exist_ok=True)
         before = api.space_info(repo)
         if private and not before.private:
@@ -74,24 +75,13 @@ def check(weights: Weights) -> None:
 
     assert weights.hub is not None
     repo, revision = weights.hub.repo, weights.hub.revision
-    with _told(repo):
+    with told(partial(_said, repo)):
         there = get_hf_file_metadata(f"{endpoint()}/{repo}/resolve/{revision}/{weights.file}")
     if (there.etag, there.size, there.commit_hash) != (weights.sha256, weights.bytes, revision):
         raise IntegrityError(
             f"{weights.file} of {repo} at {revision} is not what was uploaded: {there.size} bytes, {there.etag}",
             "no card was changed; publish again",
         )
-
-
-@contextmanager
-def _told(repo: str) -> Iterator[None]:
-    """What the client raises, in the words of the zoo."""
-    try:
-        yield
-    except ZooError:
-        raise
-    except Exception as exc:  # the client's, httpx's or requests' own errors, by version of the client
-        raise _said(repo, exc) from exc
 
 
 def _said(repo: str, exc: Exception) -> ZooError:

@@ -8,8 +8,9 @@ from __future__ import annotations
 import itertools
 import json
 import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from typing import Any
 
 from pydantic import ValidationError
@@ -115,14 +116,19 @@ def _one(name: HubName, files: list[str], library: str | None) -> str:
 
 
 @contextmanager
-def _told(name: HubName | None) -> Iterator[None]:
-    """Errors of the Hub's client as errors of the zoo; without a name it is a search."""
+def told(words: Callable[[Exception], ZooError]) -> Iterator[None]:
+    """What the Hub's client raises, in ``words`` of the zoo."""
     try:
         yield
     except ZooError:
         raise
     except Exception as exc:  # the client's, httpx's or requests' own errors, by version of the client
-        raise _said(name, exc) from exc
+        raise words(exc) from exc
+
+
+def _told(name: HubName | None) -> AbstractContextManager[None]:
+    """Without a name it is a search."""
+    return told(partial(_said, name))
 
 
 def _said(name: HubName | None, exc: Exception) -> ZooError:
