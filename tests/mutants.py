@@ -129,7 +129,9 @@ MUTANTS = {
     "a size rule that is not true": mutant(
         "sizes", "any_picture", "makes_what_it_says", edits=((NETWORKS, "minimum=8", "minimum=2"),)
     ),
-    "beyond 1": mutant("sizes", edits=(before(NETWORKS, IMAGE, "drawing = 1.2 * drawing"),)),
+    "beyond 1": mutant(
+        "sizes", edits=(before(NETWORKS, IMAGE, "drawing = drawing if self.training else 1.2 * drawing"),)
+    ),
     "double precision": mutant(
         "sizes", edits=(before(NETWORKS, IMAGE, "drawing = drawing if self.training else drawing.double()"),)
     ),
