@@ -124,6 +124,16 @@ def test_two_losses_look_for_a_face_once(looked: list[Tensor]) -> None:
     assert all(p.grad is not None for p in trainer.networks["draw"].parameters())
 
 
+def test_what_a_photograph_shows_is_found_once_a_step(looked: list[Tensor]) -> None:
+    skin = ["losses.generator.skin.weight=1", "losses.warm-up.skin.weight=1", "trainer.warm_up=0"]
+    _, losses, made = steps("animegan", *skin)
+    for phase in ("warm-up", "generator"):
+        losses[phase].supplied(made[1] | {"source": made[0].get("source", made[1]["source"])})
+    assert len(looked) == 2
+    losses["generator"].supplied(made[1] | {"source": made[1]["source"].clone()})  # the next step's
+    assert len(looked) == 4
+
+
 def test_units_are_read_where_the_photograph_has_its_face(looked: list[Tensor]) -> None:
     _, losses, made = steps("cyclegan", "losses.generator={action-units: {}}")
     kept = losses["generator"].supplied({**made[0], "output": made[0]["source"]})

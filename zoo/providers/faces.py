@@ -28,6 +28,7 @@ class Landmarks(Provider):
     """``landmarks`` (N,68,2) of the largest face of each source, in shares of the sides, found by dlib; NaN without one."""
 
     needs = frozenset({"source"})
+    of_batch = True
 
     def __init__(self) -> None:
         super().__init__()
@@ -46,6 +47,7 @@ class FaceObject(Provider):
     """``object`` (N,1,H,W): 1 on the source's face and its forehead, 0 elsewhere; 1 everywhere without a face."""
 
     needs = frozenset({"source", "landmarks"})
+    of_batch = True
 
     @torch.no_grad()
     def forward(self, step: Mapping[str, Tensor]) -> Tensor:
@@ -57,6 +59,7 @@ class Skin(Provider):
     """``skin`` (N,1,H,W): 1 on the source's face where there is no brow, eye, nose, mouth or contour; 0 without a face."""
 
     needs = frozenset({"source", "landmarks"})
+    of_batch = True
 
     @torch.no_grad()
     def forward(self, step: Mapping[str, Tensor]) -> Tensor:

@@ -37,9 +37,8 @@ class Terms:
     def supplied(self, step: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         """The step with what the providers make of it."""
         for name, provider in self.providers.items():
-            made = provider(step)
             known = step if isinstance(step, Views) else Views(step)
-            step = Views({name: made.float() if made.is_floating_point() else made}, known)
+            step = Views({name: provider.made(known)}, known)
         return step
 
     def __call__(self, step: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:

@@ -35,6 +35,7 @@ class BlurredTarget(Provider):
     """``blurred``: the target with its edges blurred."""
 
     needs = frozenset({"target"})
+    of_batch = True
 
     @torch.no_grad()
     def forward(self, step: Mapping[str, Tensor]) -> Tensor:

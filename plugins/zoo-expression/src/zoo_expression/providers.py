@@ -75,6 +75,7 @@ class UnitsOfSource(_Reading):
     """``units``: those of the photograph, which the result shall have, too."""
 
     needs, of = frozenset({"source", "landmarks"}), "source"
+    of_batch = True
 
     @torch.no_grad()
     def forward(self, step: Mapping[str, Tensor]) -> Tensor:
