@@ -21,7 +21,7 @@ def command(
     """The installed plugins, and what is wrong with a broken one; the others keep working.
 
     Without --check no plugin is imported, and only faults that show from outside are known. With it each is imported
-    in a process of its own, and its recipes, cards and bundled weights are looked at, too.
+    in another process, and its recipes, cards and bundled weights are looked at, too.
     """
     if check:
         faults = check_plugins()

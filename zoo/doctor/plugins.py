@@ -1,10 +1,11 @@
-"""Is a plugin in order? Each is imported in a process of its own."""
+"""Is a plugin in order? It is imported in another process."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,19 +21,30 @@ TIMEOUT = 60  # seconds for one plugin; most of them go into torch
 
 
 def check_plugins(timeout: float = TIMEOUT) -> dict[str, list[str]]:
-    """Every installed plugin with its faults, one line each; none: it works."""
+    """Every installed plugin with its faults, one line each; none: it works.
 
-    def one(name: str) -> list[str]:
-        if fault := host().faults.get(name):
-            return [fault]
+    One process imports them all, at the price of one import of torch. Each that it does not find sound is looked at in a
+    process of its own: what is wrong may be another's doing, and who crashes takes the rest along.
+    """
+
+    def alone(name: str) -> list[str]:
         try:
             return [str(line) for line in isolated.call("zoo.doctor.plugins:faults", name, timeout=timeout)]
         except isolated.Lost as exc:
             return [f"when it is imported, {exc}"]
 
-    names = [*host().plugins]
+    found = {name: [host().faults[name]] if name in host().faults else [] for name in host().plugins}
+    unknown = [name for name in found if not found[name]]
+    with suppress(isolated.Lost):
+        sound = isolated.call("zoo.doctor.plugins:sound", *unknown, timeout=timeout / 2)
+        unknown = [name for name in unknown if name not in sound]
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        return dict(zip(names, pool.map(one, names)))
+        return found | dict(zip(unknown, pool.map(alone, unknown)))
+
+
+def sound(*names: str) -> list[str]:
+    """Those without a fault. Imports them."""
+    return [name for name in names if not faults(name)]
 
 
 def faults(name: str) -> list[str]:
