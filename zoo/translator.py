@@ -111,10 +111,14 @@ class Translator:
         vars(self).update(state)
         self._begin()
 
+    @property
+    def name(self) -> str:
+        """The model's name, or what it was loaded by."""
+        named = self.card.name if self.card else self.network.get("recipe", type(self.generator).__name__)
+        return self.origin or str(named)
+
     def __repr__(self) -> str:
-        name = self.card.name if self.card else self.network.get("recipe", type(self.generator).__name__)
-        name = self.origin or name
-        facts = [str(name), str(self.device), str(self.dtype).removeprefix("torch.")]
+        facts = [self.name, str(self.device), str(self.dtype).removeprefix("torch.")]
         facts += [f"{control.name}: {control.takes}" for control in self.controls]
         return f"{type(self).__name__}({', '.join(facts)})"
 
@@ -345,7 +349,7 @@ class Translator:
         values = self.checked(controls, size)
         framing = {name: values.pop(name) for name in self.framing & values.keys()}
         drawn = partial(self._drawn, values=values, tile=tile, progress=progress)
-        return Batches(drawn, self.size, self.working, size, batch, repr(self)), framing
+        return Batches(drawn, self.size, self.working, size, batch, self.name), framing
 
     def _drawn(self, image: Tensor, values: Mapping[str, Any], tile: int | None, progress: Progress | None) -> Tensor:
         """``draw`` with the controls' values, in tiles where the picture is large, and without a trace."""

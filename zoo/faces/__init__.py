@@ -1,12 +1,25 @@
 """Faces in a picture: find them, cut one out upright, put it back, tell who it is."""
 
 from zoo.faces.crops import FACE, FAINT, PORTRAIT, Crop, Frame, crop, move, paste
-from zoo.faces.detect import PROFILE, SEEN, SMALLEST, Face, dlib_module, fault, find, landmarks, usable
+from zoo.faces.detect import (
+    MIRRORED,
+    PROFILE,
+    SEEN,
+    SMALLEST,
+    Face,
+    dlib_module,
+    fault,
+    find,
+    landmarks,
+    second_look,
+    usable,
+)
 from zoo.faces.identity import SAME, descriptor
 
 __all__ = [
     "FACE",
     "FAINT",
+    "MIRRORED",
     "PORTRAIT",
     "PROFILE",
     "SAME",
@@ -23,5 +36,6 @@ __all__ = [
     "landmarks",
     "move",
     "paste",
+    "second_look",
     "usable",
 ]

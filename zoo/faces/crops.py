@@ -102,18 +102,32 @@ def paste(image: Tensor, crop: Crop, result: Tensor) -> Tensor:
 def move(image: Tensor, crop: Crop, flow: Tensor) -> tuple[Tensor, Crop]:
     """The picture (3, H, W) that ``crop`` was cut out of, and the crop, moved: each pixel of the crop comes from ``flow``
     (2, size, size) beside it, right and down in shares of its side; less and less where the crop's mask ends, where it
-    is 0 not at all."""
+    is 0 not at all. Where the flow is torn, as between lips that have shut, the picture's pixels are the crop's: between
+    two that come from two sides lies nothing."""
     size = crop.image.shape[-1]
     flow = flow.to(crop.image) * crop.mask
     there = replace(crop, image=warped(crop.image[None], flow[None])[0])
-    where, planes = spread(image, crop, torch.cat([flow * size, crop.mask[None]]))
+    planes = torch.cat([flow * size, crop.mask[None], _torn(flow * size), there.image])
+    where, planes = spread(image, crop, planes)
     moved = image.clone()
     if planes.numel():
         window = image[where]
         across = torch.einsum("ij,jhw->ihw", crop.matrix[:, :2].float(), planes[:2])  # in the picture's pixels
         sides = torch.tensor([window.shape[2], window.shape[1]])[:, None, None]
-        moved[where] = torch.where(planes[2] > FAINT, warped(window[None], (across / sides)[None])[0], window)
+        here = torch.lerp(warped(window[None], (across / sides)[None])[0], planes[4:], planes[3].clamp(0, 1))
+        moved[where] = torch.where(planes[2] > FAINT, here, window)
     return moved, there
+
+
+def _torn(flow: Tensor) -> Tensor:
+    """(1, S, S): 1 where neighbouring pixels of a flow (2, S, S) in pixels come from places that are no neighbours, and
+    around; 0 elsewhere."""
+    tears = torch.zeros_like(flow[:1])
+    for axis in (1, 2):
+        apart = flow.diff(dim=axis).abs().amax(0, keepdim=True)
+        rise = (apart - 1.5).clamp(0, 1)
+        tears = torch.maximum(tears, F.pad(rise, (0, 1) if axis == 2 else (0, 0, 0, 1)))
+    return F.avg_pool2d(F.max_pool2d(tears, 5, 1, 2), 3, 1, 1)
 
 
 def spread(image: Tensor, crop: Crop, planes: Tensor) -> tuple[tuple[slice, slice, slice], Tensor]:

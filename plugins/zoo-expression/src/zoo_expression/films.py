@@ -10,7 +10,7 @@ import logging
 import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from zoo.errors import ImageError
 from zoo.faces import track
 from zoo.pictures import image as pictures
 from zoo.pictures import video
-from zoo_expression.translator import VERB, ExpressionTranslator
+from zoo_expression.translator import VERB, ExpressionTranslator, unsure
 
 STILL = 0.04
 """Seconds, the standard deviation of the Gaussian that landmarks are smoothed with: lips that speak must not lag."""
@@ -42,6 +42,7 @@ class Seen:
     first: int
     landmarks: Tensor  # (T,68,2) in a frame's pixels
     units: Tensor  # (T,U), as conditions
+    stays: Sequence[int]  # units that nothing moves
 
     def at(self, frame: int) -> tuple[faces.Face, Tensor] | None:
         """Its landmarks and its units (1,U) in a frame that shows it."""
@@ -86,7 +87,7 @@ class FilmTranslator(ExpressionTranslator):
         """The faces of a film that can be edited, by number. ImageError if there is none."""
         rate = float(film.rate)
         shown = track.everyone((image for _, image in film.frames("looking through")), rate)
-        found: dict[int, list[tuple[int, Tensor, Tensor]]] = {}
+        found: dict[int, list[tuple[int, Tensor, Tensor, Tensor]]] = {}
         faults: dict[int, list[str]] = {}
         for at, (_, image) in zip(range(len(shown)), film.frames("reading faces")):
             picture = pictures.read(image).rgb
@@ -102,22 +103,25 @@ class FilmTranslator(ExpressionTranslator):
             del found[number]
         if not found:
             raise ImageError(next(iter(left_out.values())), "give a larger or a more frontal video")
+        sure = self.generator.motion is None  # only what is moved has to lie where it seems to
         return {
             number: Seen(
                 rows[0][0],
-                smoothed(torch.stack([points for _, points, _ in rows]), STILL * rate),
-                smoothed(torch.cat([units for _, _, units in rows]), CALM * rate),
+                smoothed(torch.stack([points for _, points, _, _ in rows]), STILL * rate),
+                smoothed(torch.cat([units for _, _, units, _ in rows]), CALM * rate),
+                () if sure else unsure(torch.stack([row[3] for row in rows]).median(0).values, f"face {number}"),
             )
             for number, rows in found.items()
         }
 
-    def _read(self, picture: Tensor, face: faces.Face) -> tuple[Tensor, Tensor]:
-        """A face's landmarks (68,2) in a frame, near where it is known to be, and its units (1,U)."""
+    def _read(self, picture: Tensor, face: faces.Face) -> tuple[Tensor, Tensor, Tensor]:
+        """A face's landmarks (68,2) in a frame, near where it is known to be, its units (1,U), and `second_look`'s doubt."""
         crop = faces.crop(picture, face, 2 * self.side)
-        points = torch.cat([faces.landmarks(crop.image).double(), torch.ones(68, 1).double()], 1) @ crop.matrix.T
+        known, doubt = faces.second_look(crop.image)
+        points = torch.cat([known.double(), torch.ones(68, 1).double()], 1) @ crop.matrix.T
         with self.inference():
             seen = F.interpolate(crop.image[None], (self.side, self.side), mode="bilinear", antialias=True)
-            return points.float(), self.generator.own(self.on_device(seen)).float().cpu()
+            return points.float(), self.generator.own(self.on_device(seen)).float().cpu(), doubt
 
     def _units(self, film: video.Film) -> tuple[Tensor, float]:
         """The units (T,U) of the first face of a film, frame by frame, and its seconds; where it is away, the last."""
@@ -130,10 +134,10 @@ class FilmTranslator(ExpressionTranslator):
         for at, image in enumerate(images):
             picture = pictures.read(image)
             rgb = picture.rgb
-            there = [one for one in (seen.at(at) for seen in work.chosen) if one]
+            there = [(*one, seen.stays) for seen in work.chosen if (one := seen.at(at))]
             with self.inference():
-                for face, own in there:
-                    found = self.seen(rgb, face)
+                for face, own, stays in there:
+                    found = replace(self.seen(rgb, face), stays=stays)
                     batch = self._batch([found])
                     own = own.to(batch.device)
                     base = work.base(at, own)

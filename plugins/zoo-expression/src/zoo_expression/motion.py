@@ -14,18 +14,12 @@ import torch
 from torch import Tensor, nn
 
 from zoo.errors import ConfigError
+from zoo.faces import MIRRORED
 from zoo.helpers.reading import open_table
 from zoo_expression.openings import CHIN, LOWER_LIP, POINTS, UPPER_LIP, moved
 from zoo_expression.units import NAMES, UNITS
 
 TABLE = Path(__file__).parent / "motion.csv"
-MIRRORED = (
-    *range(16, -1, -1), *range(26, 16, -1), *range(27, 31), *range(35, 30, -1),
-    45, 44, 43, 42, 47, 46, 39, 38, 37, 36, 41, 40, *range(54, 47, -1), *range(59, 54, -1), *range(64, 59, -1),
-    *range(67, 64, -1),
-)  # fmt: skip
-"""Where each landmark lies in the mirror."""
-
 BROWS, MOUTH = range(17, 27), range(48, 68)
 REGIONS: dict[int, Sequence[int]] = {
     **dict.fromkeys((2, 4), BROWS),

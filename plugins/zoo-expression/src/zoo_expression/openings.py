@@ -26,6 +26,8 @@ EYES: Sequence[tuple[Chain, Chain]] = (((36, 37, 38, 39), (36, 41, 40, 39)), ((4
 LIPS: tuple[Chain, Chain] = (60, 61, 62, 63, 64), (60, 67, 66, 65, 64)
 """The upper and the lower edge of each opening, from the left in a picture to the right."""
 
+OUTER_LIPS: tuple[Chain, Chain] = (48, 49, 50, 51, 52, 53, 54), (48, 59, 58, 57, 56, 55, 54)
+
 GRID = 48
 """Points along a side where the splines are computed: they are smooth; only their seams are cut pixel by pixel."""
 
@@ -89,8 +91,9 @@ def moved(image: Tensor, points: Tensor, there: Tensor) -> dict[str, Tensor]:
     paint = torch.zeros_like(result)
     if (share := mask * unseen).any():
         paint = share * (_cavity(image, points, lips, at) - result)
+    paint += _without_teeth(result, there, mouth, lips, at)
     for was, now in (*eyes, (mouth, lips)):
-        paint += _seam(result, was, now, at, soft)
+        paint += _seam(result + paint, was, now, at, soft)
     return {"image": result + paint, "flow": flow, "paint": paint}
 
 
@@ -141,9 +144,7 @@ def _tucked(was: Opening, now: Opening, at: Tensor) -> Tensor:
 def _seam(result: Tensor, was: Opening, now: Opening, at: Tensor, soft: float) -> Tensor:
     """What is added (3,S,S) where an opening has shut: its edges meet in a line as dark as the darker of them. Between
     shifts that go two ways lie some that show what is behind."""
-    opening = was.bottom - was.top
-    shut = ((1 - (now.bottom - now.top) / opening.clamp(min=1e-6) - 0.7) / 0.3).clamp(0, 1) * (opening / 2).clamp(0, 1)
-    shut = shut * ((at > now.left) & (at < now.right))
+    shut = _shut(was, now, at)
     if not shut.any():
         return torch.zeros_like(result)
     wide = round(2 * soft + 1)
@@ -151,6 +152,37 @@ def _seam(result: Tensor, was: Opening, now: Opening, at: Tensor, soft: float) -
     share = shut * (2 * (1 - away / (wide + 0.5))).clamp(0, 1)
     line = torch.minimum(result.roll(wide + 1, 1), result.roll(-wide - 1, 1))
     return share * (0.85 * (line + 1) - 1 - result)
+
+
+def _shut(was: Opening, now: Opening, at: Tensor) -> Tensor:
+    """(S,): 1 where an opening is no more that was there, 0 where it is still there, or was none."""
+    opening = was.bottom - was.top
+    shut = ((1 - (now.bottom - now.top) / opening.clamp(min=1e-6) - 0.7) / 0.3).clamp(0, 1) * (opening / 2).clamp(0, 1)
+    return shut * ((at > now.left) & (at < now.right))
+
+
+def _without_teeth(result: Tensor, there: Tensor, was: Opening, now: Opening, at: Tensor) -> Tensor:
+    """What is added (3,S,S) to the lips of a mouth that has shut: landmarks are not exact, and teeth hang on to lips. What
+    is lighter there than the middle of either lip becomes as that is."""
+    shut = _shut(was, now, at)
+    if not shut.any():
+        return torch.zeros_like(result)
+    size = len(at)
+    ends = [_along(there[list(chain)], at) for chain in OUTER_LIPS]
+    middles = [(end + edge) / 2 for end, edge in zip(ends, (now.top, now.bottom))]
+    rows = torch.stack(middles).long().clamp(0, size - 1)  # (2,S)
+    colours = result[:, rows, torch.arange(size)]  # (3,2,S)
+    upper, lower = _level(colours, max(3, round(float(now.right - now.left) / 8))).unbind(1)
+    y, seam = at[:, None], (now.top + now.bottom) / 2
+    colour = torch.lerp(upper[:, None], lower[:, None], ((y - seam) / 2 + 0.5).clamp(0, 1))
+    lighter = ((result - colour).mean(0) / 0.12 - 0.25).clamp(0, 1)
+    near = (1 - (y - seam).abs() / torch.where(y < seam, seam - middles[0], middles[1] - seam).clamp(min=1)).clamp(0, 1)
+    return shut * lighter * (3 * near).clamp(max=1) * (colour - result)
+
+
+def _level(rows: Tensor, width: int) -> Tensor:
+    """(…,S), the mean of 2·``width`` + 1 neighbours."""
+    return F.avg_pool1d(F.pad(rows, (width, width), mode="replicate"), 2 * width + 1, 1)
 
 
 def _across(points: Tensor, there: Tensor, at: Tensor) -> Tensor:
@@ -218,9 +250,7 @@ def _bending(one: Tensor, other: Tensor) -> Tensor:
 def _along(points: Tensor, at: Tensor) -> Tensor:
     """(S,): the height of a line through points (K,2), rounded (Catmull and Rom 1974), level beyond its ends."""
     x, y = points.unbind(1)
-    x = torch.cummax(
-        x + 1e-3 * torch.arange(len(x)), 0
-    ).values  # in a face that is turned far they may lie on each other
+    x = torch.cummax(x, 0).values + 1e-3 * torch.arange(len(x))  # where a face is turned far, some lie on each other
     i = torch.searchsorted(x, at.contiguous()).clamp(1, len(x) - 1)
     step = (y[1:] - y[:-1]) / (x[1:] - x[:-1])
     slope = torch.cat([step[:1], (y[2:] - y[:-2]) / (x[2:] - x[:-2]), step[-1:]])

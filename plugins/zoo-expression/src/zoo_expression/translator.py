@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -21,6 +21,7 @@ from zoo.pictures.fit import warped
 from zoo.pictures.image import Source
 from zoo.pictures.morph import Morph, shares
 from zoo.translator import Translator
+from zoo_expression.motion import ROW
 from zoo_expression.networks import StarGANGenerator
 from zoo_expression.units import COMPETING, EXPRESSIONS, FULL, HALVES, LABELS, MOST, NAMES, STRONGEST, UNITS
 
@@ -28,6 +29,13 @@ VERB = "edit"
 
 STRONG = 0.5
 """The intensity from which units compete: below it nobody sees them."""
+
+HALF_SEEN: dict[str, tuple[Sequence[int], float, Sequence[int]]] = {
+    "brows and eyes": ([*range(17, 27), *range(36, 48)], 0.075, (1, 2, 4, 5, 6, 7, 45)),
+    "mouth": (range(48, 68), 0.045, (9, 10, 12, 14, 15, 17, 20, 23, 25, 26)),
+}
+"""Of each half of a face its landmarks, by how much a second look at them may differ, see `zoo.faces.second_look`, and the
+units that stay as they are where it differs more: what is hidden, or turned away, is not where it seems to be."""
 
 log = logging.getLogger("zoo")
 
@@ -46,6 +54,7 @@ class Found:
     image: Tensor
     crop: faces.Crop
     whole: bool = False  # the picture is a crop itself: the square of it
+    stays: Sequence[int] = ()  # units that nothing moves
 
     def paste(self, picture: Tensor, made: Parts) -> Tensor:
         if self.whole:
@@ -62,6 +71,15 @@ class Found:
                     return picture
                 result = crop.image + made["paint"]
         return faces.paste(picture, crop, result)
+
+
+def unsure(doubt: Tensor, name: str) -> Sequence[int]:
+    """The units that shall stay as they are in a face of this ``doubt`` (68,), see `zoo.faces.second_look`; says so."""
+    halves = [half for half, (known, most, _) in HALF_SEEN.items() if doubt[list(known)].mean() > most]
+    if halves:
+        stay = "stays as it is" if halves == ["mouth"] else "stay as they are"
+        log.warning("%s: %s cannot be seen well, hidden or turned away, and %s", name, " and ".join(halves), stay)
+    return [unit for half in halves for unit in HALF_SEEN[half][2]]
 
 
 def squared(picture: Tensor) -> tuple[Tensor, tuple[int, int]]:
@@ -179,13 +197,13 @@ class ExpressionTranslator(Translator):
     def _faces(self, picture: Tensor, number: int | None) -> list[Found]:
         """All faces that can be edited, or the one with this number. ImageError if there is none."""
         if number == 0:
-            return [self.crop(picture)]
+            return [self._surely(self.crop(picture), "the face")]
         found = faces.find(picture)
         usable = faces.usable(found, number, VERB, "a face crop")
         if number is None and len(usable) < len(found):
             why = next(filter(None, (faces.fault(face, VERB) for face in found)))
             log.warning("%d of %d faces left as they are: %s", len(found) - len(usable), len(found), why)
-        return [self.seen(picture, face) for face in usable]
+        return [self._surely(self.seen(picture, face), f"face {found.index(face) + 1}") for face in usable]
 
     def seen(self, picture: Tensor, face: faces.Face) -> Found:
         """A face of a picture, cut out."""
@@ -194,6 +212,13 @@ class ExpressionTranslator(Translator):
             return Found(crop.image, crop)
         fine = min(FINE, max(self.side, round(face.height * faces.FACE.scale)))
         return Found(crop.image, faces.crop(picture, face, fine))
+
+    def _surely(self, found: Found, name: str) -> Found:
+        """The face with the landmarks of two looks at it; where those do not agree it will stay as it is."""
+        if self.generator.motion is None:
+            return found
+        points, doubt = faces.second_look(found.crop.image)
+        return replace(found, crop=replace(found.crop, landmarks=points), stays=unsure(doubt, name))
 
     def crop(self, picture: Tensor) -> Found:
         """A picture that is a face crop already."""
@@ -218,6 +243,9 @@ class ExpressionTranslator(Translator):
         the left half of the face and of its right one."""
         if (motion := self.generator.motion) is not None:
             has, wanted = MOST * own.float().cpu(), MOST * asked.float().cpu()
+            for i, one in enumerate(found):
+                rows = [ROW[unit] for unit in one.stays]
+                wanted[:, i, rows] = has[i, rows]
             return (
                 motion(one.crop.image, one.crop.landmarks, has[i].expand(2, -1), wanted[:, i])
                 for i, one in enumerate(found)
