@@ -270,6 +270,31 @@ def test_a_face_is_moved_in_the_picture_and_in_its_crop(image: Tensor, face: fac
     assert outside.any() and torch.equal(moved[:, outside], image[:, outside])
 
 
+def test_nothing_lies_between_two_pixels_that_come_from_two_sides() -> None:
+    """Red above, blue below, white between them; where both are moved over the white, none of it is left."""
+    picture = torch.full((3, 300, 300), -1.0)
+    picture[0, :130], picture[2, 170:], picture[:, 130:170] = 1, 1, 1
+    points = torch.full((68, 2), 150.0)
+    points[0], points[1], points[36:42, 0], points[42:48, 0] = 75.0, 225.0, 120.0, 180.0  # an upright face
+    crop = faces.crop(picture, faces.Face((75, 75, 225, 225), points), 64, faces.Frame(1.4, 0.5))
+    flow = torch.zeros(2, 64, 64)
+    flow[1, :32], flow[1, 32:] = -0.15, 0.15
+    moved, there = faces.move(picture, crop, flow)
+    inside = moved[:, 100:200, 140:160]
+    assert inside.amin(0).max() < -0.5 and there.image[:, :, 29:35].amin(0).max() < -0.5
+
+
+def test_a_second_look_says_what_is_guessed(image: Tensor, face: faces.Face) -> None:
+    crop = faces.crop(image, face, 200)
+    points, doubt = faces.second_look(crop.image)
+    assert points.shape == (68, 2) and doubt.shape == (68,) and doubt.mean() < 0.02
+    assert (points - crop.landmarks).norm(dim=1).mean() < 4
+    hidden = crop.image.clone()
+    hidden[:, 115:, 30:170] = torch.rand(3, 85, 140, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    _, doubt = faces.second_look(hidden)
+    assert doubt[48:].mean() > 0.045 > doubt[36:48].mean()
+
+
 def test_a_picture_without_the_crop_is_not_moved(image: Tensor, face: faces.Face) -> None:
     crop = faces.crop(image, face)
     corner = image[:, :20, :20]

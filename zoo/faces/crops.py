@@ -114,7 +114,9 @@ def move(image: Tensor, crop: Crop, flow: Tensor) -> tuple[Tensor, Crop]:
         window = image[where]
         across = torch.einsum("ij,jhw->ihw", crop.matrix[:, :2].float(), planes[:2])  # in the picture's pixels
         sides = torch.tensor([window.shape[2], window.shape[1]])[:, None, None]
-        here = torch.lerp(warped(window[None], (across / sides)[None])[0], planes[4:], planes[3].clamp(0, 1))
+        here = torch.lerp(
+            warped(window[None], (across / sides)[None])[0], planes[4:].clamp(-1, 1), planes[3].clamp(0, 1)
+        )
         moved[where] = torch.where(planes[2] > FAINT, here, window)
     return moved, there
 

@@ -25,7 +25,7 @@ from zoo_expression.losses import MotionLoss
 from zoo_expression.motion import TABLE, Motion, distance, read_motion
 from zoo_expression.motion_table import motion_table
 from zoo_expression.table import COLUMNS, Labels, read_table, write_table
-from zoo_expression.translator import ExpressionTranslator
+from zoo_expression.translator import ExpressionTranslator, Found
 from zoo_expression.units import MOST, NAMES
 
 SAMPLE = Path(__file__).parents[3] / "docs/sample/eileen-collins.jpg"
@@ -58,6 +58,14 @@ def mover(tmp_path_factory: pytest.TempPathFactory) -> ExpressionTranslator:
 def head() -> Image.Image:
     with Image.open(SAMPLE) as whole:
         return whole.convert("RGB").crop((90, 20, 350, 280))
+
+
+@pytest.fixture(scope="module")
+def masked(head: Image.Image, face: faces.Face) -> Image.Image:
+    """The head cut out as a crop, something colourful before its mouth."""
+    crop = faces.crop(read(head).rgb, face, 256).image
+    crop[:, 150:, 40:216] = torch.rand(3, 106, 176, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    return to_pil(crop)
 
 
 @pytest.fixture(scope="module")
@@ -136,6 +144,32 @@ def test_one_side_by_itself(mover: ExpressionTranslator, head: Image.Image, face
     both = mover.translate(head, AU2_left=2, AU2_right=2)
     assert not change(both, mover.translate(head, AU2=2)).any()
     assert not change(both, mover.translate(head, AU2=0.5, AU2_left=2, AU2_right=2)).any()
+
+
+def test_what_is_hidden_stays(
+    mover: ExpressionTranslator, masked: Image.Image, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING, "zoo"):
+        smiling = mover.translate(masked, face=0, **{**REST, "AU12": 2.0, "AU26": 2.0})
+    assert caplog.messages == ["the face: mouth cannot be seen well, hidden or turned away, and stays as it is"]
+    assert np.array_equal(smiling, masked)
+    assert change(masked, mover.translate(masked, face=0, **{**REST, "AU2": 2.0}))[:110].max() > 20
+
+
+def test_lips_that_shut_show_no_teeth(head: Image.Image, face: faces.Face) -> None:
+    """Also where landmarks miss the lips' edges, and in a picture that is finer than the crop."""
+    large = read(head.resize((520, 520), Image.Resampling.BICUBIC)).rgb
+    crop = faces.crop(large, faces.Face(face.box, 2 * face.landmarks), 256)
+    missed = crop.landmarks + torch.zeros(68, 2).index_fill_(0, torch.tensor([65, 66, 67]), 1.0) * torch.tensor(
+        [0.0, -4.0]
+    )
+    with torch.inference_mode():
+        made = Motion()(crop.image, missed, torch.full((2, 17), 1.0), torch.zeros(2, 17))
+        shut = Found(crop.image, crop).paste(large, made)
+    left, top = (2 * face.landmarks[[61, 62, 63]]).amin(0).int().tolist()
+    right, bottom = (2 * face.landmarks[[65, 66, 67]]).amax(0).int().tolist()
+    was, now = (picture[:, top:bottom, left:right].amin(0) for picture in (large, shut))
+    assert (was > 0.4).float().mean() > 0.3 and (now > 0.4).float().mean() < 0.035
 
 
 def test_a_crop_and_a_morph_move_too(mover: ExpressionTranslator, head: Image.Image, face: faces.Face) -> None:
