@@ -192,10 +192,14 @@ def _across(points: Tensor, there: Tensor, at: Tensor) -> Tensor:
 
 
 def _teeth(was: Opening, now: Opening, points: Tensor, there: Tensor, at: Tensor, soft: float) -> tuple[Tensor, Tensor]:
-    """(2,S,S) in pixels, and (S,S) 1 where nothing was seen: what lies in a mouth stays with the upper jaw."""
+    """(2,S,S) in pixels, and (S,S) 1 where nothing was seen: what lies in a mouth that opens stays with the upper jaw. In one
+    that does not it goes with the upper lip, or below it there would be something that nobody has seen."""
     y = at[:, None]
     wider = (((now.bottom - now.top) - (was.bottom - was.top)) / (2 * soft)).clamp(0, 1)
-    source = torch.maximum(y, was.top + soft * wider)
+    inside = torch.minimum(at - now.left, now.right - at) / (0.2 * max(now.right - now.left, 1.0))
+    wider = wider * inside.clamp(0, 1)  # nothing is painted in its corners
+    with_lip = was.top + (y - now.top)
+    source = torch.lerp(with_lip, torch.maximum(y, was.top + soft * wider), wider)
     unseen = wider * ((source - (was.bottom - 1.5 * soft)) / (2 * soft)).clamp(0, 1)
     source = torch.minimum(source, was.bottom)
     across = (_across(points, there, at) - at).expand_as(source)
