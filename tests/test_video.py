@@ -8,6 +8,7 @@ import re
 import struct
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -350,6 +351,7 @@ def test_one_video_into_one_file(run: Zoo) -> None:
     code, _, err = run("in.mp4", "-o", "new/out.mkv")
     assert code == 2 and "there already" in err
     assert "1 skipped" in run("in.mp4", "-o", "new/out.mkv", "--on-exists", "skip")[2]
+    assert run("in.mp4", "-o", "1:2/o.mp4")[0] == 0 and len(shown("1:2/o.mp4")) == 4  # no address of FFmpeg's
     code, _, err = run("in.mp4", "-o", "in.mp4", "--on-exists", "overwrite")
     assert code == 2 and "would overwrite the input" in err
 
@@ -406,6 +408,96 @@ def test_frames_that_the_decoder_calls_corrupt_are_counted(tmp_path: Path, same:
     same.translate_video(path, tmp_path / "fine.mp4", damaged=True)
 
 
+Muxed = Callable[..., bytes]
+
+
+class Pipe:
+    """What nobody can go back in, as the upload of a live recording: no length is filled in later."""
+
+    def __init__(self, path: Path) -> None:
+        self.write = path.open("wb", buffering=0).write
+
+
+@pytest.fixture(scope="module")
+def muxed(tmp_path_factory: pytest.TempPathFactory) -> Muxed:
+    """The bytes of a whole film of 40 frames as .mkv or .webm, by the muxer's options."""
+    folder = tmp_path_factory.mktemp("muxed")
+    noise = np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8)
+
+    def make(
+        name: str, times: Sequence[int] = range(40), live: bool = False, sound: bool = False, **options: str
+    ) -> bytes:
+        path = folder / name
+        with av.open(Pipe(path) if live else str(path), "w", options=options, format=FORMATS[path.suffix]) as out:
+            video = out.add_stream("libvpx" if path.suffix == ".webm" else "mpeg4", rate=25)
+            video.height, video.width, video.pix_fmt = 48, 64, "yuv420p"
+            tone = out.add_stream("libopus", rate=48000, layout="mono") if sound else None
+            for number, time in enumerate(times):
+                frame = av.VideoFrame.from_ndarray(np.roll(noise, 3 * number, 1), format="rgb24")
+                frame.pts, frame.time_base = time, Fraction(1, 25)
+                out.mux(video.encode(frame))
+                if tone is not None:
+                    heard = av.AudioFrame.from_ndarray(np.zeros((1, 1920), np.int16), format="s16", layout="mono")
+                    heard.sample_rate, heard.pts = 48000, 1920 * time
+                    out.mux(tone.encode(heard))
+            for stream in filter(None, (video, tone)):
+                out.mux(stream.encode(None))
+        return path.read_bytes()
+
+    return make
+
+
+FORMATS = {".mkv": "matroska", ".webm": "webm"}
+WHOLE: list[dict[str, Any]] = [
+    {"name": "plain.mkv"},
+    {"name": "plain.webm"},
+    {"name": "sound.mkv", "sound": True},
+    {"name": "live.webm", "live": True, "sound": True},
+    {"name": "streamed.webm", "live": True, "cluster_time_limit": "300"},
+    {"name": "dash.webm", "dash": "1"},
+    {"name": "plain.mkv", "write_crc32": "0", "cluster_time_limit": "200"},
+    {"name": "front.mkv", "reserve_index_space": "3000"},
+    {"name": "uneven.mkv", "times": [0, 1, 5, 6, 9, 20, 21, 22, 60, 61]},
+    {"name": "dropped.mkv", "times": [time for time in range(60) if time % 7 and not 20 < time < 31], "sound": True},
+    {"name": "late.mkv", "times": range(125, 150)},
+    {"name": "late.webm", "times": range(125, 150), "sound": True, "live": True},
+]
+
+
+@pytest.mark.parametrize("how", WHOLE, ids=lambda how: how["name"])
+def test_a_whole_matroska_film_is_not_called_damaged(how: dict[str, Any], muxed: Muxed, tmp_path: Path) -> None:
+    """Of any rate, with frames left out, from later than 0 on, and of lengths that a live recording does not know."""
+    path = tmp_path / how["name"]
+    path.write_bytes(muxed(**how))
+    damage = video.Damage()
+    count = len([*video.probe(path).frames("reading", damage)])
+    assert str(damage) == "" and count == len(how.get("times", range(40)))
+
+
+@pytest.mark.parametrize("how", WHOLE[:4], ids=lambda how: how["name"])
+def test_a_damaged_matroska_film_is(how: dict[str, Any], muxed: Muxed, tmp_path: Path) -> None:
+    """Demuxers step over a block or a cluster whose beginning they do not know, and a last frame is soon lost."""
+    data = muxed(**how)
+    cluster, path = data.index(b"\x1f\x43\xb6\x75"), tmp_path / how["name"]
+    blocks = [
+        at for at in range(cluster, len(data) - 7) if data[at] == 0xA3 and data[at + 1] & 0xC0 and data[at + 3] == 0x81
+    ]
+    block = blocks[len(blocks) // 2]
+    damaged = {
+        "cut": data[:-200],
+        "a hole": data[:block] + data[block + 41 :],
+        "a cluster": data[:cluster] + b"\0" + data[cluster + 1 :],
+        "a block": data[:block] + b"\xa2" + data[block + 1 :],
+        "a track": data[: block + 3] + b"\x8f" + data[block + 4 :],
+    }
+    for kind, content in damaged.items():
+        path.write_bytes(content)
+        damage = video.Damage()
+        with suppress(ImageError):  # nothing is written then
+            [*video.probe(path).frames("reading", damage)]
+            assert str(damage), kind
+
+
 @pytest.mark.parametrize("name", ["a.ts", "a.flv", "a.avi"])
 def test_frames_that_are_lost_in_the_middle_are_counted(run: Zoo, name: str) -> None:
     """Nothing that is left is damaged, and the film is as long as before."""
@@ -417,7 +509,7 @@ def test_frames_that_are_lost_in_the_middle_are_counted(run: Zoo, name: str) -> 
     path.write_bytes(data[:middle] + data[middle + 9 * 188 :])
     code, out, _ = run(name, "-o", "out.mp4", "--json")
     [made] = json.loads(out)["translated"]
-    assert code == 6 and re.search("[1-9] frames in the middle are missing", made["damaged"]), made["damaged"]
+    assert code == 6 and re.search("[1-9] frames are missing", made["damaged"]), made["damaged"]
     assert run(name, "-o", "fine.mp4", "--damaged")[0] == 0
 
 
