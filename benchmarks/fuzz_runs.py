@@ -4,8 +4,8 @@ usage: python benchmarks/fuzz_runs.py [--inputs 1000] [--videos 200] [--seed 0]
 
 Each damaged run is read as `zoo train` and `zoo pack` read it. A fault is any exception but a `ZooError`, tensors or facts
 that are not those of one of its two checkpoints, and the older one without a line. Each damaged video goes through
-`Translator.translate_video`; a fault is any exception but a `ZooError`, and fewer frames than it had without a word, but for
-those lost in the middle of an .flv, .avi or .ts, which nothing in the file tells of: they are counted by themselves.
+`Translator.translate_video`; a fault is any exception but a `ZooError`, and fewer frames than it had without a word. Films
+that say nothing of their length, and an .flv, are counted by themselves where they end between two of their pieces.
 """
 
 from __future__ import annotations
