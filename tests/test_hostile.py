@@ -227,7 +227,7 @@ def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
         lambda path: find_answers([path]),
     ]
     for look in looks:
-        with pytest.raises(ZooError, match="not a file|no recipe file|no weights file|no file"):
+        with pytest.raises(ZooError, match=r"not a file|no recipe file|no weights file|no file"):
             look(pipe)
     signal.alarm(0)
 

@@ -69,10 +69,12 @@ def film(
     sound: str = "",
     times: Sequence[int] | None = None,
     ratio: Fraction | None = None,
+    title: str = "",
 ) -> Path:
     """A video of these frames (H, W, 3), with a tone as long as they are if ``sound`` names a codec."""
     path = Path(path)
     with av.open(str(path), "w") as out:
+        out.metadata.update({"title": title} if title else {})
         stream = out.add_stream(codec, rate=rate, options={"crf": "4"})
         stream.height, stream.width = frames[0].shape[:2]
         stream.pix_fmt = pixels
@@ -513,6 +515,66 @@ def test_frames_that_are_lost_in_the_middle_are_counted(run: Zoo, name: str) -> 
     assert run(name, "-o", "fine.mp4", "--damaged")[0] == 0
 
 
+def test_frames_that_are_lost_behind_all_others(tmp_path: Path) -> None:
+    """The packets are there, but what they build on is not: of those nobody sees a gap."""
+    noise = np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8)
+    path = film(tmp_path / "a.ts", [np.roll(noise, 3 * number, 1) for number in range(40)], pixels="yuv420p")
+    data = path.read_bytes()
+    places = [at for at in range(0, len(data), 188) if at > len(data) * 0.7]
+    path.write_bytes(data[: places[0]] + data[places[3] :])
+    damage = video.Damage()
+    count = len([*video.probe(path).frames("reading", damage)])
+    assert count < 40 and str(damage)
+
+
+def test_a_frame_that_the_decoder_swallows(tmp_path: Path) -> None:
+    """Its packet is as long as it says, and no frame is found in it."""
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    frames = [np.roll(noise, 3 * number, 1) for number in range(40)]
+    path = film(tmp_path / "a.avi", frames, codec="mpeg4", pixels="yuv420p")
+    assert len([*video.probe(path).frames("reading", damage := video.Damage())]) == 40 and str(damage) == ""
+    with av.open(str(path)) as container:
+        packet = [bytes(packet) for packet in container.demux(video=0)][20]
+    data = path.read_bytes()
+    at = data.index(packet) + 4
+    path.write_bytes(data[:at] + bytes(4) + data[at + 4 :])
+    assert len([*video.probe(path).frames("reading", damage := video.Damage())]) == 39
+    assert "1 frames are missing" in str(damage)
+
+
+def test_damaged_windows_media(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8)
+    frames = [np.roll(noise, 3 * number, 1) for number in range(40)]
+    path = film(tmp_path / "a.wmv", frames, codec="wmv2", pixels="yuv420p")
+    data = path.read_bytes()
+    start = data.index(bytes.fromhex("3626b2758e66cf11a6d900aa0062ce6c")) + 50
+    for content in (
+        data[:-900],  # it has no index
+        data[: start + 3300] + data[start + 3400 :],
+        data[: start + 3202] + b"\1" + data[start + 3203 :],
+        data[: start + 3200] + data[start + 6400 :],
+    ):
+        path.write_bytes(content)
+        damage = video.Damage()
+        assert [*video.probe(path).frames("reading", damage)] and str(damage)
+
+
+def test_a_title_in_any_alphabet(tmp_path: Path, same: Translator) -> None:
+    """As older programs wrote it: what it says is not needed."""
+    path = film(tmp_path / "a.avi", pattern(3), codec="mpeg4", pixels="yuv420p", title="Fruehling")
+    path.write_bytes(path.read_bytes().replace(b"Fruehling", b"Fr\xfc\xe9ling.."[:9]))
+    same.translate_video(path, tmp_path / "out.mp4")
+    assert len(shown(tmp_path / "out.mp4")) == 3
+
+
+def test_a_stream_that_comes_later(tmp_path: Path) -> None:
+    """Sound from the second clip on, as when a broadcast goes on to another programme."""
+    first = film(tmp_path / "a.ts", pattern(12), pixels="yuv420p").read_bytes()
+    second = film(tmp_path / "b.ts", pattern(12), pixels="yuv420p", sound="aac").read_bytes()
+    (path := tmp_path / "c.ts").write_bytes(first + second)
+    assert len([*video.probe(path).frames("reading")]) >= 20
+
+
 def test_a_pause_is_no_hole(tmp_path: Path) -> None:
     """Slides are shown for a while; clips that were joined begin at any number."""
     pause = film(tmp_path / "a.ts", pattern(12), pixels="yuv420p", times=[*range(6), *range(20, 26)])
@@ -523,10 +585,10 @@ def test_a_pause_is_no_hole(tmp_path: Path) -> None:
         assert [*video.probe(path).frames("reading", damage)] and str(damage) == ""
 
 
-@pytest.mark.parametrize("name", ["a.mp4", "a.mov", "a.mkv", "a.ts", "a.webm", "a.avi", "a.flv", "a.mpg"])
+@pytest.mark.parametrize("name", ["a.mp4", "a.mov", "a.mkv", "a.ts", "a.webm", "a.avi", "a.flv", "a.mpg", "a.wmv"])
 def test_a_whole_film_is_not_called_damaged(tmp_path: Path, name: str) -> None:
-    codec = {"webm": "libvpx", "mpg": "mpeg2video"}.get(name[2:], "libx264")
-    tone = "" if name in ("a.webm", "a.mpg") else "aac"  # theirs have a rate of their own
+    codec = {"webm": "libvpx", "mpg": "mpeg2video", "wmv": "wmv2"}.get(name[2:], "libx264")
+    tone = "" if name in ("a.webm", "a.mpg", "a.wmv") else "aac"  # theirs have a rate of their own
     path = film(tmp_path / name, pattern(20), codec=codec, pixels="yuv420p", sound=tone)
     damage = video.Damage()
     assert len([*video.probe(path).frames("reading", damage)]) == 20

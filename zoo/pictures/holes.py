@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from zoo.pictures import matroska
+from zoo.pictures import asf, matroska
 
 SYNC, PACKET = 0x47, 188  # of a transport stream: each packet's first byte, and how many it has
 NULL = 0x1FFF  # the number of packets that only fill
@@ -53,6 +53,8 @@ def has_holes(path: Path, container: str, gaps: bool) -> bool:
         return _out_of_step(path) or (gaps and _numbers_leap(path))
     if container == "avi":
         return gaps and _of_chunks(path)
+    if container == "asf":
+        return asf.is_damaged(path, gaps)
     return {"flv": _of_tags, "matroska,webm": matroska.is_damaged}.get(container, lambda path: False)(path)
 
 

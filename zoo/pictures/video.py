@@ -48,6 +48,9 @@ SLACK = Fraction(1, 4)
 FROM_ZERO = ("matroska,webm", "asf")
 """FFmpeg's names for containers whose length counts from 0, also where the film begins later."""
 
+EMPTY = 16
+"""Bytes of a packet that may say that the last frame goes on."""
+
 _BT709, _LIMITED = 1, 1  # FFmpeg's numbers for the colours of HD television, and for black at 16 and white at 235
 
 log = logging.getLogger("zoo")
@@ -94,11 +97,13 @@ class Damage:
 
     def decoded(self, container: Any, stream: Any, film: Film) -> Iterator[Any]:
         """The stream's frames, counted."""
-        end, moving, count, intervals, joints = Fraction(0), Fraction(0), 0, Intervals(), set[Fraction]()
+        end, moving, intervals, joints = Fraction(0), Fraction(0), Intervals(), set[Fraction]()
+        held = count = 0  # packets that hold a frame, and frames
         for packet in retimed(container, stream, joints):
             if packet.dts is not None and packet.pts is not None:  # sound may last longer than the pictures
                 told = (packet.pts + (packet.duration or 0)) * packet.time_base
                 end, moving = max(end, told), max(moving, told if packet.stream == stream else 0)
+            held += packet.stream == stream and packet.size > EMPTY
             for frame in packet.decode() if packet.stream == stream else ():
                 self.frames += frame.is_corrupt
                 count += 1
@@ -117,8 +122,11 @@ class Damage:
         gaps = max(0, stream.frames - count) if kind == "avi" else intervals.missing()  # its frames have no times
         if kind == "avi" and self.missing:
             gaps = 0  # they are those of the end
-        if has_holes(film.path, kind, bool(gaps)):
+        swallowed = kind in ("avi", "asf") and gaps and held > count
+        if swallowed or has_holes(film.path, kind, bool(gaps)):
             self.lost = gaps or (0 if self.missing else -1)
+        elif kind in FROM_ZERO:  # all of it is there, whatever it says of its length
+            self.missing = Fraction(0)
 
     def __str__(self) -> str:
         """In words; "" for a whole file."""
