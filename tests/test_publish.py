@@ -323,6 +323,7 @@ def test_a_hub_that_takes_a_byte_at_a_time(
     hub.sips = 0.05
     with monkeypatch.context() as patch:
         patch.setattr("zoo.weights.connection.MINUTE", 0.06)
+        patch.setattr("zoo.weights.watch.LEAVE", 0.1)
         with pytest.raises(NetworkError, match=r"cannot upload to me/tiny.*only \d+ bytes moved in"):
             publish("tiny.v2", "me/tiny", folder=packed)
         with pytest.raises(NetworkError, match=r"cannot upload to me/space.*only \d+ bytes moved in"):
