@@ -353,7 +353,9 @@ def test_one_video_into_one_file(run: Zoo) -> None:
     code, _, err = run("in.mp4", "-o", "new/out.mkv")
     assert code == 2 and "there already" in err
     assert "1 skipped" in run("in.mp4", "-o", "new/out.mkv", "--on-exists", "skip")[2]
-    assert run("in.mp4", "-o", "1:2/o.mp4")[0] == 0 and len(shown(Path("1:2/o.mp4").absolute())) == 4  # no address of FFmpeg's
+    assert (
+        run("in.mp4", "-o", "1:2/o.mp4")[0] == 0 and len(shown(Path("1:2/o.mp4").absolute())) == 4
+    )  # no address of FFmpeg's
     code, _, err = run("in.mp4", "-o", "in.mp4", "--on-exists", "overwrite")
     assert code == 2 and "would overwrite the input" in err
 

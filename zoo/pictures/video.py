@@ -102,7 +102,9 @@ class Damage:
         for packet in retimed(container, stream, joints):
             if packet.dts is not None and packet.pts is not None:  # sound may last longer than the pictures
                 told = (packet.pts + (packet.duration or 0)) * packet.time_base
-                end, moving = max(end, told), max(moving, told if packet.stream == stream else 0)
+                end = max(end, told)
+                if packet.stream == stream:
+                    moving = max(moving, told)
             held += packet.stream == stream and packet.size > EMPTY
             for frame in packet.decode() if packet.stream == stream else ():
                 self.frames += frame.is_corrupt
