@@ -121,10 +121,14 @@ def test_what_is_kept(zoo: Zoo, data: list[object], tmp_path: Path) -> None:
 
 def test_a_broken_picture_is_reported_and_the_rest_is_done(zoo: Zoo, data: list[object], tmp_path: Path) -> None:
     (tmp_path / "photos" / "2.png").write_bytes(b"")
+    (tmp_path / "photos" / "\x1b]0;owned\x07\u202e.png").write_bytes(b"none")
+    (tmp_path / "drawings" / "\x1b]0;owned\x07\u202e.png").write_bytes(b"none")
     code, out, err = zoo("tiny", *data, "--metrics", "ssim", "--json", "--save", tmp_path / "report")
     assert code == 6 and results(out)["tiny"]["ssim"]["n"] == 5
     assert any("left out" in line and "2.png" in line for line in err.splitlines())
     assert not (tmp_path / "report" / "tiny" / "2.png").exists()
+    assert r"\x1b]0;owned\x07\u202e.png" in err
+    assert not [sign for sign in out + err if not sign.isprintable() and sign != "\n"]
 
 
 @pytest.mark.parametrize(

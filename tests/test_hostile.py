@@ -6,6 +6,7 @@ import io
 import json
 import logging
 import os
+import signal
 import socket
 import struct
 import subprocess
@@ -38,7 +39,9 @@ from zoo.helpers.words import masked, printable
 from zoo.pictures.image import read
 from zoo.publish.publish import publish
 from zoo.recipe import load_recipe
-from zoo.survey.key import read_key
+from zoo.survey.answers import find_answers, read_answers
+from zoo.survey.key import Key, read_key
+from zoo.survey.questions import choose
 from zoo.testing.hub import LoopbackHub
 from zoo.train.engine import Options
 from zoo.train.run import train
@@ -209,10 +212,24 @@ def test_recipes_in_a_row(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with names here")
 def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "pipe.yaml")
-    for look in (read_yaml, load_recipe, read_key):
-        with pytest.raises(ZooError, match=r"not a file|no recipe file"):
-            look(tmp_path / "pipe.yaml")
+    """Each of these would wait for somebody to write, if the pipe were opened as a file is."""
+    signal.signal(signal.SIGALRM, lambda *_: pytest.fail("it waits"))
+    signal.alarm(60)
+    os.mkfifo(pipe := tmp_path / "pipe.yaml")
+    key = Key(page="a", questions=["similarity"], models=[], items={}, results={})
+    looks: list[Callable[[Path], object]] = [
+        read_yaml,
+        load_recipe,
+        read_key,
+        read_header,
+        lambda path: choose(str(path), portraits=True),
+        lambda path: read_answers([path], key),
+        lambda path: find_answers([path]),
+    ]
+    for look in looks:
+        with pytest.raises(ZooError, match=r"not a file|no recipe file|no weights file|no file"):
+            look(pipe)
+    signal.alarm(0)
 
 
 # -- pictures and films --------------------------------------------------------------------------------------------------
@@ -367,6 +384,57 @@ def test_cards_and_plugins_reach_no_terminal(
             assert json.loads(out)
 
 
+EVIL = "\x1b]0;owned\x07\x9b31m\u202e"
+
+
+def test_names_reach_no_terminal_wherever_they_are_printed(
+    tiny: TinyPlugin,  # noqa: F811
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    server: Callable[[bytes, bytes], str],
+) -> None:
+    """Files' in train, survey and translate, a recipe's in export, a key that nobody knows, a mirror's reason."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(logging.root, "handlers", [])  # as in a program that has none
+    for folder in ("photos", "drawings", "other"):
+        Path(folder).mkdir()
+        for name in "ab":
+            Image.effect_noise((90, 90), 50).convert("RGB").save(f"{folder}/{name}.png")
+        Path(folder, f"{EVIL}.png").write_bytes(b"none")
+    recipe = (tiny.weights.parents[1] / "recipes" / "tiny.yaml").read_text()
+    Path(f"{EVIL}.yaml").write_text(recipe)
+    Path("key.yaml").write_text(f'{recipe}\n"\\e]0;owned\\a\\x9b31m\\u202e": 1\n')
+    sheets = ["--photos", "photos", "--drawings", "drawings"]
+    small = [
+        "data.size=[32,32]",
+        "generator.width=4",
+        "discriminator.width=4",
+        "trainer.pool=-1",
+    ]  # the last is refused
+    results = ["--results=x=drawings", "--results=y=other"]
+    calls = [
+        (2, "train", "cycleda", *sheets, "--out", "run", *(word for one in small for word in ("--set", one))),
+        (2, "train", "key.yaml", *sheets, "--out", "run"),
+        (6, "survey", "make", *results, *sheets, "--out", "page.html"),
+        (2, "export", f"{EVIL}.yaml", "--out", "x.onnx"),
+        (6, "translate", "tiny", "photos", "-o", "out", "--device", "cpu"),
+        (3, "info", EVIL),
+        (4, "download", "tiny"),
+    ]
+    for code, *words in calls:
+        if words[0] == "download":
+            tiny.weights.unlink()
+            address = server(
+                b"HTTP/1.1 418 " + EVIL.encode("latin-1", "ignore") + b"\r\nContent-Length: 0\r\n\r\n", b""
+            )
+            monkeypatch.setenv("ZOO_MIRRORS", address)
+        left, out, err = leave(capsys, *words)
+        assert left == code, (words, err)
+        assert r"\x1b]0;owned\x07\x9b31m" in out + err, (words, err)
+        assert not [sign for sign in out + err if not sign.isprintable() and sign not in "\n\t"], words
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("closed", "code", "told"), [(">&-", 1, "zoo: standard output is closed"), ("2>&-", 0, "")])
 def test_a_stream_that_is_closed(closed: str, code: int, told: str) -> None:
@@ -471,7 +539,7 @@ def test_a_byte_a_second_is_too_slow() -> None:
             return 1
 
     paced = connection._Paced(Drip(), clock)
-    with pytest.raises(connection.SlowError, match="only 60 bytes came in 60 seconds"):
+    with pytest.raises(connection.SlowError, match="only 60 bytes moved in 60 seconds"):
         for _ in range(100):
             paced.readinto(bytearray(9))
     assert clock.now == 60

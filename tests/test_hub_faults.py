@@ -175,19 +175,24 @@ def test_a_fault_that_stays(source: Source, hasty: None, name: str) -> None:
 
 
 @pytest.mark.parametrize("fault", [{"drips": 0.02}, {"promises": True}], ids=["a byte at a time", "100 continue"])
-def test_a_server_that_is_too_slow(source: Source, fault: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_is_too_slow(
+    source: Source, fault: dict[str, Any], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     """It is left for the next source; of the download nothing is at work any more, nor in a cache."""
     monkeypatch.setattr("zoo.weights.connection.MINUTE", 0.5)
     monkeypatch.setattr("zoo.weights.connection.MOST_HEADERS", 1 << 14)
     vars(source.server).update(fault)
-    with pytest.raises(NetworkError, match=r"only \d+ bytes came in|a megabyte of headers"):
+    with pytest.raises(NetworkError, match=r"only \d+ bytes moved in|a megabyte of headers"):
         zoo.download("tiny")
     assert source.leftovers() == []
-    assert not any(thread.name == "zoo-download" for thread in threading.enumerate())
+    assert not any(thread.name == "zoo-transfer" for thread in threading.enumerate())
     with LoopbackHub() as other:
         other.add(REPO, REVISION, FILE, source.data)
-        monkeypatch.setenv("ZOO_MIRRORS", ",".join(filter(None, [os.environ.get("ZOO_MIRRORS"), other.mirror])))
+        mirrors = filter(None, [os.environ.get("ZOO_MIRRORS"), other.mirror])
+        monkeypatch.setenv("ZOO_MIRRORS", ",".join(mirrors))
         source.works()
+    told = [record.getMessage() for record in caplog.records if source.server.url in record.getMessage()]
+    assert len(told) == (source.kind == "mirror"), "the first source is named, if another was needed"
 
 
 def test_a_line_that_is_slow_and_not_too_slow(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -209,7 +214,7 @@ def test_an_interrupt_stops_what_is_at_work(monkeypatch: pytest.MonkeyPatch) -> 
             ended.set()
 
     def size() -> int:
-        if any(thread.name == "zoo-download" for thread in threading.enumerate()):
+        if any(thread.name == "zoo-transfer" for thread in threading.enumerate()):
             raise KeyboardInterrupt
         return 0
 

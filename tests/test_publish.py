@@ -31,6 +31,7 @@ from zoo.cli import main
 from zoo.errors import ConfigError, IntegrityError, NetworkError, NotFoundError, UsageError, ZooError
 from zoo.publish.model_page import front_matter
 from zoo.publish.publish import publish
+from zoo.publish.upload import upload_space
 from zoo.testing.hub import LoopbackHub
 from zoo.train.pack import pack
 from zoo.weights.file import save_weights
@@ -308,6 +309,27 @@ def test_the_hub_refuses(card: Path, hub: LoopbackHub, packed: Path, fault: dict
     assert "\n" not in str(caught.value) and TOKEN not in str(caught.value)
     assert card.read_text() == before and hub.files == {}
     vars(hub).update({name: well[name] for name in fault})
+    publish("tiny.v2", "me/tiny", folder=packed)
+    forget()
+    negative()
+
+
+def test_a_hub_that_takes_a_byte_at_a_time(
+    card: Path, hub: LoopbackHub, packed: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """It is left, for weights and for a Space; nothing was published, and nobody waits for it."""
+    before = card.read_text()
+    (large := tmp_path / "a.bin").write_bytes(bytes(300))
+    hub.sips = 0.05
+    with monkeypatch.context() as patch:
+        patch.setattr("zoo.weights.connection.MINUTE", 0.06)
+        patch.setattr("zoo.weights.watch.LEAVE", 0.1)
+        with pytest.raises(NetworkError, match=r"cannot upload to me/tiny.*only \d+ bytes moved in"):
+            publish("tiny.v2", "me/tiny", folder=packed)
+        with pytest.raises(NetworkError, match=r"cannot upload to me/space.*only \d+ bytes moved in"):
+            upload_space("me/space", {"a.bin": large}, "first")
+    assert card.read_text() == before and hub.files == {}
+    hub.sips = 0
     publish("tiny.v2", "me/tiny", folder=packed)
     forget()
     negative()

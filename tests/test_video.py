@@ -8,6 +8,7 @@ import re
 import struct
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -68,10 +69,12 @@ def film(
     sound: str = "",
     times: Sequence[int] | None = None,
     ratio: Fraction | None = None,
+    title: str = "",
 ) -> Path:
     """A video of these frames (H, W, 3), with a tone as long as they are if ``sound`` names a codec."""
     path = Path(path)
     with av.open(str(path), "w") as out:
+        out.metadata.update({"title": title} if title else {})
         stream = out.add_stream(codec, rate=rate, options={"crf": "4"})
         stream.height, stream.width = frames[0].shape[:2]
         stream.pix_fmt = pixels
@@ -350,6 +353,9 @@ def test_one_video_into_one_file(run: Zoo) -> None:
     code, _, err = run("in.mp4", "-o", "new/out.mkv")
     assert code == 2 and "there already" in err
     assert "1 skipped" in run("in.mp4", "-o", "new/out.mkv", "--on-exists", "skip")[2]
+    assert (
+        run("in.mp4", "-o", "1:2/o.mp4")[0] == 0 and len(shown(Path("1:2/o.mp4").absolute())) == 4
+    )  # no address of FFmpeg's
     code, _, err = run("in.mp4", "-o", "in.mp4", "--on-exists", "overwrite")
     assert code == 2 and "would overwrite the input" in err
 
@@ -406,6 +412,96 @@ def test_frames_that_the_decoder_calls_corrupt_are_counted(tmp_path: Path, same:
     same.translate_video(path, tmp_path / "fine.mp4", damaged=True)
 
 
+Muxed = Callable[..., bytes]
+
+
+class Pipe:
+    """What nobody can go back in, as the upload of a live recording: no length is filled in later."""
+
+    def __init__(self, path: Path) -> None:
+        self.write = path.open("wb", buffering=0).write
+
+
+@pytest.fixture(scope="module")
+def muxed(tmp_path_factory: pytest.TempPathFactory) -> Muxed:
+    """The bytes of a whole film of 40 frames as .mkv or .webm, by the muxer's options."""
+    folder = tmp_path_factory.mktemp("muxed")
+    noise = np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8)
+
+    def make(
+        name: str, times: Sequence[int] = range(40), live: bool = False, sound: bool = False, **options: str
+    ) -> bytes:
+        path = folder / name
+        with av.open(Pipe(path) if live else str(path), "w", options=options, format=FORMATS[path.suffix]) as out:
+            video = out.add_stream("libvpx" if path.suffix == ".webm" else "mpeg4", rate=25)
+            video.height, video.width, video.pix_fmt = 48, 64, "yuv420p"
+            tone = out.add_stream("libopus", rate=48000, layout="mono") if sound else None
+            for number, time in enumerate(times):
+                frame = av.VideoFrame.from_ndarray(np.roll(noise, 3 * number, 1), format="rgb24")
+                frame.pts, frame.time_base = time, Fraction(1, 25)
+                out.mux(video.encode(frame))
+                if tone is not None:
+                    heard = av.AudioFrame.from_ndarray(np.zeros((1, 1920), np.int16), format="s16", layout="mono")
+                    heard.sample_rate, heard.pts = 48000, 1920 * time
+                    out.mux(tone.encode(heard))
+            for stream in filter(None, (video, tone)):
+                out.mux(stream.encode(None))
+        return path.read_bytes()
+
+    return make
+
+
+FORMATS = {".mkv": "matroska", ".webm": "webm"}
+WHOLE: list[dict[str, Any]] = [
+    {"name": "plain.mkv"},
+    {"name": "plain.webm"},
+    {"name": "sound.mkv", "sound": True},
+    {"name": "live.webm", "live": True, "sound": True},
+    {"name": "streamed.webm", "live": True, "cluster_time_limit": "300"},
+    {"name": "dash.webm", "dash": "1"},
+    {"name": "plain.mkv", "write_crc32": "0", "cluster_time_limit": "200"},
+    {"name": "front.mkv", "reserve_index_space": "3000"},
+    {"name": "uneven.mkv", "times": [0, 1, 5, 6, 9, 20, 21, 22, 60, 61]},
+    {"name": "dropped.mkv", "times": [time for time in range(60) if time % 7 and not 20 < time < 31], "sound": True},
+    {"name": "late.mkv", "times": range(125, 150)},
+    {"name": "late.webm", "times": range(125, 150), "sound": True, "live": True},
+]
+
+
+@pytest.mark.parametrize("how", WHOLE, ids=lambda how: how["name"])
+def test_a_whole_matroska_film_is_not_called_damaged(how: dict[str, Any], muxed: Muxed, tmp_path: Path) -> None:
+    """Of any rate, with frames left out, from later than 0 on, and of lengths that a live recording does not know."""
+    path = tmp_path / how["name"]
+    path.write_bytes(muxed(**how))
+    damage = video.Damage()
+    count = len([*video.probe(path).frames("reading", damage)])
+    assert str(damage) == "" and count == len(how.get("times", range(40)))
+
+
+@pytest.mark.parametrize("how", WHOLE[:4], ids=lambda how: how["name"])
+def test_a_damaged_matroska_film_is(how: dict[str, Any], muxed: Muxed, tmp_path: Path) -> None:
+    """Demuxers step over a block or a cluster whose beginning they do not know, and a last frame is soon lost."""
+    data = muxed(**how)
+    cluster, path = data.index(b"\x1f\x43\xb6\x75"), tmp_path / how["name"]
+    blocks = [
+        at for at in range(cluster, len(data) - 7) if data[at] == 0xA3 and data[at + 1] & 0xC0 and data[at + 3] == 0x81
+    ]
+    block = blocks[len(blocks) // 2]
+    damaged = {
+        "cut": data[:-200],
+        "a hole": data[:block] + data[block + 41 :],
+        "a cluster": data[:cluster] + b"\0" + data[cluster + 1 :],
+        "a block": data[:block] + b"\xa2" + data[block + 1 :],
+        "a track": data[: block + 3] + b"\x8f" + data[block + 4 :],
+    }
+    for kind, content in damaged.items():
+        path.write_bytes(content)
+        damage = video.Damage()
+        with suppress(ImageError):  # nothing is written then
+            [*video.probe(path).frames("reading", damage)]
+            assert str(damage), kind
+
+
 @pytest.mark.parametrize("name", ["a.ts", "a.flv", "a.avi"])
 def test_frames_that_are_lost_in_the_middle_are_counted(run: Zoo, name: str) -> None:
     """Nothing that is left is damaged, and the film is as long as before."""
@@ -417,8 +513,68 @@ def test_frames_that_are_lost_in_the_middle_are_counted(run: Zoo, name: str) -> 
     path.write_bytes(data[:middle] + data[middle + 9 * 188 :])
     code, out, _ = run(name, "-o", "out.mp4", "--json")
     [made] = json.loads(out)["translated"]
-    assert code == 6 and re.search("[1-9] frames in the middle are missing", made["damaged"]), made["damaged"]
+    assert code == 6 and re.search("[1-9] frames are missing", made["damaged"]), made["damaged"]
     assert run(name, "-o", "fine.mp4", "--damaged")[0] == 0
+
+
+def test_frames_that_are_lost_behind_all_others(tmp_path: Path) -> None:
+    """The packets are there, but what they build on is not: of those nobody sees a gap."""
+    noise = np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8)
+    path = film(tmp_path / "a.ts", [np.roll(noise, 3 * number, 1) for number in range(40)], pixels="yuv420p")
+    data = path.read_bytes()
+    places = [at for at in range(0, len(data), 188) if at > len(data) * 0.7]
+    path.write_bytes(data[: places[0]] + data[places[3] :])
+    damage = video.Damage()
+    count = len([*video.probe(path).frames("reading", damage)])
+    assert count < 40 and str(damage)
+
+
+def test_a_frame_that_the_decoder_swallows(tmp_path: Path) -> None:
+    """Its packet is as long as it says, and no frame is found in it."""
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    frames = [np.roll(noise, 3 * number, 1) for number in range(40)]
+    path = film(tmp_path / "a.avi", frames, codec="mpeg4", pixels="yuv420p")
+    assert len([*video.probe(path).frames("reading", damage := video.Damage())]) == 40 and str(damage) == ""
+    with av.open(str(path)) as container:
+        packet = [bytes(packet) for packet in container.demux(video=0)][20]
+    data = path.read_bytes()
+    at = data.index(packet) + 4
+    path.write_bytes(data[:at] + bytes(4) + data[at + 4 :])
+    assert len([*video.probe(path).frames("reading", damage := video.Damage())]) == 39
+    assert "1 frames are missing" in str(damage)
+
+
+def test_damaged_windows_media(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8)
+    frames = [np.roll(noise, 3 * number, 1) for number in range(40)]
+    path = film(tmp_path / "a.wmv", frames, codec="wmv2", pixels="yuv420p")
+    data = path.read_bytes()
+    start = data.index(bytes.fromhex("3626b2758e66cf11a6d900aa0062ce6c")) + 50
+    for content in (
+        data[:-900],  # it has no index
+        data[: start + 3300] + data[start + 3400 :],
+        data[: start + 3202] + b"\1" + data[start + 3203 :],
+        data[: start + 3200] + data[start + 6400 :],
+    ):
+        path.write_bytes(content)
+        damage = video.Damage()
+        assert [*video.probe(path).frames("reading", damage)] and str(damage)
+
+
+def test_a_title_in_any_alphabet(tmp_path: Path, same: Translator) -> None:
+    """As older programs wrote it: what it says is not needed."""
+    path = film(tmp_path / "a.avi", pattern(3), codec="mpeg4", pixels="yuv420p", title="Fruehling")
+    path.write_bytes(path.read_bytes().replace(b"Fruehling", b"Fr\xfc\xe9ling.."[:9]))
+    same.translate_video(path, tmp_path / "out.mp4")
+    assert len(shown(tmp_path / "out.mp4")) == 3
+
+
+def test_a_stream_that_comes_later(tmp_path: Path) -> None:
+    """Sound from the second clip on, as when a broadcast goes on to another programme."""
+    first = film(tmp_path / "a.ts", pattern(12), pixels="yuv420p").read_bytes()
+    second = film(tmp_path / "b.ts", pattern(12), pixels="yuv420p", sound="aac").read_bytes()
+    (path := tmp_path / "c.ts").write_bytes(first + second)
+    assert len([*video.probe(path).frames("reading")]) >= 20
 
 
 def test_a_pause_is_no_hole(tmp_path: Path) -> None:
@@ -431,10 +587,10 @@ def test_a_pause_is_no_hole(tmp_path: Path) -> None:
         assert [*video.probe(path).frames("reading", damage)] and str(damage) == ""
 
 
-@pytest.mark.parametrize("name", ["a.mp4", "a.mov", "a.mkv", "a.ts", "a.webm", "a.avi", "a.flv", "a.mpg"])
+@pytest.mark.parametrize("name", ["a.mp4", "a.mov", "a.mkv", "a.ts", "a.webm", "a.avi", "a.flv", "a.mpg", "a.wmv"])
 def test_a_whole_film_is_not_called_damaged(tmp_path: Path, name: str) -> None:
-    codec = {"webm": "libvpx", "mpg": "mpeg2video"}.get(name[2:], "libx264")
-    tone = "" if name in ("a.webm", "a.mpg") else "aac"  # theirs have a rate of their own
+    codec = {"webm": "libvpx", "mpg": "mpeg2video", "wmv": "wmv2"}.get(name[2:], "libx264")
+    tone = "" if name in ("a.webm", "a.mpg", "a.wmv") else "aac"  # theirs have a rate of their own
     path = film(tmp_path / name, pattern(20), codec=codec, pixels="yuv420p", sound=tone)
     damage = video.Damage()
     assert len([*video.probe(path).frames("reading", damage)]) == 20

@@ -170,13 +170,13 @@ def _check_controls(translator: Translator, path: Path | None) -> None:
     if type(translator) is not Translator or any(one.kind is one.VAR_KEYWORD for one in taken.values()):
         return
     network, hint = type(translator.generator).__name__, "correct the recipe, and pack the run again"
-    names = {control.name for control in translator.controls}
+    names, whose = {control.name for control in translator.controls}, path or repr(translator)
     for name in sorted(names - taken.keys()):
-        raise IntegrityError(f"{path or translator!r} has a control {name}, which {network} does not take", hint)
+        raise IntegrityError(f"{whose} has a control {name}, which {network} does not take", hint)
     for name in [*taken][1:]:  # the first is the picture
         needed = taken[name].default is taken[name].empty and taken[name].kind is not taken[name].VAR_POSITIONAL
         if needed and name not in names:
-            raise IntegrityError(f"{path or translator!r} has no control {name}, which {network} needs", hint)
+            raise IntegrityError(f"{whose} has no control {name}, which {network} needs", hint)
 
 
 def need_plugin(plugin: str, model: str) -> None:

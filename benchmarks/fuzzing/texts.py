@@ -23,6 +23,9 @@ from tiny_plugin import CONTROLS, MANIFEST, NETWORK, TinyPlugin
 from zoo.catalogue import registry as catalogue
 from zoo.catalogue.host import host
 from zoo.cli import main
+from zoo.generator import build_generator
+from zoo.recipe import load_recipe
+from zoo.weights.file import save_weights
 
 KINDS = ("header", "card", "recipe", "manifest")
 PATIENCE = 5  # seconds for one answer
@@ -89,7 +92,8 @@ class Answer:
 def make(kind: str, seed: int, number: int) -> bytes:
     """The file of this number; the same at every call."""
     chance = Random(f"{kind} {seed} {number}")
-    tree = deepcopy({"header": _header(chance), "card": {"x": FACTS}, "recipe": RECIPE, "manifest": _manifest()}[kind])
+    recipe = chance.choice((RECIPE, {**RECIPE, "controls": []}))  # its network takes none: that is said at last
+    tree = deepcopy({"header": _header(chance), "card": {"x": FACTS}, "recipe": recipe, "manifest": _manifest()}[kind])
     for _ in range(chance.choice((1, 1, 2, 4))):
         _spoil(tree, chance)
     content = _weights(tree) if kind == "header" else _yaml(tree, chance)
@@ -177,7 +181,7 @@ def ask(kind: str, content: bytes, tiny: TinyPlugin, folder: Path) -> Answer:
     if kind == "recipe":
         path = folder / "hostile.yaml"
         path.write_bytes(content)
-        return _said(["translate", str(path), *drawn, "--weights", str(tiny.weights)])
+        return _said(["translate", str(path), *drawn, "--weights", str(_weights_of_recipe(folder))])
     if kind == "manifest":
         manifest = tiny.weights.parents[1] / "zoo.yaml"
         before = manifest.read_bytes()
@@ -193,6 +197,18 @@ def ask(kind: str, content: bytes, tiny: TinyPlugin, folder: Path) -> Answer:
         return _said(["list"], ["info", "x"], ["list", "--json"])
     finally:
         catalogue.catalogue = there
+
+
+def _weights_of_recipe(folder: Path) -> Path:
+    """Of the recipe as it was: what is asked of a damaged one comes as far as its network."""
+    path = folder / "own.safetensors"
+    if not path.exists():
+        whole = folder / "hostile-as-it-was" / "hostile.yaml"
+        whole.parent.mkdir()
+        whole.write_text(yaml.safe_dump({**RECIPE, "controls": []}), encoding="utf-8")
+        network = load_recipe(whole).network()
+        save_weights(path, build_generator(network).state_dict(), network)
+    return path
 
 
 def _said(*calls: list[str]) -> Answer:

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
+from zoo.pictures import asf, matroska
+
 SYNC, PACKET = 0x47, 188  # of a transport stream: each packet's first byte, and how many it has
 NULL = 0x1FFF  # the number of packets that only fill
 TAGS = (8, 9, 18)  # sound, picture and text in an .flv
@@ -42,24 +44,55 @@ class Intervals:
         return sum((round(length / step) - 1) * count for length, count in gaps.items())
 
 
-def has_holes(path: Path, container: str) -> bool:
-    """Does a file of this kind, by FFmpeg's name, say that a piece of it is missing? Files of other kinds say nothing."""
-    return {"mpegts": _of_packets, "flv": _of_tags, "avi": _of_chunks}.get(container, lambda path: False)(path)
+def has_holes(path: Path, container: str, gaps: bool) -> bool:
+    """Does a file of this kind, by FFmpeg's name, say that a piece of it is missing or damaged? Others say nothing.
+
+    ``gaps``: there are some between its frames. Where nobody sees one, packets that are numbered anew are of a clip that was
+    joined, and the chunks of an .avi may be such as some program added."""
+    if container == "mpegts":
+        return _out_of_step(path) or (gaps and _numbers_leap(path))
+    if container == "avi":
+        return gaps and _of_chunks(path)
+    if container == "asf":
+        return asf.is_damaged(path, gaps)
+    return {"flv": _of_tags, "matroska,webm": matroska.is_damaged}.get(container, lambda path: False)(path)
+
+
+def is_cut(path: Path) -> bool:
+    """Does a transport stream end within one of its packets?"""
+    first, size = _layout(path)
+    return (path.stat().st_size - first) % size not in (0, PACKET)
 
 
 def packets(path: Path) -> np.ndarray:
-    """(N, 188 or 192) uint8: a transport stream's packets, of 4 bytes more in front where cameras write a time there."""
+    """(N, 188, 192 or 204) uint8: a transport stream's packets, from where the first begins."""
     data = np.memmap(path, np.uint8, "r")
-    size = PACKET if data[:1].tolist() == [SYNC] else PACKET + 4
-    return data[: len(data) // size * size].reshape(-1, size)
+    first, size = _layout(path)
+    return data[first : first + (len(data) - first) // size * size].reshape(-1, size)
 
 
-def _of_packets(path: Path) -> bool:
+def _layout(path: Path) -> tuple[int, int]:
+    """Where a transport stream's first packet begins, and how far on the next: 4 bytes more in front where cameras write a
+    time there, 16 behind where a receiver leaves what was for mending."""
+    with path.open("rb") as file:
+        start = file.read(10 * PACKET)
+    aligned = [(0, PACKET), (4, PACKET + 4), (0, PACKET + 16)]
+    for first, size in aligned + [(first, size) for first in range(1, len(start)) for _, size in aligned]:
+        marks = start[first : first + 5 * size : size]
+        if marks and marks == bytes([SYNC]) * len(marks):
+            return first, size
+    return 0, PACKET
+
+
+def _out_of_step(path: Path) -> bool:
+    """Is there none of a transport stream's packets where one should begin? A recording may begin within one."""
+    first, size = _layout(path)
+    return first >= size or bool((packets(path)[:, 0] != SYNC).any())
+
+
+def _numbers_leap(path: Path) -> bool:
     """Packets of each stream are numbered from 0 to 15, and again; one may be repeated, and one may say that it leaps."""
-    every = packets(path)
-    head = np.array(every[:, -PACKET : -PACKET + 6])
-    if (head[:, 0] != SYNC).any():
-        return True
+    head = np.array(packets(path)[:, :6])
     stream, number = (head[:, 1] & 0x1F).astype(int) << 8 | head[:, 2], head[:, 3] & 15
     filled, told = head[:, 3] & 0x10 > 0, head[:, 3] & 0x20 > 0
     leaps = told & (head[:, 4] > 0) & (head[:, 5] & 0x80 > 0)
@@ -83,12 +116,12 @@ def _tags(path: Path) -> Iterator[bool | None]:
     with path.open("rb") as file:
         head = file.read(9)
         file.seek(int.from_bytes(head[5:9], "big") + 4)
-        while len(tag := file.read(11)) == 11:
+        while tag := file.read(11):
             length = int.from_bytes(tag[1:4], "big")
-            if tag[0] & 0x1F not in TAGS or tag[8:11] != bytes(3):
+            if tag[0] & 0x1F not in TAGS or tag[8:11] != bytes(3) or file.seek(length, 1) > end:
                 yield None
                 return
-            if file.seek(length, 1) + 4 > end:
+            if file.tell() + 4 > end:  # some programs leave out what would follow the last
                 return
             yield int.from_bytes(file.read(4), "big") == length + 11
 

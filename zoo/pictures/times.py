@@ -8,6 +8,7 @@ that the sound stays with its frames.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from fractions import Fraction
 from typing import Any
 
@@ -64,7 +65,7 @@ def retimed(container: Any, moving: Any, joints: set[Fraction] | None = None) ->
     without leaps. ``joints`` is filled with the times at which a clip's first picture is shown, behind another clip."""
     start = max(Fraction(container.start_time or 0, 10**6), Fraction(0))  # below 0 there is what decoders swallow
     clock = Clock(start, leaps(container))
-    for packet in container.demux(moving, *container.streams.audio):
+    for packet in _demuxed(container, moving, *container.streams.audio):
         told = packet.dts if packet.dts is not None else packet.pts
         if told is not None:
             unit, clip = packet.time_base, clock.clip.get(packet.stream_index)
@@ -75,6 +76,12 @@ def retimed(container: Any, moving: Any, joints: set[Fraction] | None = None) ->
             if joint and joints is not None and packet.pts is not None:
                 joints.add(packet.pts * unit)
         yield packet
+
+
+def _demuxed(container: Any, *streams: Any) -> Iterator[Any]:
+    """PyAV ends those streams, too, that came later than it knows of: by an IndexError, behind all others."""
+    with suppress(IndexError):
+        yield from container.demux(*streams)
 
 
 _LEAPS = 0x0200  # AVFMT_TS_DISCONT of libavformat

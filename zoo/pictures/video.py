@@ -18,7 +18,7 @@ import numpy as np
 from zoo.errors import ImageError, NotFoundError, UsageError, ZooError, close_match
 from zoo.helpers.files import atomic
 from zoo.pictures import colours
-from zoo.pictures.holes import Intervals, has_holes
+from zoo.pictures.holes import Intervals, has_holes, is_cut
 from zoo.pictures.times import leaps, retimed
 from zoo.progress import tell
 
@@ -44,6 +44,12 @@ FORMATS: dict[str, tuple[str, tuple[str, dict[str, str]]]] = {
 
 SLACK = Fraction(1, 4)
 """So many seconds less than it says may be in a whole file: containers round, and sound is cut in pieces."""
+
+FROM_ZERO = ("matroska,webm", "asf")
+"""FFmpeg's names for containers whose length counts from 0, also where the film begins later."""
+
+EMPTY = 16
+"""Bytes of a packet that may say that the last frame goes on."""
 
 _BT709, _LIMITED = 1, 1  # FFmpeg's numbers for the colours of HD television, and for black at 16 and white at 235
 
@@ -91,10 +97,15 @@ class Damage:
 
     def decoded(self, container: Any, stream: Any, film: Film) -> Iterator[Any]:
         """The stream's frames, counted."""
-        end, count, intervals, joints = Fraction(0), 0, Intervals(), set[Fraction]()
+        end, moving, intervals, joints = Fraction(0), Fraction(0), Intervals(), set[Fraction]()
+        held = count = 0  # packets that hold a frame, and frames
         for packet in retimed(container, stream, joints):
             if packet.dts is not None and packet.pts is not None:  # sound may last longer than the pictures
-                end = max(end, (packet.pts + (packet.duration or 0)) * packet.time_base)
+                told = (packet.pts + (packet.duration or 0)) * packet.time_base
+                end = max(end, told)
+                if packet.stream == stream:
+                    moving = max(moving, told)
+            held += packet.stream == stream and packet.size > EMPTY
             for frame in packet.decode() if packet.stream == stream else ():
                 self.frames += frame.is_corrupt
                 count += 1
@@ -103,31 +114,30 @@ class Damage:
                     end = max(end, time + 1 / film.rate)
                     intervals.add(time, time in joints)
                 yield frame
-        told = Fraction(container.duration or 0, 10**6)
+        intervals.add(moving)  # behind the last that could be decoded
+        kind = container.format.name
+        begin = max(container.start_time or 0, 0) if kind in FROM_ZERO else 0
+        told = Fraction((container.duration or 0) - begin, 10**6)
         if told - end > max(SLACK, 2 / film.rate) and not leaps(container):  # those do not say how long they are
             self.missing = told - end
-        kind = container.format.name
-        self.cut = kind == "mpegts" and _is_cut(film.path)
+        self.cut = kind == "mpegts" and is_cut(film.path)
         gaps = max(0, stream.frames - count) if kind == "avi" else intervals.missing()  # its frames have no times
-        if (gaps or kind == "flv") and not (kind == "avi" and self.missing) and has_holes(film.path, kind):
-            self.lost = gaps or -1
+        if kind == "avi" and self.missing:
+            gaps = 0  # they are those of the end
+        swallowed = kind in ("avi", "asf") and gaps and held > count
+        if swallowed or has_holes(film.path, kind, bool(gaps)):
+            self.lost = gaps or (0 if self.missing else -1)
+        elif kind in FROM_ZERO:  # all of it is there, whatever it says of its length
+            self.missing = Fraction(0)
 
     def __str__(self) -> str:
         """In words; "" for a whole file."""
         told = [f"{self.frames} frames are damaged"] if self.frames else []
-        told += [f"{self.lost} frames in the middle are missing"] if self.lost > 0 else []
-        told += ["a piece of the file is missing"] if self.lost < 0 else []
+        told += [f"{self.lost} frames are missing"] if self.lost > 0 else []
+        told += ["a piece of the file is missing or damaged"] if self.lost < 0 else []
         told += [f"the last {float(self.missing):.1f} seconds are missing"] if self.missing else []
         told += ["the file ends in the middle of a piece"] if self.cut else []
         return ", ".join(told)
-
-
-def _is_cut(path: Path) -> bool:
-    """Does a transport stream end within one of its packets? They have 188 bytes, or 4 more before them."""
-    with path.open("rb") as file:
-        start = file.read(5)
-    size = 188 if start[:1] == b"G" else 192 if start[4:] == b"G" else 1
-    return path.stat().st_size % size != 0
 
 
 def moves(path: Path) -> bool:
@@ -299,15 +309,19 @@ def _reading(path: Path) -> Iterator[Any]:
     av = installed()
     with path.open("rb", buffering=0) as file:
         try:
-            container = av.open(_Nameless(file), options={"format_whitelist": READ, "protocol_whitelist": "none"})
-        except av.FFmpegError as error:
+            container = av.open(
+                _Nameless(file),
+                options={"format_whitelist": READ, "protocol_whitelist": "none"},
+                metadata_errors="replace",  # titles of any alphabet
+            )
+        except (av.FFmpegError, OSError) as error:  # the latter from the disk, or sent to a place that cannot be
             raise ImageError(
                 f"{path} is not a video that can be read: {error.strerror}", "give MP4, MOV, MKV, WebM or AVI"
             ) from error
         with container:
             try:
                 yield container
-            except av.FFmpegError as error:
+            except (av.FFmpegError, OSError) as error:
                 raise ImageError(
                     f"{path} is damaged or incomplete: {error.strerror}", "copy or download it again"
                 ) from error

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import io
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,6 +14,20 @@ from zoo.card import Weights
 from zoo.errors import ConfigError, IntegrityError, NetworkError, UsageError, ZooError
 from zoo.weights.hub import told
 from zoo.weights.remote import bar_on_terminals_only, endpoint, is_offline, unreachable
+from zoo.weights.watch import watched
+
+PATIENCE = 5  # minutes: megabytes are on their way when the last has been read, and the Hub looks at them
+
+
+class _Counted(io.FileIO):
+    """A file of which the client has read so much: what is sent."""
+
+    taken = 0
+
+    def readinto(self, buffer: Any) -> int | None:
+        count = super().readinto(buffer)
+        self.taken += count or 0
+        return count
 
 
 def upload(
@@ -25,17 +42,21 @@ def upload(
     from huggingface_hub import CommitOperationAdd
 
     api = _client()
-    with told(partial(_said, repo)), bar_on_terminals_only(), path.open("rb") as file:
+    with _asking(repo), io.BufferedReader(raw := _Counted(path)) as file:
         operations = [CommitOperationAdd(weights.file, file)]
         operations += [CommitOperationAdd(name, data) for name, data in small.items()]
         if operations[0].upload_info.sha256.hex() != weights.sha256:
             raise IntegrityError(f"{path} was changed since it was looked at", "publish again")
-        api.create_repo(repo, private=private or None, exist_ok=True)
-        before = api.model_info(repo)
-        if private and not before.private:
-            raise UsageError(f"{repo} is there already, and public", "take another --repo, or leave out --private")
-        done = api.create_commit(repo, operations, commit_message=message)
-    return done.oid, done.oid != before.sha
+
+        def send() -> tuple[str, bool]:
+            api.create_repo(repo, private=private or None, exist_ok=True)
+            before = api.model_info(repo)
+            if private and not before.private:
+                raise UsageError(f"{repo} is there already, and public", "take another --repo, or leave out --private")
+            done = api.create_commit(repo, operations, commit_message=message)
+            return done.oid, done.oid != before.sha
+
+        return watched(send, lambda: raw.taken, PATIENCE)
 
 
 def upload_space(
@@ -46,14 +67,20 @@ def upload_space(
     from huggingface_hub import CommitOperationAdd
 
     api = _client()
-    with told(partial(_said, repo)), bar_on_terminals_only():
-        api.create_repo(repo, repo_type="space", space_sdk="gradio", private=private or None, exist_ok=True)
-        before = api.space_info(repo)
-        if private and not before.private:
-            raise UsageError(f"{repo} is there already, and public", "take another --space, or leave out --private")
-        operations = [CommitOperationAdd(name, data) for name, data in files.items()]
-        done = api.create_commit(repo, operations, repo_type="space", commit_message=message)
-    return done.oid, done.oid != before.sha
+    with _asking(repo), ExitStack() as opened:
+        raws = {name: _Counted(path) for name, path in files.items() if isinstance(path, Path)}
+        read = {name: opened.enter_context(io.BufferedReader(raw)) for name, raw in raws.items()}
+        operations = [CommitOperationAdd(name, read.get(name, data)) for name, data in files.items()]
+
+        def send() -> tuple[str, bool]:
+            api.create_repo(repo, repo_type="space", space_sdk="gradio", private=private or None, exist_ok=True)
+            before = api.space_info(repo)
+            if private and not before.private:
+                raise UsageError(f"{repo} is there already, and public", "take another --space, or leave out --private")
+            done = api.create_commit(repo, operations, repo_type="space", commit_message=message)
+            return done.oid, done.oid != before.sha
+
+        return watched(send, lambda: sum(raw.taken for raw in raws.values()), PATIENCE)
 
 
 def _client() -> Any:
@@ -67,6 +94,22 @@ def _client() -> Any:
             f"no token for {endpoint()}", f"run `hf auth login`, or set HF_TOKEN: {endpoint()}/settings/tokens"
         )
     return HfApi(endpoint=endpoint(), library_name="zoo-core")
+
+
+@contextmanager
+def _asking(repo: str) -> Iterator[None]:
+    """Its client says of files that are read here, so that they are counted, that Xet cannot take them: that is known."""
+    client = logging.getLogger("huggingface_hub._commit_api")
+
+    def other(record: logging.LogRecord) -> bool:
+        return "not supported by Xet" not in record.getMessage()
+
+    client.addFilter(other)
+    try:
+        with told(partial(_said, repo)), bar_on_terminals_only():
+            yield
+    finally:
+        client.removeFilter(other)
 
 
 def check(weights: Weights) -> None:

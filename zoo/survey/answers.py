@@ -12,7 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from zoo.errors import NotFoundError, UsageError
+from zoo.errors import NotFoundError, UsageError, describe
+from zoo.helpers.reading import open_table
 from zoo.survey.key import Key
 from zoo.survey.questions import RATINGS
 from zoo.survey.statistics import Estimate, agreement, estimate
@@ -107,9 +108,14 @@ def _rows(file: Path) -> Iterator[tuple[int, dict[str, str]]]:
     A spreadsheet may have put semicolons or tabs for the commas.
     """
     try:
-        lines = file.read_text(encoding="utf-8-sig").splitlines()
+        with open_table(file) as text:
+            lines = text.read().splitlines()
     except UnicodeDecodeError as error:
         raise UsageError(f"{file} is not UTF-8 text", "save it as CSV UTF-8, or take the file as downloaded") from error
+    except (OSError, ValueError) as error:
+        raise UsageError(
+            f"cannot read {file}: {describe(error)}", "give the files that the raters downloaded"
+        ) from error
     comma = next((sign for sign in ";\t" if lines and sign in lines[0]), ",")
     if not lines or _cells(lines[0], comma) != [*COLUMNS]:
         raise UsageError(f"{file} is not a file of ratings", f"its first line has to be {','.join(COLUMNS)}")

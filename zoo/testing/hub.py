@@ -50,6 +50,7 @@ class LoopbackHub:
         self.cuts = 0  # so many transfers break off in the middle
         self.stalls = 0  # so many downloads go silent in the middle
         self.drips = 0.0  # seconds between the bytes of a download
+        self.sips = 0.0  # seconds between the bytes that it takes of an upload
         self.promises = False  # "100 Continue" again and again, and no answer
         self.wrong = False  # as many bytes as promised, but others
         self.endless = False  # downloads that do not end, at least not before ten times their size

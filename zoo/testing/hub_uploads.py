@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import re
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
@@ -54,6 +55,8 @@ class Store(Protocol):
     limited: bool
     read_only: bool
     cuts: int
+    sips: float
+    closing: threading.Event
     files: dict[tuple[str, str, str], bytes]
     repositories: dict[str, Repository]
     blobs: dict[str, bytes]
@@ -228,7 +231,11 @@ class Uploads:
     def body(self) -> bytes:
         """What came with the request."""
         if self.headers.get("Transfer-Encoding", "") != "chunked":
-            return self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            length = int(self.headers.get("Content-Length", 0))
+            first = b""
+            while self.hub.sips and len(first) < length and not self.hub.closing.wait(self.hub.sips):
+                first += self.rfile.read(1)
+            return first + self.rfile.read(length - len(first))
         chunks = []
         while size := int(self.rfile.readline(), 16):
             chunks.append(self.rfile.read(size))

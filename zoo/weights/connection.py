@@ -20,17 +20,17 @@ class SlowError(TimeoutError):
 
 
 class Pace:
-    """How fast bytes come. SlowError where they are too few in a minute."""
+    """How fast bytes come or go. SlowError where they are too few in so many minutes."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self.clock = clock
+    def __init__(self, clock: Callable[[], float] = time.monotonic, minutes: int = 1) -> None:
+        self.clock, self.minutes = clock, minutes
         self.since, self.bytes = clock(), 0
 
     def add(self, count: int) -> None:
         self.bytes += count
-        if (passed := self.clock() - self.since) >= MINUTE:
-            if self.bytes < LEAST:
-                raise SlowError(f"only {self.bytes} bytes came in {passed:.0f} seconds")
+        if (passed := self.clock() - self.since) >= MINUTE * self.minutes:
+            if self.bytes < LEAST * self.minutes:
+                raise SlowError(f"only {self.bytes} bytes moved in {passed:.0f} seconds")
             self.since, self.bytes = self.clock(), 0
 
 

@@ -93,11 +93,15 @@ def fetch(weights: Weights, name: str, plugin: str = "", *, offline: bool | None
     fault: ZooError | None = None
     for place in _places(weights, plugin, offline):
         try:
-            return place.checked(weights)
+            path = place.checked(weights)
         except ZooError as exc:  # another source may do better
             if fault is not None:
                 log.warning("%s: %s", name, fault)
             fault = exc
+        else:
+            if fault is not None and not isinstance(fault, NotFoundError):  # no mirror has everything
+                log.warning("%s: %s", name, fault)
+            return path
     raise fault or _nowhere(weights, name, plugin, offline)
 
 

@@ -1,4 +1,4 @@
-"""A download by another's code that ends: it is left where too little comes, and so is whatever it waits for."""
+"""A transfer by another's code that ends: it is left where too little comes or goes, and so is whatever it waits for."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ LEAVE = 2.0  # seconds in which work that is to stop may do so
 Result = TypeVar("Result")
 
 
-def watched(work: Callable[[], Result], size: Callable[[], int]) -> Result:
-    """What ``work`` returns or raises. ``size`` tells how many bytes have come; SlowError if they are too few in a minute.
+def watched(work: Callable[[], Result], size: Callable[[], int], minutes: int = 1) -> Result:
+    """What ``work`` returns or raises. ``size`` tells how many bytes have moved; SlowError if they are too few in
+    ``minutes``.
 
     The work is done in a thread, which is stopped where it hangs, or where this one is interrupted: Ctrl-C leaves nothing
     at work. A thread that hears nothing, since it waits in a library for a server that is silent, is stopped when that wait
@@ -32,8 +33,8 @@ def watched(work: Callable[[], Result], size: Callable[[], int]) -> Result:
         except BaseException as exc:
             done.set_exception(exc)
 
-    thread = threading.Thread(target=run, daemon=True, name="zoo-download")
-    pace, before = Pace(), size()
+    thread = threading.Thread(target=run, daemon=True, name="zoo-transfer")
+    pace, before = Pace(minutes=minutes), size()
     try:
         thread.start()
         while thread.is_alive():

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -293,6 +295,17 @@ def test_a_bad_file_is_one_line(tmp_path: Path, text: str) -> None:
     with pytest.raises(ConfigError, match=r"bad\.json is no set of filters: .+") as told:
         object_set(tmp_path / "bad.json")
     assert "\n" not in str(told.value)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with names here")
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(pipe := tmp_path / "pipe.json")
+    signal.signal(signal.SIGALRM, lambda *_: pytest.fail("it waits for somebody to write"))
+    signal.alarm(60)
+    for look in (object_set, read_labels):
+        with pytest.raises(ConfigError, match="cannot be read: it is not a file"):
+            look(pipe)
+    signal.alarm(0)
 
 
 def test_no_file_but_a_folder(tmp_path: Path) -> None:
