@@ -233,7 +233,7 @@ def _tabled(jobs: Plan, words: Sequence[str], are_folders: Sequence[bool], out: 
     while some := [*islice(found, folders.PART)]:
         if film := next((source for source, _ in some if video.moves(Path(source))), None):
             raise UsageError(f"{film} is a video, and {out} holds pictures", "translate videos into a folder")
-        members = [(source, below.as_posix(), _suffix(source, format)) for source, below in some]
+        members: list[folders.Member] = [(source, below.as_posix(), _suffix(source, format)) for source, below in some]
         label = some[0][0] if len(some) == 1 else f"{some[0][0]} … {some[-1][0]}"
         jobs.add(label, folders.part(next(numbers), out, members), pictures=len(some), members=members)
 
