@@ -280,6 +280,51 @@ def test_tables_in_and_out(run: Zoo) -> None:
     assert again[0] == 6 and "1 translated, 1 skipped, 1 failed" in again[2]
 
 
+def test_a_folder_becomes_a_table_and_a_table_a_folder(run: Zoo, monkeypatch: pytest.MonkeyPatch) -> None:
+    pq = pytest.importorskip("pyarrow.parquet")
+    monkeypatch.setattr("zoo.bulk.folders.PART", 2)
+    folder(2)
+    folder(1, "in/below")
+    Path("in/none.jpg").write_bytes(b"none")
+    words = ("in", "-o", "drawn.parquet", "--format", "webp")
+    code, _, err = run(*words)
+    assert code == 6 and "3 translated, 0 skipped, 1 failed" in err and err.count("in/none.jpg") == 1
+    assert [path.name for path in sorted(Path("drawn.parquet").iterdir())] == [
+        f"pictures-0000{n}.parquet" for n in range(2)
+    ]
+    rows = {row["path"]: row for row in pq.read_table("drawn.parquet").to_pylist()}
+    assert {*rows} == {"0.png", "1.png", "below/0.png", "none.jpg"}
+    assert rows["0.png"]["image"][8:12] == b"WEBP" and rows["none.jpg"]["image"] is None
+    assert "2 of 2 results are there already" in run(*words)[2]
+    Path("drawn.parquet/pictures-00001.parquet").unlink()
+    assert "1 translated, 1 skipped, 1 failed" in run(*words, "--on-exists", "skip")[2]  # a part counts as one
+    Path("in/0.png").unlink()  # now all would move up
+    code, _, err = run(*words, "--on-exists", "skip")
+    assert code == 2 and "holds other pictures" in err
+    code, _, err = run("drawn.parquet", "-o", "back", "--format", "png")
+    assert code == 6 and "3 translated, 0 skipped, 1 failed" in err and err.count("row") == 1
+    assert {path.relative_to("back").as_posix() for path in Path("back").rglob("*.*")} == {
+        "0.png",
+        "1.png",
+        "below/0.png",
+    }
+    Path("back/1.png").unlink()
+    again = run("drawn.parquet", "-o", "back", "--format", "png", "--on-exists", "skip")
+    assert "1 translated, 2 skipped, 1 failed" in again[2]
+
+
+def test_rows_are_called_as_they_say_but_never_leave_the_folder(run: Zoo) -> None:
+    pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    names = ["../a.png", "/etc/b", "https://x.org/c.png?v=1", "..", None, "d/e.tga", "a.png", "C:\\f.png"]
+    pq.write_table(pa.table({"image": [encoded()] * len(names), "path": names}), "shop.parquet", row_group_size=3)
+    code, _, err = run("shop.parquet", "-o", "out")
+    assert code == 0, err
+    assert {path.relative_to("out").as_posix() for path in Path("out").rglob("*.png")} == {
+        "a.png", "b.png", "c.png", "shop-000003.png", "shop-000004.png", "d/e.png", "a-000006.png", "f.png",
+    }  # fmt: skip
+    assert whole("out/d/e.png") and {path.name for path in Path().iterdir()} == {"shop.parquet", "out"}
+
+
 def test_what_are_no_tables_of_pictures(run: Zoo) -> None:
     pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
     folder(1)
@@ -287,8 +332,9 @@ def test_what_are_no_tables_of_pictures(run: Zoo) -> None:
     pq.write_table(pa.table({"a": [b""], "b": [b""]}), "two.parquet")
     pq.write_table(pa.table({"a": [1]}), "numbers.parquet")
     for words, told in (
-        (("in", "-o", "out.parquet"), "in is no table"),
-        (("two.parquet", "-o", "out"), "two.parquet is a table, and out is none"),
+        (("in", "two.parquet", "-o", "out.parquet"), "two.parquet is a table, and the rest is none"),
+        (("two.parquet", "-o", "out.png"), "two.parquet is a table, and out.png is one file"),
+        (("two.parquet", "-o", "out"), "two.parquet has several columns of bytes: a, b"),
         (("broken.parquet", "-o", "out.parquet"), "broken.parquet is no Parquet file"),
         (("two.parquet", "-o", "out.parquet"), "two.parquet has several columns of bytes: a, b"),
         (("numbers.parquet", "-o", "out.parquet"), "numbers.parquet has no column of bytes"),

@@ -19,6 +19,7 @@ from dying import install_dying
 from PIL import Image
 
 import zoo.bulk
+from zoo.errors import NotFoundError
 
 ray = pytest.importorskip("ray")
 pytestmark = pytest.mark.slow
@@ -143,3 +144,22 @@ def test_tables_and_pipelines(pictures: Callable[[int], None]) -> None:
     lazily = zoo.bulk.translate(data, "tiny", device="cpu", invert=True)
     one, other = sorted(lazily.take_all(), key=lambda row: row["error"] is not None)
     assert one["bytes"] == drawn[0]["image"]["bytes"] and other["bytes"] is None and other["error"]
+
+
+def test_a_worker_without_the_plugin_says_which(cluster: Any, pictures: Callable[[int], None]) -> None:
+    class Busy:  # here, so that it is sent with its code
+        def here(self) -> None:
+            pass
+
+    pictures(1)
+    busy = [ray.remote(num_cpus=1)(Busy).remote() for _ in range(int(ray.available_resources()["CPU"]))]
+    ray.get([one.here.remote() for one in busy])
+    bare = cluster.add_node(**NODE, env_vars={"PYTHONPATH": ""})
+    try:
+        with pytest.raises(NotFoundError, match="tiny needs the plugin zoo-tiny"):
+            zoo.bulk.translate("in", "tiny", "out", device="cpu")
+    finally:
+        for one in busy:
+            ray.kill(one)
+        cluster.remove_node(bare)
+    assert not Path("out").exists()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -165,3 +166,25 @@ def test_a_run_without_a_compiler_goes_on_without(monkeypatch: pytest.MonkeyPatc
     for out, compile in (("asked", True), ("plain", False)):
         run(tmp_path / out, photos, drawings, steps=2, compile=compile)
     assert same(tmp_path / "asked", tmp_path / "plain")
+
+
+def test_memory_does_not_grow_with_each_size_of_picture() -> None:
+    libc = ctypes.CDLL(None)
+    if not hasattr(libc, "mallinfo2"):
+        pytest.skip("only glibc tells what is in use")
+
+    class Told(ctypes.Structure):
+        _fields_ = [(name, ctypes.c_size_t) for name in ("a", "b", "c", "d", "mapped", "f", "g", "used", "i", "j")]
+
+    libc.mallinfo2.restype = Told
+    layers = torch.nn.Sequential(torch.nn.Conv2d(3, 16, 3, 2, 1), torch.nn.ConvTranspose2d(16, 3, 4, 2, 1))
+
+    def used_after(heights: range) -> int:
+        for size in ((height, width) for height in heights for width in range(16, 56, 2)):
+            with torch.inference_mode():
+                layers(torch.zeros(1, 3, *size))
+        told = libc.mallinfo2()
+        return int(told.used + told.mapped)
+
+    before = used_after(range(16, 36, 2))
+    assert used_after(range(36, 52, 2)) - before < 160 * 10_000, "50 kB a size where all kernels are kept"

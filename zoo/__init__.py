@@ -17,9 +17,11 @@ from zoo.helpers import moved
 # a third of the speed on two cores. OpenMP reads this when torch is imported; whoever has chosen already keeps it.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-# oneDNN keeps a kernel for each size of picture that it has met, 1 024 of them with their memory: half a gigabyte after
-# some hundred pictures. As many as the largest training step needs are enough. Read when it computes for the first time.
-os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "200")
+# Torch and oneDNN keep a kernel for each size of picture that they have met, 1 024 of each layer's and as many in all.
+# They lie between the memory of pictures that are done, and none of that fits the next: 1.5 GB after some hundred sizes.
+# A picture needs a few dozen. Read when torch computes with them for the first time; training wants more (zoo.train).
+os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
+os.environ.setdefault("LRU_CACHE_CAPACITY", "64")
 
 moved.install()
 

@@ -9,12 +9,13 @@ from __future__ import annotations
 import os
 from array import array
 from collections.abc import Iterator, Sequence
+from itertools import count, islice
 from pathlib import Path, PurePath
 from typing import NamedTuple
 
 import numpy as np
 
-from zoo.bulk import addresses, tables
+from zoo.bulk import addresses, folders, tables
 from zoo.bulk.spool import Spool
 from zoo.bulk.tables import TABLE
 from zoo.errors import NotFoundError, UsageError
@@ -25,17 +26,24 @@ from zoo.pictures.image import FORMATS, existing, writable
 
 
 class Job(NamedTuple):
-    """One picture or video, or one row group of a table, and where its translation goes."""
+    """One picture or video, one row group of a table, or pictures that become a part of one, and where it goes."""
 
     number: int
     source: str
     target: str
-    group: int | None = None  # of a table
+    group: int | None = None  # of a table that becomes a table,
+    row: folders.Row | None = None  # or a row of one that becomes a picture
+    members: list[folders.Member] | None = None  # of a part of a table that is made of pictures
+
+    @property
+    def tabled(self) -> bool:
+        """Does it become a table?"""
+        return self.group is not None or self.members is not None
 
     @property
     def moves(self) -> bool:
         """Is it a video?"""
-        return self.group is None and video.moves(Path(self.source))
+        return not self.tabled and self.row is None and video.moves(Path(self.source))
 
 
 class Plan:
@@ -66,14 +74,23 @@ class Plan:
 
     def jobs(self, there: bool | None = None, moves: bool | None = None) -> Iterator[Job]:
         """All of them; those whose results are there, or are not; videos only, or all else."""
-        for number, (source, target, group, is_there) in enumerate(self._rows):
-            job = Job(number, source, target, group)
+        for number, (source, target, is_there, *rest) in enumerate(self._rows):
+            job = Job(number, source, target, *rest)
             if number in self._again or (there is not None and is_there != there):
                 continue
             if moves is None or job.moves == moves:
                 yield job
 
-    def add(self, source: str, target: str, group: int | None = None, pictures: int = 1) -> None:
+    def add(
+        self,
+        source: str,
+        target: str,
+        group: int | None = None,
+        pictures: int = 1,
+        *,
+        row: folders.Row | None = None,
+        members: list[folders.Member] | None = None,
+    ) -> None:
         """UsageError if the target is a folder, or an input beside the pictures."""
         self.pictures += pictures
         is_there = self._seen(target)
@@ -88,7 +105,7 @@ class Plan:
             self._occupied.append(_key(target))
         self._sources.append(_key(source))
         self._targets.append(hash(target))
-        self._rows.add(source, target, group, is_there)
+        self._rows.add(source, target, is_there, group, row, members)
         if (folder := os.path.dirname(target)) != self._folder and not addresses.is_address(target):  # noqa: PTH120
             self._folder = folder
             above = next(one for one in Path(target).absolute().parents if os.path.lexists(one))
@@ -119,7 +136,7 @@ class Plan:
         sources, targets = np.asarray(self._sources), np.sort(np.asarray(self._targets))
         twice = {*targets[1:][targets[1:] == targets[:-1]].tolist()}
         first: dict[str, str] = {}
-        for number, (source, target, _, is_there) in enumerate(self._rows if twice else ()):
+        for number, (source, target, is_there, *_) in enumerate(self._rows if twice else ()):
             if hash(target) not in twice:
                 continue
             if (other := first.setdefault(target, source)) is source:
@@ -131,7 +148,7 @@ class Plan:
             self.pictures_there -= is_there
             self.pictures -= 1
         inputs = {*np.intersect1d(sources, np.asarray(self._occupied, dtype=np.int64)).tolist()}
-        for source, target, _, is_there in self._rows if inputs else ():
+        for source, target, is_there, *_ in self._rows if inputs else ():
             if is_there and (key := _key(target)) in inputs:
                 other = next((one for one, *_ in self._rows if _key(one) == key), source)
                 raise UsageError(f"{target} would overwrite the input {other}", "give another --out")
@@ -151,21 +168,23 @@ def plan(inputs: Sequence[str], to: str, format: str | None, read: Inputs) -> Pl
     it lies in the folder ``to``: it may be an earlier result. The results of this call are not counted among those.
     """
     words = [addresses.plain(word) for word in inputs]
-    folders = [_is_folder(word) for word in words]
+    are_folders = [_is_folder(word) for word in words]
     out = addresses.plain(to)
     jobs = Plan(read)
-    if (single := _single(words, folders, out)) and not words[0].endswith(TABLE):
+    if out.rstrip("/").endswith(TABLE):
+        _tabled(jobs, words, are_folders, out.rstrip("/"), format)
+    elif _single(words, are_folders, out) and not words[0].endswith(TABLE):
         (video.writable if video.moves(Path(words[0])) else writable)(out)
         if format and FORMATS[f".{format}"] != FORMATS.get(PurePath(out).suffix.lower()):
             raise UsageError(f"--format {format} is not what {out} says", "leave one of them out")
         jobs.add(words[0], out)
-    elif out.rstrip("/").endswith(TABLE):
-        tables.plan(words, out.rstrip("/"), jobs.add)
     else:
-        if single or any(word.endswith(TABLE) for word in words):
-            raise UsageError(f"{words[0]} is a table, and {out} is none", f"give an --out that ends with {TABLE}")
-        for word, is_folder in zip(words, folders):
-            _add(jobs, word, is_folder, out, format)
+        for word, is_folder in zip(words, are_folders):
+            before = len(jobs)
+            if not word.rstrip("/").endswith(TABLE):
+                _add(jobs, word, is_folder, out, format)
+            if len(jobs) == before:
+                _taken_out(jobs, word, out, format)
     if not len(jobs):
         raise NotFoundError(f"there are no pictures in {', '.join(inputs)}", "give pictures, or folders that hold some")
     jobs.settle()
@@ -176,9 +195,9 @@ def _is_folder(word: str) -> bool:
     return addresses.is_folder(word) if addresses.is_address(word) else existing(word).is_dir()
 
 
-def _single(words: Sequence[str], folders: Sequence[bool], out: str) -> bool:
+def _single(words: Sequence[str], are_folders: Sequence[bool], out: str) -> bool:
     """Does one input become the file ``out``?"""
-    if len(words) > 1 or folders[0] or not PurePath(out).suffix or out.endswith(("/", os.sep)):
+    if len(words) > 1 or are_folders[0] or not PurePath(out).suffix or out.endswith(("/", os.sep)):
         return False
     return not (addresses.is_folder(out) if addresses.is_address(out) else Path(out).is_dir())
 
@@ -200,6 +219,34 @@ def _add(jobs: Plan, word: str, is_folder: bool, out: str, format: str | None) -
             name = f"{below}{suffix}"  # a.tga beside a.heic, which has become a.png
         taken.add(name)
         jobs.add(source, _joined(out, name))
+
+
+def _tabled(jobs: Plan, words: Sequence[str], are_folders: Sequence[bool], out: str, format: str | None) -> None:
+    """Tables into tables, a row group at a time; pictures into parts of one."""
+    if all(are := [bool(addresses.beside(word, TABLE)) for word in words]):
+        tables.plan(words, out, jobs.add)
+        return
+    if any(are):
+        raise UsageError(f"{words[are.index(True)]} is a table, and the rest is none", "give tables or pictures")
+    numbers = count()
+    found = (one for word, is_folder in zip(words, are_folders) for one in _pictures(word, is_folder))
+    while some := [*islice(found, folders.PART)]:
+        if film := next((source for source, _ in some if video.moves(Path(source))), None):
+            raise UsageError(f"{film} is a video, and {out} holds pictures", "translate videos into a folder")
+        members: list[folders.Member] = [(source, below.as_posix(), _suffix(source, format)) for source, below in some]
+        label = some[0][0] if len(some) == 1 else f"{some[0][0]} … {some[-1][0]}"
+        jobs.add(label, folders.part(next(numbers), out, members), pictures=len(some), members=members)
+
+
+def _taken_out(jobs: Plan, word: str, out: str, format: str | None) -> None:
+    """The pictures of a table, or of those in a folder, each into a file of its own."""
+    if PurePath(out).suffix.lower() in {*FORMATS, *video.FORMATS}:
+        raise UsageError(
+            f"{word} is a table, and {out} is one file", f"give a folder, or a name that ends with {TABLE}"
+        )
+    for name in addresses.beside(word, TABLE):
+        for label, below, row in folders.rows(name, format):
+            jobs.add(label, _joined(out, str(below)), row=row)
 
 
 def _pictures(word: str, is_folder: bool) -> Iterator[tuple[str, PurePath]]:

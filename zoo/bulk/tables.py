@@ -41,7 +41,7 @@ def plan(words: Sequence[str], out: str, add: Callable[[str, str, int, int], Non
         if not names:
             raise UsageError(f"{word} is no table, and {out} is one", f"give tables that end with {TABLE}, or a folder")
         for name in names:
-            with _table(name) as table:
+            with opened(name) as table:
                 column(name, table.schema_arrow)
                 for group in range(table.num_row_groups):
                     rows = table.metadata.row_group(group).num_rows
@@ -82,7 +82,7 @@ def translated(
 
     failed: dict[str, ZooError] = {}
     written = io.BytesIO()
-    with _table(name) as table:
+    with opened(name) as table:
         schema = table.schema_arrow
         where = schema.get_field_index(column(name, schema))
         full = schema if ERROR in schema.names else schema.append(pa.field(ERROR, pa.string()))
@@ -138,7 +138,7 @@ def suffix_of(content: bytes) -> str:
 
 
 @contextmanager
-def _table(name: str) -> Iterator[Any]:
+def opened(name: str) -> Iterator[Any]:
     try:
         import pyarrow.parquet as pq
     except ImportError as error:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from zoo.bulk import addresses, tables
+from zoo.bulk import addresses, folders, tables
 from zoo.bulk.ledger import Trace
 from zoo.bulk.plan import Job
 from zoo.errors import ExistsError, PartialFailure, ZooError
@@ -104,14 +104,14 @@ def _drawn(
     translator: Translator, jobs: Iterable[Job], how: How, progress: Progress | None, watch: Watch
 ) -> Iterator[Became]:
     """Pictures one after the other go through the network together; videos and tables each by itself."""
-    for alone, some in groupby(jobs, lambda job: job.moves or job.group is not None):
+    for alone, some in groupby(jobs, lambda job: job.moves or job.tabled):
         if not alone:
             yield from _pictures(translator, some, how, progress, watch)
             continue
         for job in some:
             watch.begins(job.number)
             hears = _Previews(how, progress, job)
-            yield (_table if job.group is not None else _video)(translator, job, how, hears, watch)
+            yield (_table if job.tabled else _video)(translator, job, how, hears, watch)
 
 
 def _pictures(
@@ -122,7 +122,7 @@ def _pictures(
     def sources() -> Iterator[Source]:
         for job in ahead:
             watch.begins(job.number)
-            yield addresses.source(job.source)
+            yield folders.picture(job.source, job.row) if job.row else addresses.source(job.source)
 
     hears = _Previews(how, progress)
     results = translator.stream(sources(), progress=hears, **how.options)
@@ -147,11 +147,15 @@ def _video(translator: Translator, job: Job, how: How, progress: Progress, watch
 
 
 def _table(translator: Translator, job: Job, how: How, progress: Progress, watch: Watch) -> Became:
-    """The row group of a table. It is done where some of its pictures failed: the new table says which."""
-    assert job.group is not None
+    """A row group, or a part that pictures become. It is done where some of these failed: the new table says which."""
     stream = partial(translator.stream, progress=progress, **how.options)
     try:
-        content, failed, pictures = tables.translated(job.source, job.group, how.format, stream, metadata=how.metadata)
+        if job.members is not None:
+            content, failed, pictures = folders.drawn(job.members, stream, how.metadata)
+        else:
+            assert job.group is not None
+            rest = job.source, job.group, how.format, stream
+            content, failed, pictures = tables.translated(*rest, metadata=how.metadata)
         watch.claims(job.number, sha256(content).hexdigest())
         addresses.put(content, job.target, how.on_exists == "overwrite")
     except ZooError as error:

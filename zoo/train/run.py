@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -30,6 +31,9 @@ from zoo.trainer import Trainer
 log = logging.getLogger("zoo.train")
 PICTURES = "pictures.json"  # in the folder of the run
 
+KERNELS = {"ONEDNN_PRIMITIVE_CACHE_CAPACITY": "200", "LRU_CACHE_CAPACITY": "200"}
+"""As many as the largest step needs; what ``import zoo`` lets pictures have is less."""
+
 
 def train(
     recipe: str | Path,
@@ -49,6 +53,7 @@ def train(
     sitters, that it is measured on instead of sitters that are held out of the others. Gives "" when the budget is used up, or
     the name of the signal that stopped the run; it is saved in both cases. Raises ``ZooError`` for bad input.
     """
+    os.environ.update({name: most for name, most in KERNELS.items() if os.environ.get(name) == "64"})
     implied = [*(["data.pairs=true"] if pairs else []), *(["data.held_out=0"] if test[0] else [])]
     settings = with_hands(load_recipe(recipe, [*overrides, *implied]), drawings)
     if not settings.trainer:
