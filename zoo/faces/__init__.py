@@ -1,7 +1,7 @@
 """Faces in a picture: find them, cut one out upright, put it back, tell who it is."""
 
 from zoo.faces.crops import FACE, FAINT, PORTRAIT, Crop, Frame, crop, move, paste
-from zoo.faces.detect import PROFILE, SEEN, SMALLEST, Face, dlib_module, fault, find, landmarks, usable
+from zoo.faces.detect import PROFILE, SEEN, SMALLEST, Face, all_usable, dlib_module, fault, find, landmarks, usable
 from zoo.faces.identity import SAME, descriptor
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "Crop",
     "Face",
     "Frame",
+    "all_usable",
     "crop",
     "descriptor",
     "dlib_module",

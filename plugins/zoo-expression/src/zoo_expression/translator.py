@@ -90,6 +90,7 @@ class ExpressionTranslator(Translator):
     """
 
     generator: StarGANGenerator
+    unexported = "it edits faces after landmarks that dlib finds, which is no part of the network"
 
     def __init__(self, *args: Any, **settings: Any) -> None:
         super().__init__(*args, **settings)
@@ -180,11 +181,7 @@ class ExpressionTranslator(Translator):
         """All faces that can be edited, or the one with this number. ImageError if there is none."""
         if number == 0:
             return [self.crop(picture)]
-        found = faces.find(picture)
-        usable = faces.usable(found, number, VERB, "a face crop")
-        if number is None and len(usable) < len(found):
-            why = next(filter(None, (faces.fault(face, VERB) for face in found)))
-            log.warning("%d of %d faces left as they are: %s", len(found) - len(usable), len(found), why)
+        usable = faces.all_usable(faces.find(picture), number, VERB, "a face crop")
         return [self.seen(picture, face) for face in usable]
 
     def seen(self, picture: Tensor, face: faces.Face) -> Found:
