@@ -36,6 +36,8 @@ STRANGE = """
 import torch
 import zoo
 from torch.nn import functional as F
+from zoo import faces
+from zoo.faces.portrait import PortraitTranslator
 
 class Fixed(Tiny):
     size = SizeRule(fixed=(24, 16))
@@ -63,6 +65,12 @@ class Large(Plain):
 class Mirrored(zoo.Translator):
     def draw(self, image, **controls): return super().draw(image.flip(-1), **controls)
 
+class Faces(PortraitTranslator):
+    frame = faces.Frame(2.0, 0.6)
+
+class Around(zoo.Translator):
+    unexported = "it looks at the sky"
+
 class Optimises(zoo.Translator):
     steps = 0
     def draw(self, image, **controls):
@@ -76,6 +84,8 @@ def _more(register):
     for part in (Fixed, Plain, Pair, Stuck, Asks, Other, Large):
         register.generator(part.__name__.lower(), part)
     register.translator("mirrored", Mirrored)
+    register.translator("faces", Faces)
+    register.translator("around", Around)
     register.translator("optimises", Optimises)
 """
 
@@ -107,9 +117,7 @@ def strange(tiny: TinyPlugin, tmp_path: Path) -> Callable[..., Path]:  # noqa: F
     package = tiny.weights.parents[1]
     code, manifest = package / "plugin.py", package / "zoo.yaml"
     code.write_text(code.read_text() + "    _more(register)\n" + STRANGE)
-    parts = (
-        "parts: {translator: [mirrored, optimises], generator: [tiny, fixed, plain, pair, stuck, asks, other, large]}"
-    )
+    parts = "parts: {translator: [mirrored, faces, around, optimises], generator: [tiny, fixed, plain, pair, stuck, asks, other, large]}"
     manifest.write_text(re.sub("^parts: .*$", parts, manifest.read_text(), flags=re.M))
 
     def make(generator: str, tone: float = 0.75, **network: Any) -> Path:
@@ -246,6 +254,29 @@ def test_a_large_picture_is_scaled_as_by_the_zoo(tiny: TinyPlugin, run: Zoo, tmp
     about = facts("model.onnx")
     assert (about["model"], about["licence"], about["preprocessing"]["working"]) == ("tiny", "unknown", 100)
     assert difference(draw("model.onnx", "photo.png", "drawing.png"), wanted) <= 4  # Pillow rounds in between
+
+
+def test_the_part_of_a_photograph_is_what_the_zoo_cuts_out(strange: Callable[..., Path], run: Zoo) -> None:
+    pytest.importorskip("dlib")
+    path = strange("plain", controls=[], translator="faces", working=48)
+    assert run(path, "-o", "model.onnx")[0] == 0
+    part = facts("model.onnx")["preprocessing"]["part"]
+    assert part.items() >= {"scale": 2.0, "middle": 0.6, "least": 48, "average": None}.items()
+    Image.open(SAMPLE).rotate(12, center=(210, 130)).crop((60, 20, 360, 320)).save("photo.png")
+    wanted = zoo.load(path, device="cpu").translate("photo.png")
+    drawn = draw("model.onnx", "photo.png", "drawing.png")
+    assert abs(drawn.width - wanted.width) <= 1
+    drawn = drawn.resize(wanted.size)
+    off = np.abs(np.asarray(drawn, dtype=int) - np.asarray(wanted, dtype=int))
+    assert off.mean() < 2 and np.asarray(wanted).std() > 20  # a landmark may lie a fraction of a pixel beside
+    apart = np.abs(np.roll(np.asarray(drawn, dtype=int), 4, axis=1) - np.asarray(wanted, dtype=int))
+    assert apart.mean() > 4 * off.mean()
+
+
+def test_what_is_more_than_its_network_says_why(strange: Callable[..., Path], run: Zoo) -> None:
+    code, _, err = run(strange("plain", controls=[], translator="around"), "-o", "model.onnx")
+    assert code == 2 and "cannot be exported: it looks at the sky" in err and len(err.splitlines()) == 2
+    assert not Path("model.onnx").exists()
 
 
 def test_the_python_of_the_page_runs(

@@ -11,9 +11,10 @@ from PIL import Image
 from shared import SAMPLE
 from torch import Tensor
 
+from zoo import faces
 from zoo.errors import ImageError
-from zoo.faces import photograph
-from zoo.faces.photograph import PhotographTranslator
+from zoo.faces import apart
+from zoo.faces.photograph import FRAME, PhotographTranslator
 from zoo.generator import Generator, SizeRule
 from zoo.pictures.image import read
 
@@ -117,8 +118,8 @@ def test_where_portraits_overlap_the_nearest_counts() -> None:
     around, matrix = torch.zeros(3, 100, 200), torch.eye(2, 3).double()
     moved = matrix.clone()
     moved[0, 2] = 60
-    crops = [photograph.faces.Crop(torch.zeros(3, 100, 100), torch.zeros(68, 2), one) for one in (matrix, moved)]
-    drawn = photograph.joined(around, crops, [torch.full((3, 100, 100), level) for level in (-1.0, 1.0)])
+    crops = [faces.Crop(torch.zeros(3, 100, 100), torch.zeros(68, 2), one) for one in (matrix, moved)]
+    drawn = apart.joined(around, crops, [torch.full((3, 100, 100), level) for level in (-1.0, 1.0)], FRAME)
     row = drawn[0, 56]
     assert row[50] < -0.95 and row[110] > 0.95 and row[199] == 0
     assert (row[50:110].diff() >= -1e-6).all()

@@ -19,8 +19,8 @@ import torch
 from torch import Tensor
 
 from zoo.card import Card
+from zoo.control import Control, check, parse_controls
 from zoo.control import Image as ImageControl
-from zoo.control import check, parse_controls
 from zoo.errors import ExistsError, ImageError, NotFoundError, PartialFailure, UsageError, ZooError
 from zoo.generator import Generator
 from zoo.machine.chance import numbers_kept
@@ -73,6 +73,8 @@ class Translator:
     """
 
     framing: frozenset[str] = frozenset()
+    unexported: str = ""
+    """Why an exported network would not do what the model does: it is refused then."""
     origin: str = ""
     """``hub:USER/REPO@COMMIT`` of what was loaded by a name of the Hub."""
 
@@ -270,6 +272,19 @@ class Translator:
     def draw(self, image: Tensor, **controls: Any) -> Tensor:
         """image (N, 3, H, W) in [-1, 1] as the size rule wants it -> (N, 3, H, W) in [-1, 1]."""
         return self._call(image, **controls)
+
+    def exported(self) -> list[Control]:
+        """The controls that an exported network has as inputs: without them it would not run, or draw something else."""
+        return [
+            control
+            for control in self.controls
+            if control.name not in self.framing
+            and (control.required if isinstance(control, ImageControl) else control.default_value() is not None)
+        ]
+
+    def part(self) -> dict[str, Any] | None:
+        """What part of a picture ``draw`` sees, as facts (JSON) for who runs an exported network; None for all of it."""
+        return None
 
     def filmed(
         self, controls: dict[str, Any], *, size: int | None, batch: int | None, tile: int | None

@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zoo.control import Image, Text
+from zoo.control import Text
 from zoo.errors import ExistsError, UsageError
 from zoo.export.graph import OPSET, Network, halve, write_graph
 from zoo.export.metadata import metadata
@@ -67,11 +67,9 @@ def export(
         raise UsageError(f"{name} is no network that runs once: it optimises each picture", "use zoo translate")
     if words := [control.name for control in translator.controls if isinstance(control, Text)]:
         raise UsageError(f"{name} reads words ({words[0]}), which an ONNX graph does not", "use zoo translate")
-    controls = [
-        c
-        for c in translator.controls
-        if c.name not in translator.framing and (c.required if isinstance(c, Image) else c.default_value() is not None)
-    ]
+    if translator.unexported:
+        raise UsageError(f"{name} cannot be exported: {translator.unexported}", "use zoo translate")
+    controls = translator.exported()
     if size:
         _check_size(size, rule)
         cases = [(1, *size)]

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from zoo.control import Control
+from zoo.control import Control, Image
 from zoo.errors import PluginError, UsageError, describe
 from zoo.export.parity import examples
 from zoo.generator import SizeRule
@@ -35,9 +35,11 @@ class Network(nn.Module):
     def __init__(self, translator: Translator, controls: Sequence[Control]) -> None:
         super().__init__()
         names = [control.name for control in controls]
+        several = {control.name for control in controls if isinstance(control, Image) and control.many}  # here one
 
         def forward(image: Tensor, *values: Tensor) -> Tensor:
-            return translator.draw(image, **dict(zip(names, values)))
+            given = {name: [value] if name in several else value for name, value in zip(names, values)}
+            return translator.draw(image, **given)
 
         parameters = [Parameter(name, Parameter.POSITIONAL_OR_KEYWORD) for name in ("image", *names)]
         forward.__signature__ = Signature(parameters)  # type: ignore[attr-defined]

@@ -39,6 +39,7 @@ def metadata(
         "licence": licence,
         "preprocessing": {
             "read": "upright by the EXIF orientation, RGB in sRGB, without alpha",
+            "part": translator.part(),
             "scale": "to fit into fixed; else by working / longer side if that is less than 1; bicubic, antialiased",
             "fixed": rule.fixed,
             "working": translator.working or None,
@@ -55,7 +56,7 @@ def metadata(
         "postprocessing": {
             "range": [-1, 1],
             "crop": "the padding",
-            "scale": "to the size of the picture, bicubic, antialiased",
+            "scale": "to the size of the picture, or of the part of it that was cut out, bicubic, antialiased",
             "values": "(y + 1) * 127.5",
         },
         "controls": [_control(control) for control in controls],

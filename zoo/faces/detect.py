@@ -263,6 +263,16 @@ def usable(found: Sequence[Face], number: int | None, verb: str, whole: str) -> 
     return good
 
 
+def all_usable(found: Sequence[Face], number: int | None, verb: str, whole: str) -> list[Face]:
+    """As `usable`; a line names the faces that are left out, by their numbers, and why."""
+    good = usable(found, number, verb, whole)
+    if number is None and len(good) < len(found):
+        faults = [f"face {i}: {why}" for i, face in enumerate(found, 1) if (why := fault(face, verb))]
+        more = f"; and {len(faults) - 3} more" if len(faults) > 3 else ""
+        log.warning("%d of %d faces left as they are: %s%s", len(faults), len(found), "; ".join(faults[:3]), more)
+    return good
+
+
 def _landmarks(dlib: Any, image: Tensor, box: tuple[float, float, float, float]) -> Tensor:
     """(68, 2) in the pixels of ``image``. dlib gives whole pixels: it sees every face scaled to 300 of them."""
     scale = (box[2] - box[0]) / 300

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import logging
-from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice, repeat
+from collections.abc import Iterable, Iterator
+from itertools import repeat
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from zoo import faces
-from zoo.errors import UsageError, ZooError
-from zoo.faces.crops import spread
+from zoo.errors import UsageError
+from zoo.faces import apart
 from zoo.pictures.batches import Batches
-from zoo.pictures.image import Picture, Source, read
+from zoo.pictures.image import Picture, Source
 from zoo.translator import Translator
 
 FRAME = faces.Frame(2.4, 0.56)
@@ -46,40 +45,14 @@ class PhotographTranslator(Translator):
     def results(self, images: Iterable[Source], batches: Batches, framing: dict[str, Any]) -> Iterator[Any]:
         if framing.get("framing") != "portrait" or batches.size is not None:
             return super().results(images, batches, framing)
-        return self._joined(images, batches)
+        return apart.results(images, batches, repeat(self._parts))
 
-    def _joined(self, images: Iterable[Source], batches: Batches) -> Iterator[Any]:
-        """Pictures and their portraits go through the network in one row, and are joined as they come out of it."""
-        row: deque[tuple[Picture, list[faces.Crop]] | None] = deque()  # what was read and is not drawn; None: as it is
-
-        def parts() -> Iterator[Source]:
-            for source in images:
-                try:
-                    picture = read(source)
-                    crops = self._crops(picture.rgb)
-                except (ZooError, RuntimeError, MemoryError):  # they meet it again, and answer with it
-                    row.append(None)
-                    yield source
-                    continue
-                row.append((picture, crops) if crops else None)
-                if not crops:
-                    yield picture
-                    continue
-                for image in (picture.rgb, *(crop.image for crop in crops)):
-                    yield Picture(image, None, "tensor", torch.float32, "cpu")
-
-        drawn = batches.results(parts(), repeat(lambda picture: picture))
-        for first in drawn:
-            if (found := row.popleft()) is None:
-                yield first
-                continue
-            picture, crops = found
-            made = [first, *islice(drawn, len(crops))]
-            if faults := [one for one in made if isinstance(one, ZooError)]:
-                yield faults[0]
-                continue
-            around, *portraits = (one.mul(2).sub(1) for one in made)
-            yield picture.like(joined(around, crops, portraits))
+    def _parts(self, picture: Picture) -> apart.Parts | Picture:
+        """The picture and the portraits of its small faces; the picture alone without them."""
+        if not (crops := self._crops(picture.rgb)):
+            return picture
+        images = [picture.rgb, *(crop.image for crop in crops)]
+        return apart.Parts(picture, images, lambda made: apart.joined(made[0], crops, made[1:], FRAME))
 
     def _crops(self, image: Tensor) -> list[faces.Crop]:
         """Portraits of the faces that the network would see too small, as large as it knows them."""
@@ -104,26 +77,3 @@ class PhotographTranslator(Translator):
                 faces.SMALLEST,
             )
         return [faces.crop(image, face, side, FRAME) for face in large]
-
-
-def joined(around: Tensor, crops: Sequence[faces.Crop], made: Sequence[Tensor]) -> Tensor:
-    """The drawing of a picture (3, H, W) and in it those of its portraits (3, size, size), which fade out towards their
-    borders; where two overlap, that counts most whose middle is nearest."""
-    total, shares = torch.zeros_like(around), torch.zeros_like(around[:1])
-    cover = torch.zeros_like(around[:1])
-    for crop, drawn in zip(crops, made):
-        at = (torch.arange(drawn.shape[-1]) + 0.5) / drawn.shape[-1]
-        edge = torch.minimum(at, 1 - at)
-        fade = (edge / 0.2).clamp(0, 1)
-        fade = fade * fade * (3 - 2 * fade)
-        alpha = fade[:, None] * fade
-        near = torch.exp(-((at - 0.5).square() + (at[:, None] - FRAME.middle).square()) / 0.02)
-        where, planes = spread(around, crop, torch.cat([drawn, alpha[None], near[None]]))
-        if planes.numel():
-            colour, alpha, near = planes.split([3, 1, 1])
-            alpha = alpha.clamp(0, 1)
-            share = alpha * near.clamp(min=1e-6)
-            total[where] += share * colour
-            shares[where] += share
-            cover[where] = torch.maximum(cover[where], alpha)
-    return torch.lerp(around, total / shares.clamp(min=1e-12), cover).clamp(-1, 1)

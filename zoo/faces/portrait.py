@@ -3,27 +3,44 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any, ClassVar
+from itertools import repeat
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
 
 from zoo import faces
-from zoo.faces import track
+from zoo.errors import UsageError
+from zoo.faces import apart, detect, track
+from zoo.pictures import video
+from zoo.pictures.batches import Batches
 from zoo.pictures.image import Picture, Source
 from zoo.translator import Translator
 
 log = logging.getLogger("zoo")
 
 
+AROUND = faces.Frame(3.4, 0.5)
+"""What `PortraitTranslator` takes for a portrait: head and shoulders."""
+
+Around = Literal["face", "portrait", "whole"]
+
+
 class PortraitTranslator(Translator):
     """Draws the portrait of a face that it finds in a photograph: a square, as large as the photograph has it.
 
     The control ``face`` says which: 1 is the largest, which is drawn unless given; 0 for a picture that is a portrait
-    already, and is drawn whole. A subclass says where the face lies in its ``frame``, how many pixels along its side
-    are the ``largest`` portrait, and how to ``call`` what it does and what it takes as it is. It may replace `placed`.
+    already, and is drawn whole. The control ``framing``, where the recipe declares it, is ``face`` for the square alone;
+    ``whole`` for the photograph, in which the squares of all faces, or of the one that ``face`` says, are put back; or
+    ``portrait`` for the part of it that shows head and shoulders. A subclass says where the face lies in its ``frame``,
+    how many pixels along its side are the ``largest`` portrait, and how to ``call`` what it does and what it takes as it
+    is. It may replace `placed` and `put_back`.
     """
 
-    framing = frozenset({"face"})
+    framing = frozenset({"face", "framing"})
     frame: ClassVar[faces.Frame]
     largest: ClassVar[int] = 1024
     call: ClassVar[tuple[str, str, str]] = ("draw", "drawn", "a portrait")
@@ -32,13 +49,82 @@ class PortraitTranslator(Translator):
         """The face that is cut out instead of ``face``: the same, until a subclass moves its landmarks."""
         return face
 
-    def framed(self, picture: Picture, face: int | None = None, **_: Any) -> Picture:
-        return picture if face == 0 else self.cut(picture, self.chosen(picture, face))
+    def part(self) -> dict[str, Any]:
+        return {
+            "find": "the largest face, by dlib's frontal detector, in the picture scaled by magnified, or by seen / longer"
+            " side if that is less, with margin times the longer side around it, edge",
+            "seen": detect.SEEN,
+            "magnified": detect.MAGNIFIED,
+            "margin": detect.MARGIN,
+            "landmarks": "68, by dlib's shape_predictor_68_face_landmarks in a square in which the face's box is 300"
+            " pixels wide",
+            "average": None,
+            "fitted": None,
+            "turn": "the line through the middles of landmarks 36 to 41 and 42 to 47, counted from 0, is level",
+            "scale": self.frame.scale,
+            "middle": self.frame.middle,
+            "cut": "a square of scale times the height of the landmarks' box; the middle of the box is half-way across it,"
+            " and at middle from its top; bicubic, antialiased, edge",
+            "least": self.size.above(self.working),
+            "most": self.largest,
+        }
+
+    def framed(self, picture: Picture, face: int | None = None, framing: Around = "face", **_: Any) -> Picture:
+        if face == 0 or framing == "whole":
+            return picture
+        chosen = self.chosen(picture, face)
+        return self.cut(picture, chosen) if framing == "face" else around(picture, chosen)
+
+    def results(self, images: Iterable[Source], batches: Batches, framing: dict[str, Any]) -> Iterator[Any]:
+        if framing.get("face") == 0 or framing.get("framing", "face") == "face":
+            return super().results(images, batches, framing)
+        return apart.results(images, batches, repeat(partial(self.parts, **framing)))
+
+    def parts(self, picture: Picture, face: int | None = None, framing: Around = "whole", **_: Any) -> apart.Parts:
+        """The faces of a photograph, or of its part around one of them, that are drawn and put back."""
+        if framing == "portrait":
+            picture, face = around(picture, self.chosen(picture, face)), None
+        verb, _, whole = self.call
+        return self.of_faces(picture, faces.all_usable(faces.find(picture.rgb), face, verb, whole))
+
+    def of_faces(self, picture: Picture, known: Iterable[faces.Face]) -> apart.Parts:
+        """These faces of a photograph."""
+        crops = [faces.crop(picture.rgb, self.placed(one), self.side(one), self.frame) for one in known]
+        return apart.Parts(picture, [crop.image for crop in crops], partial(self.put_back, picture.rgb, crops))
+
+    def put_back(self, photograph: Tensor, crops: Sequence[faces.Crop], made: Sequence[Tensor]) -> Tensor:
+        """The photograph (3, H, W) with what was ``made`` of its ``crops``."""
+        return apart.joined(photograph, crops, made, self.frame, heads=True)
 
     def follow(
         self, frames: Iterable[Source], rate: float, face: int | None = None, **_: Any
     ) -> Iterable[Callable[[Picture], Picture]]:
         return super().follow(frames, rate, face=0) if face == 0 else self.way(frames, rate, face)
+
+    def filmed(
+        self, controls: dict[str, Any], *, size: int | None, batch: int | None, tile: int | None
+    ) -> Callable[[video.Film], Callable[[Iterable[np.ndarray]], Iterable[Any]]]:
+        batches, framing = self._prepared(size, batch, tile, None, controls)
+        number, how = framing.get("face"), framing.get("framing", "face")
+        if number == 0 or how == "face":
+            return super().filmed(controls, size=size, batch=batch, tile=tile)
+        if how == "portrait":
+            raise UsageError("videos have no framing portrait", "give framing face, or whole")
+
+        def looked_through(film: video.Film) -> Callable[[Iterable[np.ndarray]], Iterable[Any]]:
+            seen = track.everyone((image for _, image in film.frames("looking through")), float(film.rate))
+            return lambda images: apart.results(images, batches, map(self._shown, seen, repeat(number)))
+
+        return looked_through
+
+    def _shown(self, seen: Mapping[int, faces.Face], number: int | None) -> apart.Cut:
+        """What draws the faces that a frame of a video shows; those that cannot be drawn stay."""
+        wanted = [face for i, face in seen.items() if number in (None, i) and not faces.fault(face, self.call[0])]
+        return (
+            partial(self.of_faces, known=wanted)
+            if wanted
+            else lambda picture: apart.Parts(picture, [], lambda _: picture.rgb)
+        )
 
     def chosen(self, picture: Picture, number: int | None) -> faces.Face:
         """The face with this number, the largest that can be drawn unless given. ImageError if there is none."""
@@ -67,3 +153,12 @@ class PortraitTranslator(Translator):
         verb, _, whole = self.call
         side = self.side(faces.usable([usual], 1, verb, whole)[0])
         return [partial(self.cut, face=one, side=side) for one in seen]
+
+
+def around(picture: Picture, face: faces.Face) -> Picture:
+    """The part of a photograph that shows a face as `AROUND` has it, as far as the photograph goes."""
+    low, high = face.landmarks.amin(0), face.landmarks.amax(0)
+    side = face.height * AROUND.scale
+    left, top = ((low + high) / 2 - side * torch.tensor([0.5, AROUND.middle])).round().int().tolist()
+    right, bottom = left + round(side), top + round(side)
+    return picture.cut(lambda planes: planes[:, max(top, 0) : bottom, max(left, 0) : right])

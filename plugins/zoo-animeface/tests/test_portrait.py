@@ -17,7 +17,8 @@ from torch import Tensor
 
 from zoo import faces
 from zoo.cli import main
-from zoo.errors import ImageError
+from zoo.errors import ImageError, NotFoundError, UsageError
+from zoo.faces import apart
 from zoo.generator import Generator, SizeRule
 from zoo.pictures.fit import resize
 from zoo.pictures.image import read
@@ -26,7 +27,8 @@ from zoo_animeface.translator import FRAME, AnimeTranslator
 av = pytest.importorskip("av")
 
 WORKING = 32
-NETWORK = {"working": WORKING, "controls": [{"type": "integer", "name": "face", "minimum": 0}]}
+FRAMING = {"type": "choice", "name": "framing", "choices": ["face", "portrait", "whole"], "default": "face"}
+NETWORK = {"working": WORKING, "controls": [{"type": "integer", "name": "face", "minimum": 0}, FRAMING]}
 
 
 class Copy(Generator):
@@ -97,6 +99,68 @@ def test_the_largest_face_unless_another_is_asked_for(
     assert not caplog.text
     with pytest.raises(ImageError, match="there is no face 3: 2 faces were found"):
         translator.translate(crowd, face=3)
+
+
+class Red(Copy):
+    """Anything becomes red."""
+
+    def parts(self, image: Tensor) -> dict[str, Tensor]:
+        return {"image": torch.tensor([1.0, -1.0, -1.0])[:, None, None].expand_as(image)}
+
+
+@pytest.fixture(scope="module")
+def red() -> AnimeTranslator:
+    return AnimeTranslator(Red(), NETWORK, device="cpu")
+
+
+def reddened(one: Any, other: Any) -> np.ndarray:
+    """(H,W): how far a result is from the photograph to red, from 0 to 1."""
+    before, after = (np.asarray(picture.convert("RGB"), dtype=float)[..., 1] for picture in (one, other))
+    return (before - after) / np.maximum(before, 1)
+
+
+def test_faces_are_put_back_into_the_photograph(red: AnimeTranslator, caplog: pytest.LogCaptureFixture) -> None:
+    crowd = beside(head(200), head(140), head(100))
+    with caplog.at_level(logging.WARNING, "zoo"):
+        drawn = red.translate(crowd, framing="whole")
+    assert "1 of 3 faces left as they are: face 3: the face is " in caplog.text and "too small to draw" in caplog.text
+    assert drawn.size == crowd.size
+    share = reddened(crowd, drawn)
+    assert share[85:91, 97:103].min() > 0.95 and share[60:64, 268:272].min() > 0.95  # both faces
+    assert abs(share[:, 342:]).max() < 0.02  # the small one stays
+    assert abs(share[:, 2:40]).max() < 0.05 and abs(share[185:, :200]).max() < 0.05  # far from them as well
+    one = reddened(crowd, red.translate(crowd, face=2, framing="whole"))
+    assert abs(one[:, :200]).max() < 0.02 and one[60:64, 268:272].min() > 0.95
+    with pytest.raises(ImageError, match="there is no face 4"):
+        red.translate(crowd, face=4, framing="whole")
+
+
+def test_what_is_drawn_ends_where_an_even_background_begins() -> None:
+    at = torch.arange(128) - 63.5
+    away = (at.square() + at[:, None].square()).sqrt()
+    shades = 0.1 * torch.linspace(-1, 1, 128).expand(3, 128, 128)  # light falls from one side
+    photo = torch.where(away < 45, -0.8, shades)
+    points = torch.stack([at[:68] / 3 + 70, 64 + 20 * torch.sin(torch.arange(68.0))], 1)
+    cover = apart.head(faces.Crop(photo, points, torch.eye(2, 3).double()))
+    assert cover[away < 42].min() > 0.9 and cover[away > 52].max() < 0.1
+    even = faces.Crop(shades, points, torch.eye(2, 3).double())
+    assert torch.allclose(apart.head(even), even.mask, atol=1e-3)
+
+
+def test_head_and_shoulders(red: AnimeTranslator, caplog: pytest.LogCaptureFixture) -> None:
+    crowd = beside(head(200), head(200))
+    high = around(head(200))[1] * 200
+    portrait = red.translate(crowd, face=2, framing="portrait")
+    assert portrait.width == pytest.approx(3.4 * high, abs=2) and portrait.height <= 200
+    middle = np.asarray(portrait)[portrait.height // 2 - 5, portrait.width // 2]
+    assert middle[0] > 200 and middle[1] < 60
+
+
+def test_photographs_without_faces_are_errors_in_their_places(red: AnimeTranslator) -> None:
+    grey = np.full((100, 120, 3), 128, np.uint8)
+    first, second, third = red.stream([grey, head(), "nowhere.png"], framing="whole")
+    assert isinstance(first, ImageError) and "no face found" in str(first)
+    assert second.size == (160, 160) and isinstance(third, NotFoundError)
 
 
 def test_a_portrait_already_is_drawn_whole(translator: AnimeTranslator) -> None:
@@ -202,3 +266,15 @@ def test_a_video_without_a_face_is_refused_and_leaves_nothing(translator: AnimeT
     assert [path.name for path in tmp_path.iterdir()] == ["in.mp4"]
     translator.translate_video(source, tmp_path / "out.mp4", face=0)
     assert [frame.shape for frame in shown(tmp_path / "out.mp4")] == [(48, 64, 3)] * 4
+
+
+def test_in_a_video_faces_are_put_back_as_well(red: AnimeTranslator, tmp_path: Path) -> None:
+    frames = [*swaying(4), *[np.full((200, 240, 3), 90, np.uint8)] * 3]  # then the face is gone
+    source = film(tmp_path / "in.mp4", frames)
+    red.translate_video(source, tmp_path / "out.mp4", framing="whole")
+    drawn = shown(tmp_path / "out.mp4")
+    assert len(drawn) == 7 and drawn[0].shape == (200, 240, 3)
+    pure = [int(((frame[..., 0] > 200) & (frame[..., 1] < 60)).sum()) for frame in drawn]
+    assert min(pure[:4]) > 500 and pure[-1] == 0
+    with pytest.raises(UsageError, match="videos have no framing portrait"):
+        red.translate_video(source, tmp_path / "no.mp4", framing="portrait")

@@ -105,7 +105,7 @@ class Dan(Generator):
         """The shapes S_1, S_2 … (N,40,2) after each of the stages up to ``last``; the first ``frozen`` of them run
         without gradients."""
         grey = self.standardised(image)
-        shape, features = self.mean_shape.float().expand(len(image), -1, -1), None
+        shape, features = self.mean_shape.float().expand(image.shape[0], -1, -1), None
         found = []
         for i in range(len(self.stages) if last is None else last):
             with torch.set_grad_enabled(torch.is_grad_enabled() and i >= frozen):

@@ -47,7 +47,7 @@ def similarity(shape: Tensor, onto: Tensor) -> Similarity:
     In closed form (S. Umeyama, PAMI 1991, in two dimensions without mirroring): with both centred, p and q are the
     sums of the inner and the outer products over the square of the shape's spread.
     """
-    start, end = shape.mean(-2, keepdim=True), onto.mean(-2, keepdim=True).expand(len(shape), 1, 2)
+    start, end = shape.mean(-2, keepdim=True), onto.mean(-2, keepdim=True).expand(shape.shape[0], 1, 2)
     a, b = shape - start, onto - end
     spread = a.square().sum((-2, -1)).clamp_min(LEAST)
     p = (a * b).sum((-2, -1)) / spread

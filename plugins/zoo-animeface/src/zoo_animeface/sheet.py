@@ -22,14 +22,14 @@ STROKE, RADIUS = 0.004, 0.008
 def drawn(image: Tensor, shape: Tensor, line: Sequence[float] = LINE, dot: Sequence[float] = DOT) -> Tensor:
     """Pictures (N,3,H,W) in [-1,1] with their shapes (N,40,2) on them, smooth at the edges and differentiable by both."""
     height, width = image.shape[-2:]
-    unit = min(height, width)
+    unit = torch.sym_min(height, width)
     rows = (torch.arange(height, device=image.device) + 0.5)[:, None]
     columns = (torch.arange(width, device=image.device) + 0.5)[None]
     at = shape.float() * torch.tensor([width, height], device=image.device)  # (N,40,2) in pixels
     canvas = image.float()
     for distance, radius, colour in (
-        (_to_lines(at, columns, rows), max(0.6, STROKE * unit), line),
-        (_to_points(at, columns, rows), max(1.0, RADIUS * unit), dot),
+        (_to_lines(at, columns, rows), torch.sym_max(0.6, STROKE * unit), line),
+        (_to_points(at, columns, rows), torch.sym_max(1.0, RADIUS * unit), dot),
     ):
         cover = torch.sigmoid(4 * (radius - distance))[:, None]  # (N,1,H,W)
         ink = torch.tensor(colour, device=image.device)[:, None, None]

@@ -108,6 +108,7 @@ class ExpressionTranslator(Translator):
     """
 
     generator: StarGANGenerator
+    unexported = "it edits faces after landmarks that dlib finds, which is no part of the network"
 
     def __init__(self, *args: Any, **settings: Any) -> None:
         super().__init__(*args, **settings)
@@ -199,10 +200,7 @@ class ExpressionTranslator(Translator):
         if number == 0:
             return [self._surely(self.crop(picture), "the face")]
         found = faces.find(picture)
-        usable = faces.usable(found, number, VERB, "a face crop")
-        if number is None and len(usable) < len(found):
-            why = next(filter(None, (faces.fault(face, VERB) for face in found)))
-            log.warning("%d of %d faces left as they are: %s", len(found) - len(usable), len(found), why)
+        usable = faces.all_usable(found, number, VERB, "a face crop")
         return [self._surely(self.seen(picture, face), f"face {found.index(face) + 1}") for face in usable]
 
     def seen(self, picture: Tensor, face: faces.Face) -> Found:

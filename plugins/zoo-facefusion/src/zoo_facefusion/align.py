@@ -12,7 +12,7 @@ from zoo import faces
 
 # iBUG's 68 points of an average frontal face: the mean of 5 320 portraits and their mirror images after Procrustes
 # analysis. x, y; the box around them is 1 high and has its middle at 0, 0.
-_SHAPE = (
+SHAPE = (
     *((-0.506, -0.319), (-0.502, -0.182), (-0.486, -0.047), (-0.460, 0.085), (-0.410, 0.209), (-0.331, 0.317)),
     *((-0.234, 0.407), (-0.124, 0.479), (0.000, 0.500), (0.124, 0.479), (0.234, 0.407), (0.331, 0.317)),
     *((0.410, 0.209), (0.460, 0.085), (0.486, -0.047), (0.502, -0.182), (0.506, -0.319)),  # jaw
@@ -36,7 +36,7 @@ FITTED = slice(27, 68)
 
 def average() -> Tensor:
     """(68, 2): the average face's landmarks in an aligned square, in shares of its side."""
-    shape = torch.tensor(_SHAPE, dtype=torch.float64)
+    shape = torch.tensor(SHAPE, dtype=torch.float64)
     return shape / FRAME.scale + torch.tensor([0.5, FRAME.middle])
 
 
@@ -47,7 +47,7 @@ def align(image: Tensor, face: faces.Face, size: int) -> faces.Crop:
 
 def aligned(face: faces.Face) -> faces.Face:
     """The average face where ``face`` is, by a similarity (turn, scale, shift), by least squares over ``FITTED``."""
-    shape = torch.tensor(_SHAPE, dtype=torch.float64)
+    shape = torch.tensor(SHAPE, dtype=torch.float64)
     source, wanted = (torch.complex(*points.unbind(1)) for points in (shape, face.landmarks.double()))
     near, far = source[FITTED] - source[FITTED].mean(), wanted[FITTED] - wanted[FITTED].mean()
     turn = (near.conj() * far).sum() / near.abs().square().sum()  # and scale

@@ -88,7 +88,7 @@ class FusionGenerator(Generator):
         """(N,1+others,E): the first face has ``mix`` (N,E) or (N,1), the others share the rest by ``portions`` (N,others),
         equally without them."""
         mix = mix.expand(-1, self.elements)[:, None]  # (N,1,E)
-        portions = mix.new_ones(len(mix), others) if portions is None else portions
+        portions = mix.new_ones(mix.shape[0], others) if portions is None else portions
         return torch.cat([mix, (1 - mix) * (portions / portions.sum(1, keepdim=True))[..., None]], 1)
 
     def parts(
@@ -101,11 +101,11 @@ class FusionGenerator(Generator):
     ) -> dict[str, Tensor]:
         """``other``: the faces beside ``image``, each (N,3,H,W); ``mix`` Λ, one half unless given, and ``portions``: see
         `shares`. Each of ``regions``, named as in `REGIONS`, is the share (N,) that ``image`` has there."""
-        latents = self.encode(torch.cat([image, *other])).chunk(1 + len(other))
+        latents = self.encode(torch.cat([image, *other])).unflatten(0, (1 + len(other), image.shape[0])).unbind()
         if not other:
-            mix = image.new_ones(len(image), 1)
+            mix = image.new_ones(image.shape[0], 1)
         elif mix is None:
-            mix = image.new_full((len(image), 1), 0.5)
+            mix = image.new_full((image.shape[0], 1), 0.5)
         latent = self.fuse(latents, self.shares(mix, portions, len(other)))
         if not regions or not other:
             return {"image": self.decode(latent), "latent": latent}

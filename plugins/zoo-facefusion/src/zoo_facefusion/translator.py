@@ -11,13 +11,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from zoo import faces
-from zoo.control import check
+from zoo.control import Control, check
 from zoo.errors import ControlError, ImageError, UsageError, close_match
 from zoo.faces.portrait import PortraitTranslator
 from zoo.pictures import image as pictures
 from zoo.pictures.image import Picture, Source
 from zoo.pictures.morph import Morph, shares
-from zoo_facefusion.align import FRAME, aligned, yaw
+from zoo_facefusion.align import FITTED, FRAME, SHAPE, aligned, yaw
 from zoo_facefusion.networks import FusionGenerator
 from zoo_facefusion.regions import REGIONS
 
@@ -82,6 +82,19 @@ class FusionTranslator(PortraitTranslator):
 
     def placed(self, face: faces.Face) -> faces.Face:
         return aligned(face)
+
+    def exported(self) -> list[Control]:
+        """``mix`` has a number for each element there."""
+        elements = self.generator.elements
+        return [
+            control.model_copy(update={"length": elements, "default": control.default_value() * elements})
+            if control.name == "mix"
+            else control
+            for control in super().exported()
+        ]
+
+    def part(self) -> dict[str, Any]:
+        return {**super().part(), "average": list(map(list, SHAPE)), "fitted": [FITTED.start, FITTED.stop]}
 
     def draw(self, image: Tensor, other: Sequence[Tensor] = (), **controls: Any) -> Tensor:
         size = image.shape[-2:]

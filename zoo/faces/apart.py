@@ -1,0 +1,146 @@
+"""Pictures drawn in parts: the parts of all of them go through the network in one row, and are joined as they come out."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from zoo import faces
+from zoo.errors import ZooError
+from zoo.faces.crops import spread
+from zoo.pictures.batches import Batches
+from zoo.pictures.image import Picture, Source, read
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What of a picture is drawn, and what it becomes."""
+
+    picture: Picture  # the result has its size and form
+    images: Sequence[Tensor]  # each (3, h, w) in [-1, 1]
+    join: Callable[[list[Tensor]], Tensor]  # what was drawn of them, in their sizes -> (3, H, W) in [-1, 1]
+
+    def made(self, drawn: list[Tensor]) -> Any:
+        return self.picture.like(self.join(drawn))
+
+
+Cut = Callable[[Picture], Parts | Picture]
+"""What of a picture is drawn: parts of it, or the picture that it gives, as it is."""
+
+
+def results(sources: Iterable[Source], batches: Batches, cuts: Iterable[Cut]) -> Iterator[Any]:
+    """What `Batches.results` gives for pictures that are each drawn in the parts that its cut makes of it."""
+    row: deque[Parts | None] = deque()  # what was read and is not drawn; None: one result, as it comes
+    frames: deque[Callable[[Picture], Picture]] = deque()
+
+    def parts() -> Iterator[Source]:
+        for source, cut in zip(sources, cuts):
+            framed = _same
+            try:
+                found = cut(read(source))
+            except (ZooError, RuntimeError, MemoryError) as error:
+                found, framed = _bare(torch.zeros(3, 1, 1)), _raising(error)
+            images = [found] if isinstance(found, Picture) else map(_bare, found.images)
+            row.append(None if isinstance(found, Picture) else found)
+            for image in images:
+                frames.append(framed)
+                yield image
+
+    def without_parts() -> Iterator[Any]:
+        while row and (parted := row[0]) and not parted.images:
+            row.popleft()
+            yield parted.made([])
+
+    drawn = batches.results(parts(), iter(frames.popleft, None))
+    for first in drawn:
+        yield from without_parts()
+        if (parted := row.popleft()) is None:
+            yield first
+            continue
+        made = [first, *islice(drawn, len(parted.images) - 1)]
+        fault = next((one for one in made if isinstance(one, ZooError)), None)
+        yield fault or parted.made([one.mul(2).sub(1) for one in made])
+    yield from without_parts()
+
+
+def _bare(image: Tensor) -> Picture:
+    return Picture(image, None, "tensor", torch.float32, "cpu")
+
+
+def _same(picture: Picture) -> Picture:
+    return picture
+
+
+def _raising(error: Exception) -> Callable[[Picture], Picture]:
+    def framed(_: Picture) -> Picture:
+        raise error
+
+    return framed
+
+
+def joined(
+    around: Tensor, crops: Sequence[faces.Crop], made: Sequence[Tensor], frame: faces.Frame, heads: bool = False
+) -> Tensor:
+    """A picture (3, H, W) and in it what was drawn of ``crops``, each (3, size, size), in which faces lie as ``frame`` says.
+    They fade out towards their borders, and with ``heads`` where the background begins; where two overlap, that counts
+    most whose middle is nearest."""
+    total, shares = torch.zeros_like(around), torch.zeros_like(around[:1])
+    cover = torch.zeros_like(around[:1])
+    for crop, drawn in zip(crops, made):
+        at = (torch.arange(drawn.shape[-1]) + 0.5) / drawn.shape[-1]
+        edge = torch.minimum(at, 1 - at)
+        fade = (edge / (0.1 if heads else 0.2)).clamp(0, 1)
+        fade = fade * fade * (3 - 2 * fade)
+        alpha = fade[:, None] * fade
+        if heads:
+            alpha = alpha * head(crop)
+        near = torch.exp(-((at - 0.5).square() + (at[:, None] - frame.middle).square()) / 0.02)
+        where, planes = spread(around, crop, torch.cat([drawn, alpha[None], near[None]]))
+        if planes.numel():
+            colour, alpha, near = planes.split([3, 1, 1])
+            alpha = alpha.clamp(0, 1)
+            share = alpha * near.clamp(min=1e-6)
+            total[where] += share * colour
+            shares[where] += share
+            cover[where] = torch.maximum(cover[where], alpha)
+    return torch.lerp(around, total / shares.clamp(min=1e-12), cover).clamp(-1, 1)
+
+
+COARSE = 96
+"""Pixels along the side in which a head is told from what is behind it."""
+
+EDGE = 0.5
+"""Differences of colours, in [-1, 1], that lie between the background and a head, summed up along the way."""
+
+
+def head(crop: faces.Crop) -> Tensor:
+    """(size, size) from 0 to 1: the face, and around it all that is set off from what is seen along the sides and the upper
+    edge. An even background is left out; one that is full of edges is not."""
+    small = F.interpolate(crop.image[None], (COARSE, COARSE), mode="area")[0]
+    away = torch.full((COARSE, COARSE), torch.inf)
+    away[0], away[:, 0], away[:, -1] = 0, 0, 0
+    steps = [(small.diff(dim=axis).abs().amax(0) - 0.02).clamp(min=0) for axis in (1, 2)]  # grain adds up to nothing
+    down, right = (F.pad(step, pad, value=torch.inf) for step, pad in zip(steps, ((0, 0, 1, 1), (1, 1, 0, 0))))
+    for _ in range(2 * COARSE):  # the shortest way to each pixel, from its neighbours'
+        far = F.pad(away[None], (1, 1, 1, 1), value=torch.inf)[0]
+        ways = [
+            far[:-2, 1:-1] + down[:-1],
+            far[2:, 1:-1] + down[1:],
+            far[1:-1, :-2] + right[:, :-1],
+            far[1:-1, 2:] + right[:, 1:],
+        ]
+        nearer = torch.stack([away, *ways]).amin(0)
+        if torch.equal(nearer, away):
+            break
+        away = nearer
+    apart = ((away - 0.4 * EDGE) / EDGE).clamp(0, 1)
+    apart = F.avg_pool2d(F.max_pool2d(apart[None], 3, 1, 1), 5, 1, 2, count_include_pad=False)
+    size = crop.image.shape[-1]
+    return torch.maximum(F.interpolate(apart[None], (size, size), mode="bilinear")[0, 0], crop.mask)
