@@ -42,7 +42,7 @@ def results(sources: Iterable[Source], batches: Batches, cuts: Iterable[Cut]) ->
 
     def parts() -> Iterator[Source]:
         for source, cut in zip(sources, cuts):
-            framed = _same
+            framed: Callable[[Picture], Picture] = _same
             try:
                 found = cut(read(source))
             except (ZooError, RuntimeError, MemoryError) as error:

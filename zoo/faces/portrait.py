@@ -84,7 +84,7 @@ class PortraitTranslator(Translator):
         """The faces of a photograph, or of its part around one of them, that are drawn and put back."""
         if framing == "portrait":
             picture, face = around(picture, self.chosen(picture, face)), None
-        verb, _, whole = self.call
+        verb, whole = self.call[0], self.call[2]
         return self.of_faces(picture, faces.all_usable(faces.find(picture.rgb), face, verb, whole))
 
     def of_faces(self, picture: Picture, known: Iterable[faces.Face]) -> apart.Parts:

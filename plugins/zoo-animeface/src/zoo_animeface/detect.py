@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -50,7 +50,7 @@ class LandmarkTranslator(Translator):
     def _shape(self, image: Tensor) -> Tensor:
         """(N,3,H,W) -> (N,40,2) in shares. The network sees a square, filled up by the picture's edges."""
         height, width = image.shape[-2:]
-        side = torch.sym_max(height, width)
+        side = cast(int, torch.sym_max(height, width))  # of any size in a graph that is exported
         left, top = (side - width) // 2, (side - height) // 2
         square = F.pad(image, (left, side - width - left, top, side - height - top), mode="replicate")
         pixels = self.generator.points(square) * side - torch.tensor([left, top], device=image.device)

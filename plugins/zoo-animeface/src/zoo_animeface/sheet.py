@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -31,7 +32,7 @@ def drawn(image: Tensor, shape: Tensor, line: Sequence[float] = LINE, dot: Seque
         (_to_lines(at, columns, rows), torch.sym_max(0.6, STROKE * unit), line),
         (_to_points(at, columns, rows), torch.sym_max(1.0, RADIUS * unit), dot),
     ):
-        cover = torch.sigmoid(4 * (radius - distance))[:, None]  # (N,1,H,W)
+        cover = torch.sigmoid(cast(Tensor, 4 * (radius - distance)))[:, None]  # (N,1,H,W)
         ink = torch.tensor(colour, device=image.device)[:, None, None]
         canvas = torch.lerp(canvas, ink.expand_as(canvas), cover)
     return canvas

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 from PIL.Image import Image as PILImage
 from torch import Tensor
@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from zoo import faces
 from zoo.control import Control, check
 from zoo.errors import ControlError, ImageError, UsageError, close_match
-from zoo.faces.portrait import PortraitTranslator
+from zoo.faces.portrait import Around, PortraitTranslator
 from zoo.pictures import image as pictures
 from zoo.pictures.image import Picture, Source
 from zoo.pictures.morph import Morph, shares
@@ -69,7 +69,14 @@ class FusionTranslator(PortraitTranslator):
             yaws += looks
         return {**controls, "other": aligned, "yaws": yaws}
 
-    def framed(self, picture: Picture, face: int | None = None, yaws: Sequence[float] = (), **_: Any) -> Picture:
+    def framed(
+        self,
+        picture: Picture,
+        face: int | None = None,
+        framing: Around = "face",
+        yaws: Sequence[float] = (),
+        **_: Any,
+    ) -> Picture:
         aligned, looks = self._aligned(picture, face)
         for mine in looks:
             other = max(yaws, key=lambda yaw: abs(yaw - mine), default=mine)
@@ -87,7 +94,9 @@ class FusionTranslator(PortraitTranslator):
         """``mix`` has a number for each element there."""
         elements = self.generator.elements
         return [
-            control.model_copy(update={"length": elements, "default": control.default_value() * elements})
+            control.model_copy(
+                update={"length": elements, "default": cast(tuple[float, ...], control.default_value()) * elements}
+            )
             if control.name == "mix"
             else control
             for control in super().exported()
