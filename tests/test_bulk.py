@@ -313,6 +313,18 @@ def test_a_folder_becomes_a_table_and_a_table_a_folder(run: Zoo, monkeypatch: py
     assert "1 translated, 2 skipped, 1 failed" in again[2]
 
 
+def test_a_table_without_pyarrow(run: Zoo, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder(1)
+    Path("shop.parquet").write_bytes(b"")
+    monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
+    for words in (("in", "-o", "out.parquet"), ("shop.parquet", "-o", "out")):
+        code, _, err = run(*words)
+        assert code == 2 and err.endswith(
+            "parquet needs pyarrow, which is not installed\nhint: pip install 'zoo-core[cluster]'\n"
+        )
+    assert {path.name for path in Path().iterdir()} == {"in", "shop.parquet"}
+
+
 def test_rows_are_called_as_they_say_but_never_leave_the_folder(run: Zoo) -> None:
     pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
     names = ["../a.png", "/etc/b", "https://x.org/c.png?v=1", "..", None, "d/e.tga", "a.png", "C:\\f.png"]

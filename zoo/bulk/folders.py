@@ -25,6 +25,7 @@ Row = Sequence[Any]  # a table, the number of a row group, and of a row in it
 
 def part(number: int, out: str, members: list[Member]) -> str:
     """The part of the table ``out`` that these become. UsageError if it is there, of other pictures."""
+    tables.parquet(out)
     name = f"{out}/pictures-{number:05}{tables.TABLE}"
     if addresses.There()(name) and _paths(name) != [called for _, called, _ in members]:
         raise UsageError(f"{name} holds other pictures than those it would be made of", "give another --out")

@@ -137,12 +137,18 @@ def suffix_of(content: bytes) -> str:
         return ".png"
 
 
-@contextmanager
-def opened(name: str) -> Iterator[Any]:
+def parquet(name: str) -> Any:
+    """pyarrow's module. UsageError where it is not installed, and the table ``name`` can be neither read nor written."""
     try:
-        import pyarrow.parquet as pq
+        import pyarrow.parquet
     except ImportError as error:
         raise UsageError(f"{name} needs pyarrow, which is not installed", "pip install 'zoo-core[cluster]'") from error
+    return pyarrow.parquet
+
+
+@contextmanager
+def opened(name: str) -> Iterator[Any]:
+    pq = parquet(name)
     with addresses.reading(name) as file:
         try:
             table = pq.ParquetFile(file)
