@@ -100,7 +100,11 @@ def _call(kind: str, name: str, part: Any, options: dict[str, Any], *args: Any) 
         unknown = [key for key in options if key not in known and key != "recipe"]
         if isinstance(exc, TypeError) and unknown:
             raise ConfigError(f"{kind} {name!r} has no option {unknown[0]!r}", close_match(unknown[0], known)) from exc
-        raise ConfigError(f"{kind} {name!r} cannot be built: {describe(exc)}", "correct its options") from exc
+        told = ", ".join(
+            f"{key}: {value}" for key, value in options.items() if isinstance(value, str | int | float | list)
+        )
+        hint = f"correct its options ({told[:200]}); null leaves out one that the recipe had for another {kind}"
+        raise ConfigError(f"{kind} {name!r} cannot be built: {describe(exc)}", hint) from exc
 
 
 def build_generator(network: Mapping[str, Any]) -> Generator:
