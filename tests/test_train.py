@@ -378,7 +378,12 @@ def test_needs_are_checked_before_anything_is_written(tmp_path: Path, photos: Pa
         ("generator.upsample=bilinear", ConfigError, "'transposed' or 'resize', not 'bilinear'", ""),
         ("generator.width=-4", ConfigError, "generator 'resnet' cannot be built", ""),
         ("discriminator.width=wide", ConfigError, "discriminator 'patchgan' cannot be built", ""),
-        ("discriminator.name=features", ConfigError, "'features' cannot be built", "layers: 2); null leaves out one that"),
+        (
+            "discriminator.name=features",
+            ConfigError,
+            "'features' cannot be built",
+            "layers: 2); null leaves out one that",
+        ),
         ("trainer.pol=5", ConfigError, "trainer 'cycle' has no option 'pol'", "did you mean pool?"),
         ("trainer.name=cycel", NotFoundError, "trainer 'cycel'", "did you mean cycle?"),
         ("losses.generator.cylce={weight: 1}", NotFoundError, "loss 'cylce'", "did you mean cycle"),

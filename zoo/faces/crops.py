@@ -107,6 +107,7 @@ def move(image: Tensor, crop: Crop, flow: Tensor) -> tuple[Tensor, Crop]:
     size = crop.image.shape[-1]
     flow = flow.to(crop.image) * crop.mask
     there = replace(crop, image=warped(crop.image[None], flow[None])[0])
+    vars(there)["mask"] = crop.mask  # which is of the landmarks: they are the same
     planes = torch.cat([flow * size, crop.mask[None], _torn(flow * size), there.image])
     where, planes = spread(image, crop, planes)
     moved = image.clone()
