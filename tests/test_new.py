@@ -78,9 +78,9 @@ def test_a_plugin_of_single_parts(brings: list[str], tmp_path: Path, monkeypatch
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kinds", [["block", "loss", "provider"], ["generator"], ["trainer"]])
-def test_each_kind_of_template_passes_the_kit(kinds: list[str], tmp_path: Path) -> None:
-    project = make("few", tmp_path / "zoo-few", kinds)
+@pytest.mark.parametrize("kind", ["block", "loss", "provider", "generator", "trainer"])
+def test_each_kind_of_template_passes_the_kit(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    project = make("few", tmp_path / "zoo-few", [kind])
     announce(project / "src", "few")
     path = os.pathsep.join([str(project / "src"), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
     words = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "not slow", "-W", "error"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
@@ -47,16 +47,7 @@ def upload(
         operations += [CommitOperationAdd(name, data) for name, data in small.items()]
         if operations[0].upload_info.sha256.hex() != weights.sha256:
             raise IntegrityError(f"{path} was changed since it was looked at", "publish again")
-
-        def send() -> tuple[str, bool]:
-            api.create_repo(repo, private=private or None, exist_ok=True)
-            before = api.model_info(repo)
-            if private and not before.private:
-                raise UsageError(f"{repo} is there already, and public", "take another --repo, or leave out --private")
-            done = api.create_commit(repo, operations, commit_message=message)
-            return done.oid, done.oid != before.sha
-
-        return watched(send, lambda: raw.taken, PATIENCE)
+        return _committed(api, repo, operations, [raw], message, private, "--repo")
 
 
 def upload_space(
@@ -71,16 +62,33 @@ def upload_space(
         raws = {name: _Counted(path) for name, path in files.items() if isinstance(path, Path)}
         read = {name: opened.enter_context(io.BufferedReader(raw)) for name, raw in raws.items()}
         operations = [CommitOperationAdd(name, read.get(name, data)) for name, data in files.items()]
+        kind = {"repo_type": "space", "space_sdk": "gradio"}
+        return _committed(api, repo, operations, raws.values(), message, private, "--space", **kind)
 
-        def send() -> tuple[str, bool]:
-            api.create_repo(repo, repo_type="space", space_sdk="gradio", private=private or None, exist_ok=True)
-            before = api.space_info(repo)
-            if private and not before.private:
-                raise UsageError(f"{repo} is there already, and public", "take another --space, or leave out --private")
-            done = api.create_commit(repo, operations, repo_type="space", commit_message=message)
-            return done.oid, done.oid != before.sha
 
-        return watched(send, lambda: sum(raw.taken for raw in raws.values()), PATIENCE)
+def _committed(
+    api: Any,
+    repo: str,
+    operations: Sequence[Any],
+    raws: Collection[_Counted],
+    message: str,
+    private: bool,
+    option: str,
+    **kind: str,
+) -> tuple[str, bool]:
+    """In one commit of a repository, made if need be -> its revision, and whether it is new. Left where too little of the
+    files is read."""
+    repo_type = kind.get("repo_type")
+
+    def send() -> tuple[str, bool]:
+        api.create_repo(repo, private=private or None, exist_ok=True, **kind)
+        before = api.repo_info(repo, repo_type=repo_type)
+        if private and not before.private:
+            raise UsageError(f"{repo} is there already, and public", f"take another {option}, or leave out --private")
+        done = api.create_commit(repo, operations, repo_type=repo_type, commit_message=message)
+        return done.oid, done.oid != before.sha
+
+    return watched(send, lambda: sum(raw.taken for raw in raws), PATIENCE)
 
 
 def _client() -> Any:
