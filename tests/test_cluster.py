@@ -152,7 +152,7 @@ def test_a_worker_without_the_plugin_says_which(cluster: Any, pictures: Callable
             pass
 
     pictures(1)
-    busy = [ray.remote(num_cpus=1)(Busy).remote() for _ in range(int(ray.available_resources()["CPU"]))]
+    busy = [ray.remote(num_cpus=1)(Busy).remote() for _ in range(int(ray.cluster_resources()["CPU"]))]
     ray.get([one.here.remote() for one in busy])
     bare = cluster.add_node(**NODE, env_vars={"PYTHONPATH": ""})
     try:
