@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from zoo.card import Card
 from zoo.catalogue.host import host
@@ -66,6 +66,7 @@ class Data(_Strict):
     working: int | None = Field(None, ge=bounds.WORKING[0], le=bounds.WORKING[1])
     batch: int = Field(1, ge=1, le=bounds.BATCH)
     pairs: bool = False
+    backdrop: Literal["white", "keep"] = Field("keep", description="what is behind the people in photographs")
     held_out: int | None = Field(None, ge=0, description="sitters of each folder that no step sees; null: a tenth")
     augment: Augment = Field(default_factory=Augment)
 
@@ -98,6 +99,14 @@ class Recipe(_Strict):
                     raise ValueError(f"the weight of {phase}.{term} is {weight!r}, not a number")
         bounds.bounded(losses)
         return losses
+
+    @model_validator(mode="after")
+    def _drawn_as_trained(self) -> Recipe:
+        """The control ``backdrop`` is what the network has learned from, unless the recipe says otherwise."""
+        for control in self.controls:
+            if control.get("name") == "backdrop":
+                control.setdefault("default", self.data.backdrop)
+        return self
 
     def network(self) -> dict[str, Any]:
         """What a weights file carries in its header, enough to run it alone."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from functools import partial
 from itertools import repeat
 from typing import Any
 
@@ -13,6 +15,7 @@ from torch import Tensor
 from zoo import faces
 from zoo.errors import UsageError
 from zoo.faces import apart
+from zoo.faces.backdrop import whitened
 from zoo.pictures.batches import Batches
 from zoo.pictures.image import Picture, Source
 from zoo.translator import Translator
@@ -37,20 +40,34 @@ class PhotographTranslator(Translator):
 
     The control ``framing``, a choice that the recipe declares, is ``portrait`` or ``whole``: the network sees the whole
     picture alone. So it does in videos, where faces drawn one by one would flicker, and where ``size`` says how large it
-    sees the picture.
+    sees the picture. The control ``backdrop`` is ``white`` or ``keep``: a portrait is drawn as if it had been taken in
+    front of a white wall, or of what is there. In videos it is kept.
     """
 
-    framing = frozenset({"framing"})
+    framing = frozenset({"framing", "backdrop"})
+
+    def framed(self, picture: Picture, backdrop: str = "keep", **_: Any) -> Picture:
+        cut_out = picture.alpha is not None and picture.alpha.min() < 1  # someone has told the person from it already
+        if backdrop == "keep" or cut_out:
+            return picture
+        try:
+            return replace(picture, rgb=whitened(picture.rgb))
+        except UsageError as error:
+            log.warning("what is behind people stays: %s; %s", error.message, error.hint)
+            return picture
+
+    def follow(self, frames: Iterable[Source], rate: float, **controls: Any) -> Iterable[Callable[[Picture], Picture]]:
+        return repeat(partial(self.framed, **{**controls, "backdrop": "keep"}))
 
     def results(self, images: Iterable[Source], batches: Batches, framing: dict[str, Any]) -> Iterator[Any]:
         if framing.get("framing") != "portrait" or batches.size is not None:
             return super().results(images, batches, framing)
-        return apart.results(images, batches, repeat(self._parts))
+        return apart.results(images, batches, repeat(partial(self._parts, **framing)))
 
-    def _parts(self, picture: Picture) -> apart.Parts | Picture:
+    def _parts(self, picture: Picture, **framing: Any) -> apart.Parts | Picture:
         """The picture and the portraits of its small faces; the picture alone without them."""
         if not (crops := self._crops(picture.rgb)):
-            return picture
+            return self.framed(picture, **framing)
         images = [picture.rgb, *(crop.image for crop in crops)]
         return apart.Parts(picture, images, lambda made: apart.joined(made[0], crops, made[1:], FRAME))
 

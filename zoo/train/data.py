@@ -18,6 +18,8 @@ from torch.nn import functional as F
 from torch.utils.data import Dataset
 
 from zoo.errors import ImageError, NotFoundError, UsageError, ZooError
+from zoo.faces import dlib_module
+from zoo.faces.backdrop import whitened
 from zoo.pictures.find import by_name
 from zoo.pictures.image import find_pictures, read
 from zoo.recipe import Data
@@ -62,6 +64,8 @@ class Pictures(Dataset[dict[str, Tensor]]):
     held_out: Sequence[Sitter] = ()
 
     def __init__(self, data: Data, seed: int, console: Console | None = None) -> None:
+        if data.backdrop == "white":
+            data = _with_dlib(data)
         self.data, self.seed, self.console = data, seed, console
         self.drawings = []  # none where photographs are all that is learned from
         self.shelf, self.index = Shelf(), current()
@@ -125,6 +129,13 @@ class Pictures(Dataset[dict[str, Tensor]]):
         """A picture (3,H',W') in [-1,1] as training sees it, before anything is cut off."""
         return self._fit(file).float() / 127.5 - 1
 
+    def photograph(self, file: Path) -> Tensor:
+        """The same of a photograph: with white behind its people, where the recipe wants it so."""
+        return self._seen(self.whole(file))
+
+    def _seen(self, photo: Tensor) -> Tensor:
+        return whitened(photo) if self.data.backdrop == "white" else photo
+
     def wholes(self, files: Iterable[Path]) -> Iterator[Tensor]:
         """Those of the pictures that can be decoded: training says which cannot, and takes the next ones."""
         for file in files:
@@ -136,6 +147,13 @@ class Pictures(Dataset[dict[str, Tensor]]):
         path = folder.paths[i]
         return self.shelf.get(path, partial(self._fit, path)).float() / 127.5 - 1
 
+    def _photo(self, folder: Folder, i: int) -> Tensor:
+        """Photograph i of the folder, as the recipe wants what is behind its people."""
+        if self.data.backdrop == "keep":
+            return self._picture(folder, i)
+        made = self.shelf.get(("white", folder.paths[i]), lambda: _levels(self._seen(self._picture(folder, i))))
+        return made.float() / 127.5 - 1
+
     def _fit(self, file: Path) -> Tensor:
         """The picture (3,H',W') uint8, scaled to cover the training size, with a margin for the random crop."""
         goal = [round(side * self.data.augment.scale) for side in self.data.size]
@@ -143,7 +161,7 @@ class Pictures(Dataset[dict[str, Tensor]]):
         factor = max(goal[0] / picture.shape[1], goal[1] / picture.shape[2])
         size = [max(g, round(side * factor)) for g, side in zip(goal, picture.shape[1:])]
         scaled = F.interpolate(picture[None], size, mode="bicubic", antialias=True, align_corners=False)[0]
-        return ((scaled.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
+        return _levels(scaled)
 
     def _decodes(self, folder: Folder, i: int) -> bool:
         """Is picture i of the folder good for something? If not, that is said once."""
@@ -238,7 +256,7 @@ class Portraits(Pictures):
         augment, size = self.data.augment, self.data.size
         which, i = self._choose(self.photos, index, salt=1)
         hand, j = (which, i) if self.data.pairs else self._choose(self.drawings, index, salt=2)
-        photo, drawing = self._picture(self.photos[which], i), self._picture(self.drawings[hand], j)
+        photo, drawing = self._photo(self.photos[which], i), self._picture(self.drawings[hand], j)
         if augment.background and torch.rand((), generator=rng) < augment.background:
             mask = self.shelf.get(("backdrop", self.photos[which].paths[i]), lambda: backdrop(photo).bool())
             photo = new_backdrop(photo, mask.float(), rng)
@@ -250,6 +268,19 @@ class Portraits(Pictures):
             photo = recolour(photo, augment.colour, rng)
         seed = torch.tensor(mixed(self.seed + 1, index))
         return {"source": photo, "target": drawing, "hand": torch.tensor(hand), "seed": seed}
+
+
+def _with_dlib(data: Data) -> Data:
+    try:
+        dlib_module()
+    except UsageError as error:
+        log.warning("what is behind people stays in the photographs: %s; %s", error.message, error.hint)
+        return data.model_copy(update={"backdrop": "keep"})
+    return data
+
+
+def _levels(picture: Tensor) -> Tensor:
+    return ((picture.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
 
 
 def _look(index: Index, file: Path) -> Known | str:

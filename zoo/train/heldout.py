@@ -54,7 +54,7 @@ class HeldOut:
         self.vgg, self.device = vgg.to(device), device
         self.hands = [sitter.hand for sitter in sitters]
         self.names = [sitter.photo.name for sitter in sitters]
-        self.photos = [_cut(data.whole(sitter.photo), data, rule) for sitter in sitters]
+        self.photos = [_cut(data.photograph(sitter.photo), data, rule) for sitter in sitters]
         self.drawings = [
             None if sitter.drawing is None else _as(_cut(data.whole(sitter.drawing), data, rule), photo)
             for sitter, photo in zip(sitters, self.photos)

@@ -1,0 +1,149 @@
+"""What is behind the people in a portrait is told from them, and made white."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from shared import SAMPLE
+from test_photograph import FRAMING, Same
+from torch import Tensor
+
+from zoo import faces
+from zoo.faces import backdrop
+from zoo.faces.parsing import parsed
+from zoo.faces.photograph import PhotographTranslator
+from zoo.pictures.image import read
+from zoo.recipe import Data, load_recipe
+from zoo.train.data import Portraits
+
+BACKDROP = {"type": "choice", "name": "backdrop", "choices": ["white", "keep"], "help": "which"}
+
+
+@pytest.fixture(scope="module")
+def portrait() -> Image.Image:
+    with Image.open(SAMPLE) as sample:
+        return sample.convert("RGB").crop((90, 0, 350, 260))
+
+
+@pytest.fixture(scope="module")
+def pixels(portrait: Image.Image) -> Tensor:
+    return read(portrait).rgb
+
+
+def within(face: faces.Face) -> tuple[slice, slice, slice]:
+    """From the brows to the chin, from one eye to the other."""
+    points = face.landmarks
+    top, bottom = points[19, 1], points[8, 1]
+    left, right = points[36, 0], points[45, 0]
+    return slice(None), slice(int(top), int(bottom)), slice(int(left), int(right))
+
+
+def corners(picture: Tensor) -> Tensor:
+    return torch.cat([picture[:, :20, :20], picture[:, :20, -20:]], 1)
+
+
+def test_the_parts_lie_where_the_landmarks_do(pixels: Tensor) -> None:
+    (face,) = faces.find(pixels)
+    seen = parsed(pixels, face)
+    assert torch.allclose(seen.planes.sum(0), torch.ones(()), atol=1e-5)
+    at = (seen.crop.landmarks - 0.5).round().long()
+    x, y = at.T
+    for part, points in {"eyes": [37, 38, 40, 41, 43, 44, 46, 47], "nose": [29, 30], "mouth": [62, 66, 51, 57]}.items():
+        assert seen.of(part)[y[points], x[points]].mean() > 0.6, part
+    above = y[27] - (y[8] - y[27])  # as far above the bridge of the nose as the chin is below
+    assert seen.of("hair")[above:, x[27]].max() > 0.8
+    assert seen.of("background")[:20, :20].mean() > 0.8 and seen.of("background")[y[33], x[33]] < 0.01
+    assert torch.allclose(seen.of("eyes", "nose"), seen.of("eyes") + seen.of("nose"))
+
+
+def test_white_behind_a_person(pixels: Tensor) -> None:
+    white = backdrop.whitened(pixels)
+    assert corners(pixels).max() < 0.8 and corners(white).min() > 0.97
+    (face,) = faces.find(pixels)
+    assert (white - pixels)[within(face)].abs().mean() < 0.01
+    assert white.abs().max() <= 1
+
+
+def test_a_large_picture_is_made_white_in_strips(pixels: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
+    at_once = backdrop.whitened(pixels)
+    monkeypatch.setattr(backdrop, "STRIP", 260 * 7)
+    assert torch.allclose(backdrop.whitened(pixels), at_once, atol=1e-6)
+
+
+def test_what_is_no_portrait_stays_as_it_is(pixels: Tensor) -> None:
+    wide = torch.zeros(3, 800, 800)
+    wide[:, :260, :260] = pixels  # a face of a tenth of the picture
+    for picture in (wide, torch.zeros(3, 64, 80), torch.rand(3, 33, 7) * 2 - 1):
+        assert torch.equal(backdrop.whitened(picture), picture)
+
+
+def test_two_people_are_both_in_the_portrait(pixels: Tensor) -> None:
+    both = torch.cat([pixels, pixels.flip(-1)], 2)
+    white = backdrop.whitened(both)
+    for face in faces.find(both):
+        assert (white - both)[within(face)].abs().mean() < 0.01
+    assert corners(white).min() > 0.97
+
+
+def translator(**control: str) -> PhotographTranslator:
+    controls = [FRAMING, {**BACKDROP, **control}]
+    return PhotographTranslator(Same().eval(), {"controls": controls, "working": 512}, device="cpu")
+
+
+def test_the_network_sees_white(portrait: Image.Image, pixels: Tensor) -> None:
+    white, kept = translator(), translator(default="keep")
+    for options in ({}, {"framing": "whole"}, {"size": 260}):
+        assert corners(read(white.translate(portrait, **options)).rgb).min() > 0.95
+        assert np.array_equal(kept.translate(portrait, **options), portrait)
+        assert np.array_equal(white.translate(portrait, backdrop="keep", **options), portrait)
+
+
+def test_a_person_who_has_been_cut_out_stays_so(portrait: Image.Image) -> None:
+    cut = portrait.copy()
+    cut.putalpha(255)
+    assert not np.array_equal(translator().translate(cut), cut)
+    cut.putpixel((0, 0), (*cut.getpixel((0, 0))[:3], 0))
+    assert np.array_equal(np.asarray(translator().translate(cut))[1:], np.asarray(cut)[1:])
+
+
+def test_without_dlib_a_line_says_that_it_stays(
+    portrait: Image.Image, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    monkeypatch.setitem(sys.modules, "dlib", None)
+    with caplog.at_level(logging.WARNING):
+        assert np.array_equal(translator().translate(portrait, framing="whole"), portrait)
+        assert "what is behind people stays" in caplog.text and "zoo-core[faces]" in caplog.text
+        caplog.clear()
+        seen = training(portrait, tmp_path)
+        assert corners(seen.photograph(seen.photos[0].paths[0])).max() < 0.8
+    assert caplog.text.count("what is behind people stays in the photographs") == 1
+
+
+def training(portrait: Image.Image, folder: Path) -> Portraits:
+    """Two folders, of one photograph and of the same picture as a drawing."""
+    for name in ("photos", "drawings"):
+        (folder / name).mkdir()
+        portrait.save(folder / name / "a.png")
+    data = Data(size=(256, 256), backdrop="white", augment={"scale": 1.0, "flip": False})
+    return Portraits([folder / "photos"], [("hand", folder / "drawings")], data, seed=0)
+
+
+def test_training_sees_photographs_so_and_drawings_as_they_are(portrait: Image.Image, tmp_path: Path) -> None:
+    data = training(portrait, tmp_path)
+    sample = data[0]
+    assert corners(sample["source"]).min() > 0.95 and corners(sample["target"]).max() < 0.8
+    (photo,) = data.photos[0].paths
+    assert corners(data.photograph(photo)).min() > 0.95 and corners(data.whole(photo)).max() < 0.8
+
+
+def test_a_model_draws_as_it_was_trained() -> None:
+    for value in ("white", "keep"):
+        recipe = load_recipe("cyclegan", [f"data.backdrop={value}"])
+        (control,) = (one for one in recipe.network()["controls"] if one["name"] == "backdrop")
+        assert control["default"] == value

@@ -1,0 +1,121 @@
+"""What is behind the people in a portrait, told from them and made white, as portraits are drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from zoo.faces.crops import spread
+from zoo.faces.detect import Face, find
+from zoo.faces.geometry import exactly
+from zoo.faces.parsing import FINE, Parsed, guided, parsed
+
+LOOK = 480
+"""Pixels along the longer side in which the faces of a portrait are looked for."""
+
+LEAST = 0.18
+"""Height of a face over the shorter side of a picture that is taken for a portrait."""
+
+BESIDE = 0.5
+"""Height of another face over that of the largest: whoever is smaller is part of what is behind."""
+
+COARSE = 160
+"""Pixels along the longer side in which what no face's surroundings reach is decided."""
+
+EDGES = 512
+"""Pixels along the longer side in which the mask is brought to the picture's own edges."""
+
+STRIP = 2**20
+"""Pixels that are made white at once."""
+
+
+def whitened(image: Tensor) -> Tensor:
+    """A portrait (3, H, W) in [-1, 1] with white behind the people in it; as it is where no face is large enough.
+
+    UsageError without dlib."""
+    return on_white(image, people(find(image, LOOK), image))
+
+
+def people(found: Sequence[Face], image: Tensor) -> list[Face]:
+    """Those of the faces of a picture, the largest first, of whom it is a portrait."""
+    if not found or found[0].height < LEAST * min(image.shape[-2:]):
+        return []
+    return [face for face in found if face.height >= BESIDE * found[0].height]
+
+
+@torch.no_grad()
+@exactly
+def on_white(image: Tensor, found: Sequence[Face]) -> Tensor:
+    """A picture (3, H, W) with white where its people, known by their faces, are not."""
+    if not found:
+        return image
+    line = _line(image, _behind(image, found))
+    made = torch.empty_like(image)
+    height, width = image.shape[-2:]
+    rows = max(1, STRIP // width)
+    for top in range(0, height, rows):
+        part = slice(top, min(top + rows, height))
+        at = ((torch.arange(part.start, part.stop) + 0.5) * line.shape[1] / height - 0.5).clamp(0, line.shape[1] - 1)
+        above = at.floor().long()
+        below = (above + 1).clamp(max=line.shape[1] - 1)
+        here = torch.lerp(line[:, above], line[:, below], (at - above)[:, None])
+        here = F.interpolate(here[None], (len(at), width), mode="bilinear")[0]
+        mask = ((here[:3] * image[:, part]).sum(0) + here[3] - 0.1) / 0.8
+        made[:, part] = torch.lerp(image[:, part], torch.ones(()), mask.clamp(0, 1))
+    return made
+
+
+def _line(image: Tensor, mask: Tensor) -> Tensor:
+    """(4, h, w): the line of colours that gives a coarse mask at the picture's own edges, see `guided`."""
+    scale = min(1.0, EDGES / max(image.shape[-2:]))
+    size = [max(1, round(side * scale)) for side in image.shape[-2:]]
+    small = F.interpolate(image[None], size, mode="area")[0]
+    mask = F.interpolate(mask[None, None], size, mode="bilinear")[0, 0]
+    return torch.cat(guided(small, mask, radius=max(2, round(0.02 * max(size))), even=0.003))
+
+
+def _behind(image: Tensor, found: Sequence[Face]) -> Tensor:
+    """(h, w) from 0 to 1, in coarse pixels: how likely each is background."""
+    scale = min(1.0, COARSE / max(image.shape[-2:]))
+    size = [max(1, round(side * scale)) for side in image.shape[-2:]]
+    small = F.interpolate(image[None], size, mode="area")[0]
+    shrink = torch.diag(torch.tensor([size[1] / image.shape[-1], size[0] / image.shape[-2]], dtype=torch.float64))
+    behind = torch.full(size, torch.nan)
+    for face in found:
+        seen = parsed(image, face)
+        seen = Parsed(replace(seen.crop, matrix=shrink @ seen.crop.matrix), seen.planes)
+        where, planes = spread(small, seen.crop, torch.stack([seen.of("background"), torch.ones(FINE, FINE)]))
+        if planes.numel():
+            here = behind[where[1:]]
+            here[...] = torch.where(seen.within(where, planes), torch.fmin(here, planes[0].clamp(0, 1)), here)
+    unknown = behind.isnan()
+    chin = max(float(face.landmarks[:, 1].max()) for face in found) * size[0] / image.shape[-2]
+    rows, columns = torch.arange(size[0])[:, None], torch.arange(size[1])
+    rim = (rows == 0) | (((columns == 0) | (columns == size[1] - 1)) & (rows < chin))
+    ground, person = _ways(small, (behind > 0.8) | (unknown & rim)), _ways(small, behind < 0.2)
+    nearer = person.square() / (ground.square() + person.square()).clamp(min=1e-12)
+    return torch.where(unknown, nearer, behind)
+
+
+def _ways(small: Tensor, seeds: Tensor) -> Tensor:
+    """(h, w): the shortest way from the nearest of ``seeds``, on which differences of colours are long."""
+    steps = [small.diff(dim=axis).abs().amax(0) + 0.004 for axis in (1, 2)]
+    down, right = (F.pad(step, pad, value=torch.inf) for step, pad in zip(steps, ((0, 0, 1, 1), (1, 1, 0, 0))))
+    away = torch.where(seeds, 0.0, torch.inf)
+    for _ in range(sum(away.shape) * 2):
+        far = F.pad(away[None], (1, 1, 1, 1), value=torch.inf)[0]
+        ways = [
+            far[:-2, 1:-1] + down[:-1],
+            far[2:, 1:-1] + down[1:],
+            far[1:-1, :-2] + right[:, :-1],
+            far[1:-1, 2:] + right[:, 1:],
+        ]
+        nearer = torch.stack([away, *ways]).amin(0)
+        if torch.equal(nearer, away):
+            break
+        away = nearer
+    return away.clamp(max=1e6)
