@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -60,8 +61,8 @@ def main() -> None:
     network = train(chance, options.steps, options.batch)
     hours = (time.monotonic() - began) / 3600
     for part, value in measure(network, held).items():
-        print(f"{part:12} {value:.3f}")
-    print(f"{len(held)} faces kept out; {options.steps} steps in {hours:.2f} hours")
+        sys.stdout.write(f"{part:12} {value:.3f}\n")
+    sys.stdout.write(f"{len(held)} faces kept out; {options.steps} steps in {hours:.2f} hours\n")
     save_weights(options.out, network.state_dict(), {}, facts={"what": "face-parts"})
 
 
@@ -87,7 +88,7 @@ def train(chance: Chance, steps: int, batch: int) -> FaceParser:
         for kept, now in zip(mean.state_dict().values(), network.state_dict().values()):
             kept.lerp_(now, 1 - decay) if kept.is_floating_point() else kept.copy_(now)
         if (step + 1) % 100 == 0:
-            print(f"step {step + 1}: {loss.item():.3f}", flush=True)
+            sys.stderr.write(f"step {step + 1}: {loss.item():.3f}\n")
     return mean.eval()
 
 
@@ -145,10 +146,7 @@ class Chance:
 def moved(scale: float, angle: float, middle: float, shift: Sequence[float], mirrored: bool) -> Tensor:
     """(2,3): where in a picture, from -1 to 1, that lies which a square shows in which the face is in `FRAME`."""
     cos, sin = scale * math.cos(angle), scale * math.sin(angle)
-    if mirrored:
-        linear = torch.tensor([[-cos, -sin], [-sin, cos]])
-    else:
-        linear = torch.tensor([[cos, -sin], [sin, cos]])
+    linear = torch.tensor([[-cos, -sin], [-sin, cos]] if mirrored else [[cos, -sin], [sin, cos]])
     origin = torch.tensor([shift[0], 2 * middle - 1 + shift[1]]).float()
     return torch.cat([linear, (origin - linear[:, 1] * (2 * FRAME.middle - 1))[:, None]], 1)
 

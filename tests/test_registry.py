@@ -28,6 +28,7 @@ NAMES += [
     "dan-anime",
     "facefusion",
     "facefusion-s3",
+    "face-parts",
 ]
 
 

@@ -10,11 +10,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from zoo import faces
 from zoo.errors import ZooError
 from zoo.faces.crops import spread
+from zoo.faces.parsing import parsed
 from zoo.pictures.batches import Batches
 from zoo.pictures.image import Picture, Source, read
 
@@ -113,34 +113,12 @@ def joined(
     return torch.lerp(around, total / shares.clamp(min=1e-12), cover).clamp(-1, 1)
 
 
-COARSE = 96
-"""Pixels along the side in which a head is told from what is behind it."""
-
-EDGE = 0.5
-"""Differences of colours, in [-1, 1], that lie between the background and a head, summed up along the way."""
-
-
 def head(crop: faces.Crop) -> Tensor:
-    """(size, size) from 0 to 1: the face, and around it all that is set off from what is seen along the sides and the upper
-    edge. An even background is left out; one that is full of edges is not."""
-    small = F.interpolate(crop.image[None], (COARSE, COARSE), mode="area")[0]
-    away = torch.full((COARSE, COARSE), torch.inf)
-    away[0], away[:, 0], away[:, -1] = 0, 0, 0
-    steps = [(small.diff(dim=axis).abs().amax(0) - 0.02).clamp(min=0) for axis in (1, 2)]  # grain adds up to nothing
-    down, right = (F.pad(step, pad, value=torch.inf) for step, pad in zip(steps, ((0, 0, 1, 1), (1, 1, 0, 0))))
-    for _ in range(2 * COARSE):  # the shortest way to each pixel, from its neighbours'
-        far = F.pad(away[None], (1, 1, 1, 1), value=torch.inf)[0]
-        ways = [
-            far[:-2, 1:-1] + down[:-1],
-            far[2:, 1:-1] + down[1:],
-            far[1:-1, :-2] + right[:, :-1],
-            far[1:-1, 2:] + right[:, 1:],
-        ]
-        nearer = torch.stack([away, *ways]).amin(0)
-        if torch.equal(nearer, away):
-            break
-        away = nearer
-    apart = ((away - 0.4 * EDGE) / EDGE).clamp(0, 1)
-    apart = F.avg_pool2d(F.max_pool2d(apart[None], 3, 1, 1), 5, 1, 2, count_include_pad=False)
-    size = crop.image.shape[-1]
-    return torch.maximum(F.interpolate(apart[None], (size, size), mode="bilinear")[0, 0], crop.mask)
+    """(size, size) from 0 to 1: the face, and what around it is no background."""
+    left, top = crop.landmarks.amin(0).tolist()
+    right, bottom = crop.landmarks.amax(0).tolist()
+    seen = parsed(crop.image, faces.Face((left, top, right, bottom), crop.landmarks))
+    person = torch.zeros_like(crop.mask)
+    where, planes = spread(crop.image, seen.crop, 1 - seen.of("background")[None])
+    person[where[1:]] = torch.where(seen.within(where, planes), planes[0].clamp(0, 1), 0)
+    return torch.maximum(person, crop.mask)

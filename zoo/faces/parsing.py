@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -54,7 +55,7 @@ class FaceParser(nn.Module):
             nn.Sequential(Convolution(before, after, 1 + (level > 0)), Convolution(after, after))
             for level, (before, after) in enumerate(zip((widths[0], *widths), widths))
         )
-        self.up = nn.ModuleList(Convolution(deep + flat, flat) for flat, deep in reversed([*zip(widths, widths[1:])]))
+        self.up = nn.ModuleList(Convolution(deep + flat, flat) for flat, deep in reversed([*pairwise(widths)]))
         self.last = nn.Conv2d(widths[0], len(PARTS), 1)
 
     def forward(self, image: Tensor) -> Tensor:
