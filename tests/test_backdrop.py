@@ -21,6 +21,7 @@ from zoo.faces.photograph import PhotographTranslator
 from zoo.pictures.image import read
 from zoo.recipe import Data, load_recipe
 from zoo.train.data import Portraits
+from zoo.train.plan import FEW, tell, warnings
 
 BACKDROP = {"type": "choice", "name": "backdrop", "choices": ["white", "keep"], "help": "which"}
 
@@ -140,6 +141,25 @@ def test_training_sees_photographs_so_and_drawings_as_they_are(portrait: Image.I
     assert corners(sample["source"]).min() > 0.95 and corners(sample["target"]).max() < 0.8
     (photo,) = data.photos[0].paths
     assert corners(data.photograph(photo)).min() > 0.95 and corners(data.whole(photo)).max() < 0.8
+
+
+def test_the_plan_says_so(portrait: Image.Image, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    data = training(portrait, tmp_path)
+    given = [("photos", tmp_path / "photos"), ("hand", tmp_path / "drawings")]
+    with caplog.at_level(logging.INFO):
+        tell(load_recipe("cyclegan"), data, given, [])
+    assert "behind people in photos is made white where their faces are found: in 1 of 1" in caplog.text
+    assert "--set data.backdrop=keep" in next(warnings(load_recipe("cyclegan"), busy(data)))
+
+
+def busy(data: Portraits) -> Portraits:
+    """The same with drawings full of things."""
+    for path in data.drawings[0].paths:
+        Image.effect_noise((300, 300), 200).convert("RGB").save(path)
+    few = data.drawings + data.photos
+    for folder in few:
+        folder.paths *= FEW
+    return data
 
 
 def test_a_model_draws_as_it_was_trained() -> None:

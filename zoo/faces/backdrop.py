@@ -37,11 +37,12 @@ def whitened(image: Tensor) -> Tensor:
     """A portrait (3, H, W) in [-1, 1] with white behind the people in it; as it is where no face is large enough.
 
     UsageError without dlib."""
-    return on_white(image, people(find(image, LOOK), image))
+    return on_white(image, people(image))
 
 
-def people(found: Sequence[Face], image: Tensor) -> list[Face]:
-    """Those of the faces of a picture, the largest first, of whom it is a portrait."""
+def people(image: Tensor) -> list[Face]:
+    """The faces, the largest first, of those of whom a picture (3, H, W) is a portrait. UsageError without dlib."""
+    found = find(image, LOOK)
     if not found or found[0].height < LEAST * min(image.shape[-2:]):
         return []
     return [face for face in found if face.height >= BESIDE * found[0].height]

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from zoo import faces
 from zoo.errors import ImageError, UsageError
+from zoo.faces.backdrop import people
 from zoo.pictures.image import find_pictures
 from zoo.recipe import Recipe
 from zoo.train.data import Folder, Pictures
@@ -33,6 +34,15 @@ def tell(recipe: Recipe, data: Pictures, given: Sequence[tuple[str, Path]], sitt
         log.info("%s: %d pictures to learn from%s", name, len(folder), f", {left} of {found} left out" if left else "")
     if recipe.data.pairs:
         log.info("%d pairs", sum(map(len, data.photos)))
+    if data.data.backdrop == "white":
+        for folder in data.photos:
+            seen = [bool(people(picture)) for picture in _some(data, folder)]
+            log.info(
+                "what is behind people in %s is made white where their faces are found: in %d of %d that were looked at",
+                folder.name,
+                sum(seen),
+                len(seen),
+            )
     if sitters:
         names = ", ".join(sitter.photo.name for sitter in sitters[:8])
         more = f" and {len(sitters) - 8} more" if len(sitters) > 8 else ""
@@ -49,7 +59,12 @@ def warnings(recipe: Recipe, data: Pictures, sitters: Sequence[Sitter] = ()) -> 
     for folder in data.drawings:
         busy = sum(not _plain(picture) for picture in _some(data, folder))
         if busy > LOOKED_AT // 2:
-            yield f"most drawings in {folder.name} are not on plain ground: what is around the faces is learned, too; crop or clear it"
+            keep = (
+                "; if the artist draws it: --set data.backdrop=keep has it in the photographs, too"
+                if data.data.backdrop == "white"
+                else ""
+            )
+            yield f"most drawings in {folder.name} are not on plain ground: what is around the faces is learned, too; crop or clear it{keep}"
     if not recipe.data.pairs and len(data.photos) == len(data.drawings):
         for photos, drawings in zip(data.photos, data.drawings):
             names = {path.stem for path in [*photos.paths, *(sitter.photo for sitter in sitters)]}
