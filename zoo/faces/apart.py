@@ -118,7 +118,4 @@ def head(crop: faces.Crop) -> Tensor:
     left, top = crop.landmarks.amin(0).tolist()
     right, bottom = crop.landmarks.amax(0).tolist()
     seen = parsed(crop.image, faces.Face((left, top, right, bottom), crop.landmarks))
-    person = torch.zeros_like(crop.mask)
-    where, planes = spread(crop.image, seen.crop, 1 - seen.of("background")[None])
-    person[where[1:]] = torch.where(seen.within(where, planes), planes[0].clamp(0, 1), 0)
-    return torch.maximum(person, crop.mask)
+    return torch.maximum(1 - seen.over(crop.image, seen.crop.matrix, "background", outside=1.0), crop.mask)

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from zoo.faces.crops import spread
 from zoo.faces.detect import Face, find
 from zoo.faces.geometry import exactly
-from zoo.faces.parsing import FINE, Parsed, guided, parsed
+from zoo.faces.parsing import guided, parsed
 
 LOOK = 480
 """Pixels along the longer side in which the faces of a portrait are looked for."""
@@ -88,11 +86,8 @@ def _behind(image: Tensor, found: Sequence[Face]) -> Tensor:
     behind = torch.full(size, torch.nan)
     for face in found:
         seen = parsed(image, face)
-        seen = Parsed(replace(seen.crop, matrix=shrink @ seen.crop.matrix), seen.planes)
-        where, planes = spread(small, seen.crop, torch.stack([seen.of("background"), torch.ones(FINE, FINE)]))
-        if planes.numel():
-            here = behind[where[1:]]
-            here[...] = torch.where(seen.within(where, planes), torch.fmin(here, planes[0].clamp(0, 1)), here)
+        here = seen.over(small, shrink @ seen.crop.matrix, "background", outside=torch.nan)
+        behind = torch.fmin(behind, here)  # where one of them is not known, the other
     unknown = behind.isnan()
     chin = max(float(face.landmarks[:, 1].max()) for face in found) * size[0] / image.shape[-2]
     rows, columns = torch.arange(size[0])[:, None], torch.arange(size[1])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from zoo.catalogue.registry import registry
-from zoo.faces.crops import Crop, Frame, crop
+from zoo.faces.crops import Crop, Frame, crop, spread
 from zoo.faces.detect import Face
 from zoo.faces.geometry import exactly
 from zoo.weights.file import load_weights
@@ -80,13 +80,20 @@ class Parsed:
         """(FINE, FINE) from 0 to 1: what of the crop belongs to one of ``parts``."""
         return self.planes[[PARTS.index(part) for part in parts]].sum(0)
 
-    def within(self, where: tuple[slice, slice, slice], planes: Tensor) -> Tensor:
-        """Which pixels of what `spread` gave the crop covers."""
-        rows, columns = (torch.arange(n) + one.start + 0.5 for one, n in zip(where[1:], planes.shape[1:]))
-        linear = torch.linalg.inv(self.crop.matrix[:, :2])
-        x, y = columns - self.crop.matrix[0, 2], rows[:, None] - self.crop.matrix[1, 2]
-        across, down = (linear[i, 0] * x + linear[i, 1] * y for i in (0, 1))
-        return (torch.minimum(across, down) >= 0) & (torch.maximum(across, down) <= self.crop.image.shape[-1])
+    def over(self, picture: Tensor, matrix: Tensor, *parts: str, outside: float) -> Tensor:
+        """(h, w): the same over a picture (3, h, w); ``matrix`` (2, 3) leads from the crop's pixels to its. ``outside`` is what
+        it is where the crop does not reach."""
+        crop = replace(self.crop, matrix=matrix)
+        found = torch.full(picture.shape[-2:], outside, dtype=torch.float32)
+        where, planes = spread(picture, crop, self.of(*parts)[None])
+        if planes.numel():
+            rows, columns = (torch.arange(n) + one.start + 0.5 for one, n in zip(where[1:], planes.shape[1:]))
+            linear = torch.linalg.inv(matrix[:, :2])
+            x, y = columns - matrix[0, 2], rows[:, None] - matrix[1, 2]
+            across, down = (linear[i, 0] * x + linear[i, 1] * y for i in (0, 1))
+            within = (torch.minimum(across, down) >= 0) & (torch.maximum(across, down) <= crop.image.shape[-1])
+            found[where[1:]] = torch.where(within, planes[0].clamp(0, 1), outside)
+        return found
 
 
 @torch.no_grad()
