@@ -79,7 +79,7 @@ def test_a_large_picture_is_made_white_in_strips(pixels: Tensor, monkeypatch: py
 
 def test_what_is_no_portrait_stays_as_it_is(pixels: Tensor) -> None:
     wide = torch.zeros(3, 800, 800)
-    wide[:, :260, :260] = pixels  # a face of a tenth of the picture
+    wide[:, :260, :260] = pixels  # a face of a ninth of the picture
     for picture in (wide, torch.zeros(3, 64, 80), torch.rand(3, 33, 7) * 2 - 1):
         assert torch.equal(backdrop.whitened(picture), picture)
 

@@ -15,8 +15,9 @@ from zoo.faces.parsing import guided, parsed
 LOOK = 480
 """Pixels along the longer side in which the faces of a portrait are looked for."""
 
-LEAST = 0.18
-"""Height of a face over the shorter side of a picture that is taken for a portrait."""
+LEAST = 0.25
+"""Height of a face over the shorter side of a picture that is taken for a portrait: of more than head and shoulders the parser
+sees too little, and the rest of a person would fade."""
 
 BESIDE = 0.5
 """Height of another face over that of the largest: whoever is smaller is part of what is behind."""
