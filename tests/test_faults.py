@@ -162,7 +162,7 @@ def test_plugins_shows_each_with_its_reason(site: Path) -> None:
     code, out, err = run("plugins", "--json")
     states = {state["name"]: state for state in json.loads(out)}
     assert code == 0 and states["zoo-tiny"]["state"] == states["zoo-syntax"]["state"] == "found"
-    assert states["zoo-core"]["brings"].startswith("no model, 1 block")
+    assert states["zoo-core"]["brings"].startswith("1 model, 1 block")
     for name in OUTSIDE:
         (line,) = states[f"zoo-{name}"]["faults"]
         assert why(name) in line and states[f"zoo-{name}"]["state"] == "broken"
