@@ -18,6 +18,7 @@ from tiny_plugin import TinyPlugin, tiny  # noqa: F401  (a fixture)
 import zoo.doctor.page
 from zoo.doctor import isolated
 from zoo.doctor.isolated import Lost
+from zoo.helpers.forks import Forks
 from zoo.machine.kernels import told
 from zoo.testing.hub import LoopbackHub
 from zoo.weights.remote import answers
@@ -29,7 +30,7 @@ SECTIONS = ["zoo", "packages", "machine", "devices", "caches", "network", "plugi
 def well(monkeypatch: pytest.MonkeyPatch) -> None:
     """What would start other processes answers at once."""
 
-    def call(target: str, *words: str, timeout: float) -> Any:
+    def call(target: str, *words: str, timeout: float, forks: Forks | None = None) -> Any:
         return (
             [{"name": "cpu", "about": "a torch", "works": "fp32 works", "kernels": told("cpu")}]
             if target == "zoo.doctor.machine:devices"
@@ -37,7 +38,7 @@ def well(monkeypatch: pytest.MonkeyPatch) -> None:
         )
 
     monkeypatch.setattr(isolated, "call", call)
-    monkeypatch.setattr(zoo.doctor.page, "check_plugins", lambda _: {"zoo-core": [], "zoo-cycleda": []})
+    monkeypatch.setattr(zoo.doctor.page, "check_plugins", lambda *_: {"zoo-core": [], "zoo-cycleda": []})
 
 
 @pytest.fixture
@@ -112,13 +113,13 @@ def test_what_is_broken_is_marked(
     tmp_path: Path,
     tiny: TinyPlugin,  # noqa: F811
 ) -> None:
-    def call(target: str, *words: str, timeout: float) -> Any:
+    def call(target: str, *words: str, timeout: float, forks: Forks | None = None) -> Any:
         if target == "zoo.doctor.machine:devices":
             raise Lost("it crashes Python with SIGSEGV")
         return "gaierror: nobody knows it"
 
     monkeypatch.setattr(isolated, "call", call)
-    monkeypatch.setattr(zoo.doctor.page, "check_plugins", lambda _: {"zoo-tiny": ["one fault", "another"]})
+    monkeypatch.setattr(zoo.doctor.page, "check_plugins", lambda *_: {"zoo-tiny": ["one fault", "another"]})
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("ZOO_CACHE", str(tmp_path / "file"))
     monkeypatch.setenv("ZOO_MIRRORS", f"{tmp_path}/nowhere,{tmp_path},http://127.0.0.1:9/m")
@@ -199,7 +200,7 @@ def test_offline_nobody_is_asked(
     monkeypatch.setenv("ZOO_MIRRORS", hub.mirror)
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setattr(zoo.doctor.page, "_devices", lambda: iter(()))
-    monkeypatch.setattr(zoo.doctor.page, "check_plugins", lambda _: {})
+    monkeypatch.setattr(zoo.doctor.page, "check_plugins", lambda *_: {})
     asked = facts(capsys, "network")
     assert {asked[name]["bad"] for name in ("Hub", "mirror")} == {False} and hub.requests == []
     assert all(asked[name]["text"].endswith(": not asked, HF_HUB_OFFLINE forbids it") for name in ("Hub", "mirror"))
@@ -225,24 +226,48 @@ def hang(): time.sleep(600)
 """
 
 
+@pytest.mark.parametrize("shared", [False, True])
 def test_a_process_of_its_own(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    shared: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "strange.py").write_text(STRANGE)
     monkeypatch.syspath_prepend(str(tmp_path))
-    assert isolated.call("strange:talk", "a", "ü", timeout=60) == {"words": ["a", "ü"], "interactive": ""}
-    assert capfd.readouterr() == ("", "")
-    for function, why, seconds in (
-        ("crash", "it crashes Python with SIGSEGV", 60),
-        ("leave", "it ends Python with exit code 3", 60),
-        ("fail", "it ends Python with exit code 1", 60),
-        ("hang", "it hangs: no answer in 2 seconds", 2),
-    ):
-        with pytest.raises(Lost, match=why):
-            isolated.call(f"strange:{function}", timeout=seconds)
+    with Forks("decimal", "no_such_module") as forks:
+
+        def call(function: str, *words: str, timeout: float = 60) -> Any:
+            return isolated.call(f"strange:{function}", *words, timeout=timeout, forks=forks if shared else None)
+
+        for _ in range(2):
+            assert call("talk", "a", "ü") == {"words": ["a", "ü"], "interactive": ""}
+            assert capfd.readouterr() == ("", "")
+            for function, why, seconds in (
+                ("crash", "it crashes Python with SIGSEGV", 60),
+                ("leave", "it ends Python with exit code 3", 60),
+                ("fail", "it ends Python with exit code 1", 60),
+                ("hang", "it hangs: no answer in 1 seconds", 1),
+            ):
+                with pytest.raises(Lost, match=why):
+                    call(function, timeout=seconds)
+        monkeypatch.setenv("MINE", "of this call")
+        (tmp_path / "fresh.py").write_text("import os\n\n\ndef mine(): return os.environ['MINE']\n")
+        assert isolated.call("fresh:mine", timeout=60, forks=forks if shared else None) == "of this call"
     monkeypatch.setattr(sys, "executable", str(tmp_path / "no-python"))
     with pytest.raises(Lost, match="no process can be started"):
         isolated.call("strange:talk", timeout=60)
+
+
+def test_what_is_heavy_may_be_broken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "strange.py").write_text(STRANGE)
+    for name, line in (("crashing", "strange.crash()"), ("hanging", "strange.hang()"), ("failing", "strange.fail()")):
+        (tmp_path / f"{name}.py").write_text(f"import strange\n\n{line}\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    for name, why in (("crashing", "it crashes Python with SIGSEGV"), ("hanging", "it hangs: no answer in 1 seconds")):
+        with Forks(name) as forks:
+            for _ in range(2):
+                with pytest.raises(Lost, match=why):
+                    isolated.call("strange:talk", timeout=1 if name == "hanging" else 60, forks=forks)
+    with Forks("failing") as forks:
+        assert isolated.call("strange:talk", timeout=60, forks=forks)["words"] == []
 
 
 # -- all of it ----------------------------------------------------------------------------------------------------------

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import forks
 import pytest
 from conftest import forget
 from faulty import CODE, CONTENT, IMPORTED, LETHAL, OUTSIDE, Wrong, install
@@ -30,12 +30,14 @@ Result = tuple[int, str, str]
 FORKS = """
 import json, os, signal, sys, tempfile
 import zoo.cli.info, zoo.errors, zoo.doctor.plugins
+from zoo.catalogue.registry import registry
 from zoo.cli import main
+registry()
 if "heavy" in sys.argv:
     import accelerate, zoo.cli.train, zoo.cli.translate, zoo.train.run
 
 results = []
-for words in json.load(sys.stdin):  # everything is imported once, each command runs as in a process of its own
+for words in json.loads(sys.argv[1]):  # imports are done and plugins found once, each command runs as in a process of its own
     out, err = tempfile.TemporaryFile("w+"), tempfile.TemporaryFile("w+")
     if not (child := os.fork()):
         signal.alarm(60)
@@ -76,21 +78,14 @@ def site(tmp_path: Path, tiny: TinyPlugin, monkeypatch: pytest.MonkeyPatch) -> I
 
 def run(*words: str, **settings: str) -> Result:
     """``zoo`` as a user runs it."""
-    environment = {**os.environ, **settings}
-    done = subprocess.run([sys.executable, "-m", "zoo", *words], env=environment, capture_output=True, text=True)
+    done = forks.run("-m", "zoo", *words, env={**os.environ, **settings})
     return done.returncode, done.stdout, done.stderr
 
 
 def run_all(*calls: list[str] | str, heavy: bool = False) -> list[Result]:
     """Many commands, or lines of Python, at the price of one import, of torch if ``heavy``."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [sys.executable, "-c", FORKS, *(["heavy"] if heavy else [])],
-        env=environment,
-        input=json.dumps(calls),
-        capture_output=True,
-        text=True,
-    )
+    done = forks.run("-c", FORKS, json.dumps(calls), *(["heavy"] if heavy else []), env=environment)
     assert done.returncode == 0, done.stderr
     return [(code, out, err) for code, out, err in json.loads(done.stdout)]
 
@@ -144,18 +139,18 @@ def test_a_plugin_that_is_out_of_use_takes_no_name_from_another(site: Path, tmp_
 
 
 def test_lists_show_the_others_and_say_what_is_missing(site: Path) -> None:
-    for words in (["list"], ["parts"], ["list", "--json"], ["parts", "--json"]):
-        code, out, err = run(*words)
+    told_by = {words: run(*words) for words in (("list",), ("parts",), ("list", "--json"), ("parts", "--json"))}
+    for words, (code, out, err) in told_by.items():
         assert code == 0 and "tiny" in out and "cyclegan" in out, err
         assert isinstance(json.loads(out), list) if "--json" in words else True
         for name in OUTSIDE:
             told = [line for line in err.splitlines() if f"zoo-{name} 1.0" in line]
             assert len(told) == 1 and told[0].startswith("zoo: plugin") and why(name) in told[0]
         assert "Traceback" not in err
-    assert run("list")[1].count("zoo-newer (broken)") == 1
-    cards = {card["name"]: card for card in json.loads(run("list", "--json")[1])}
+    assert told_by["list",][1].count("zoo-newer (broken)") == 1
+    cards = {card["name"]: card for card in json.loads(told_by["list", "--json"][1])}
     assert why("newer") in cards["newer"]["fault"] and "fault" not in cards["tiny"]
-    assert "zoo.yaml of zoo-badcard: card badcard: summary: Field required" in run("list")[2]
+    assert "zoo.yaml of zoo-badcard: card badcard: summary: Field required" in told_by["list",][2]
 
 
 def test_plugins_shows_each_with_its_reason(site: Path) -> None:
@@ -226,7 +221,7 @@ def test_check_survives_all_of_them(site: Path, monkeypatch: pytest.MonkeyPatch)
     names = [*OUTSIDE, "interrupts", "leaves", "crashes", "syntax", "badrecipe", "noweights"]
     monkeypatch.setenv("ZOO_PLUGINS", ",".join(["zoo-cycleda", *(f"zoo-{name}" for name in names)]))
     forget()
-    found = check_plugins()
+    found = check_plugins(forks=forks.heavy())
     assert found.pop("zoo-core") == found.pop("zoo-cycleda") == []
     for name in names:
         (line,) = found.pop(f"zoo-{name}")
@@ -235,7 +230,7 @@ def test_check_survives_all_of_them(site: Path, monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setenv("ZOO_PLUGINS", "zoo-hangs")
     forget()
-    assert check_plugins(timeout=10)["zoo-hangs"] == ["when it is imported, it hangs: no answer in 10 seconds"]
+    assert check_plugins(10, forks.heavy())["zoo-hangs"] == ["when it is imported, it hangs: no answer in 10 seconds"]
     code, out, err = run("plugins", "--check", ZOO_PLUGINS="zoo-crashes,zoo-cycleda")
     assert code == 2 and why("crashes") in out and err.startswith("zoo: broken: zoo-crashes\nhint: ")
 
@@ -322,7 +317,7 @@ before = state()
 host().part("block", "loud-block")
 assert state() == before
 """
-    done = subprocess.run([sys.executable, "-c", code], env={**os.environ}, capture_output=True, text=True)
+    done = forks.run("-c", code)
     assert (done.returncode, done.stdout) == (0, ""), done.stderr
     assert "hello from a plugin" in done.stderr
     (line,) = [line for line in done.stderr.splitlines() if "put back" in line]

@@ -10,6 +10,7 @@ import sys
 import tomllib
 from pathlib import Path
 
+import forks
 import pytest
 import yaml
 from conftest import forget
@@ -23,8 +24,7 @@ from zoo.testing.scaffold import TEMPLATE, WHOLE, _files, make
 
 
 def zoo(*words: str | Path, cwd: Path, **more: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "zoo", *map(str, words)]
-    return subprocess.run(command, cwd=cwd, env=environment(**more), capture_output=True, text=True, timeout=300)
+    return forks.run("-m", "zoo", *words, cwd=cwd, env=environment(**more))
 
 
 def test_the_name_is_everywhere(tmp_path: Path) -> None:
@@ -83,10 +83,8 @@ def test_each_kind_of_template_passes_the_kit(kind: str, tmp_path: Path, monkeyp
     project = make("few", tmp_path / "zoo-few", [kind])
     announce(project / "src", "few")
     path = os.pathsep.join([str(project / "src"), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
-    words = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "not slow", "-W", "error"]
-    done = subprocess.run(
-        words, cwd=project, env=environment(PYTHONPATH=path), capture_output=True, text=True, timeout=300
-    )
+    words = ("-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "not slow", "-W", "error")
+    done = forks.run(*words, cwd=project, env=environment(PYTHONPATH=path))
     assert done.returncode == 0, done.stdout
     assert " passed" in done.stdout
 

@@ -31,6 +31,7 @@ from zoo.catalogue.registry import registry
 from zoo.doctor import isolated, machine
 from zoo.doctor.plugins import brings, check_plugins
 from zoo.errors import describe
+from zoo.helpers.forks import Forks
 from zoo.helpers.words import is_secret, masked
 from zoo.weights.cache import cache_folder, cached, expanded, hub_cache
 from zoo.weights.remote import endpoint, is_offline
@@ -59,10 +60,10 @@ def examine(verify: bool = False) -> dict[str, list[Fact]]:
         "zoo": _zoo,
         "packages": _packages,
         "machine": _machine,
-        "devices": _devices,
+        "devices": lambda: _devices(forks),
         "caches": _caches,
         "network": _network,
-        "plugins": _plugins,
+        "plugins": lambda: _plugins(forks),
         "models": lambda: _models(verify),
         "environment": _environment,
     }
@@ -74,7 +75,7 @@ def examine(verify: bool = False) -> dict[str, list[Fact]]:
         except Exception as exc:  # the patient is ill: that is what the page is for
             return [Fact("fault", clean(f"cannot be looked at: {describe(exc)}"), bad=True)]
 
-    with ThreadPoolExecutor(len(sections)) as pool:
+    with Forks("torch") as forks, ThreadPoolExecutor(len(sections)) as pool:
         return dict(zip(sections, pool.map(look, sections.values())))
 
 
@@ -119,9 +120,9 @@ def _machine() -> Iterator[Fact]:
     yield Fact("memory", machine.memory())
 
 
-def _devices() -> Iterator[Fact]:
+def _devices(forks: Forks) -> Iterator[Fact]:
     try:
-        for device in isolated.call("zoo.doctor.machine:devices", timeout=IMPORT):
+        for device in isolated.call("zoo.doctor.machine:devices", timeout=IMPORT, forks=forks):
             text = f"{device['about']}; {device.get('works') or device['error']}"
             yield Fact(device["name"], text, bad="error" in device)
             yield Fact(f"{device['name']} kernels", device["kernels"])
@@ -174,8 +175,8 @@ def _state(url: str) -> str:
     return f"not reached: {why}" if why else REACHED
 
 
-def _plugins() -> Iterator[Fact]:
-    for name, faults in check_plugins(IMPORT).items():
+def _plugins(forks: Forks) -> Iterator[Fact]:
+    for name, faults in check_plugins(IMPORT, forks).items():
         version = host().plugins[name].version
         yield Fact(
             name, f"{version}, works: {brings(name)}" if not faults else f"{version}, broken: {faults[0]}", bool(faults)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,31 +15,35 @@ from zoo.catalogue.manifest import CORE, KINDS, Plugin
 from zoo.catalogue.registry import registry
 from zoo.doctor import isolated
 from zoo.errors import ZooError
+from zoo.helpers.forks import Forks
 from zoo.recipe import Recipe, load_recipe
 
 TIMEOUT = 60  # seconds for one plugin; most of them go into torch
 
 
-def check_plugins(timeout: float = TIMEOUT) -> dict[str, list[str]]:
-    """Every installed plugin with its faults, one line each; none: it works.
+def check_plugins(timeout: float = TIMEOUT, forks: Forks | None = None) -> dict[str, list[str]]:
+    """Every installed plugin with its faults, one line each; none: it works. Those of ``forks`` may look, which have torch.
 
-    One process imports them all, at the price of one import of torch. Each that it does not find sound is looked at in a
-    process of its own: what is wrong may be another's doing, and who crashes takes the rest along.
+    One process imports them all. Each that it does not find sound is looked at in a process of its own: what is wrong
+    may be another's doing, and who crashes takes the rest along.
     """
 
     def alone(name: str) -> list[str]:
         try:
-            return [str(line) for line in isolated.call("zoo.doctor.plugins:faults", name, timeout=timeout)]
+            return [
+                str(line) for line in isolated.call("zoo.doctor.plugins:faults", name, timeout=timeout, forks=python)
+            ]
         except isolated.Lost as exc:
             return [f"when it is imported, {exc}"]
 
     found = {name: [host().faults[name]] if name in host().faults else [] for name in host().plugins}
     unknown = [name for name in found if not found[name]]
-    with suppress(isolated.Lost):
-        sound = isolated.call("zoo.doctor.plugins:sound", *unknown, timeout=timeout / 2)
-        unknown = [name for name in unknown if name not in sound]
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        return found | dict(zip(unknown, pool.map(alone, unknown)))
+    with nullcontext(forks) if forks else Forks("torch") as python:
+        with suppress(isolated.Lost):
+            sound = isolated.call("zoo.doctor.plugins:sound", *unknown, timeout=timeout / 2, forks=python)
+            unknown = [name for name in unknown if name not in sound]
+        with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+            return found | dict(zip(unknown, pool.map(alone, unknown)))
 
 
 def sound(*names: str) -> list[str]:

@@ -1,0 +1,36 @@
+"""Commands in processes of their own, at the price of one import of torch for all of a test run."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import tempfile
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from unittest.mock import patch
+
+from zoo.helpers.forks import Forks
+
+HEAVY = ("torch", "torch._dynamo", "torchvision", "accelerate", "safetensors.torch", "PIL.Image", "pydantic", "yaml")
+HEAVY += ("typer", "rich.console", "pytest")
+
+
+def run(
+    *words: str | Path, cwd: Path | None = None, env: Mapping[str, str] | None = None, timeout: float = 300
+) -> subprocess.CompletedProcess[str]:
+    """``python *words``, as ``subprocess.run`` would. Not for tests of what an import does or costs."""
+    with tempfile.TemporaryDirectory() as folder:
+        said = [Path(folder) / name for name in ("stdout", "stderr")]
+        code = heavy().run(*map(str, words), said=said, cwd=cwd, env=env, timeout=timeout)
+        out, err = (path.read_text(encoding="utf-8") for path in said)
+    return subprocess.CompletedProcess([*words], code, out, err)
+
+
+@cache
+def heavy() -> Forks:
+    """What has imported it all, once for a test run."""
+    forks = Forks(*HEAVY)
+    with patch.dict(os.environ, OMP_NUM_THREADS="1"):  # read when torch is imported
+        forks.run("-c", "")
+    return forks
