@@ -5,13 +5,11 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
-import os
 import pickle
 import re
-import subprocess
-import sys
 import tomllib
 from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +19,9 @@ from zoo.card import Card, parse_cards
 from zoo.catalogue.host import host
 from zoo.catalogue.manifest import CORE, KINDS
 from zoo.control import parse_controls
+from zoo.doctor import isolated
 from zoo.generator import Generator
+from zoo.helpers.forks import Forks
 from zoo.loading import load
 from zoo.loss import Loss
 from zoo.provider import Provider
@@ -64,20 +64,19 @@ class PackageChecks(Contract):
         host().load(self.plugin)
 
     @check
-    def test_import_leaves_no_trace(self, tmp_path: Path) -> None:
+    def test_import_leaves_no_trace(self) -> None:
         """Importing a plugin must print nothing, open no connection, and leave random numbers, flags, environment and
         loggers alone: it happens in the middle of somebody's program.
 
         Move what it does at import into the functions that need it."""
-        report = tmp_path / "report.json"
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
         for others in ([], ["torchvision"]):  # whose own trace counts only where it is imported; that takes seconds
-            words = [sys.executable, "-W", "ignore", "-c", IMPORT, self.plugin, str(report), *others]
-            done = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=300)
-            assert done.returncode == 0, f"importing {self.plugin} fails: {done.stderr.strip().splitlines()[-1]}"
-            told = (done.stdout.partition(MARK)[2] + done.stderr.partition(MARK)[2]).strip()
-            assert not told, f"importing {self.plugin} prints {told.splitlines()[0]!r}"
-            found = json.loads(report.read_text())
+            try:
+                found = isolated.call(
+                    "zoo.testing.trace:of_import", self.plugin, *others, timeout=300, forks=_trained()
+                )
+            except isolated.Lost as lost:
+                raise AssertionError(f"importing {self.plugin} fails: {lost}") from None
+            assert not found["prints"], f"importing {self.plugin} prints {found['prints'][0]!r}"
             assert not found["connections"], f"importing {self.plugin} opens a connection to {found['connections'][0]}"
             if not found["changes"]:
                 return
@@ -227,29 +226,10 @@ class PackageChecks(Contract):
         assert here == there, f"installed alone {self.plugin} brings other parts: {sorted(here ^ there)[0]}"
 
 
-MARK = "-- now the plugin --"
-IMPORT = f"""
-import contextlib, importlib, json, pathlib, socket, sys
-import torch, accelerate
-import zoo.translator, zoo.parts
-from zoo.catalogue.host import host
-from zoo.testing.trace import changes, snapshot
-
-for other in sys.argv[3:]:
-    importlib.import_module(other)
-reached = []
-def connect(self, address):
-    reached.append(str(address))
-    raise OSError("no connection is opened here")
-socket.socket.connect = connect
-for stream in (sys.stdout, sys.stderr):
-    print({MARK!r}, file=stream, flush=True)
-before = snapshot()
-with contextlib.suppress(Exception):  # that it can be imported is another check
-    host().plugins[sys.argv[1]].entry.load()
-found = {{"connections": reached, "changes": changes(before, snapshot())}}
-pathlib.Path(sys.argv[2]).write_text(json.dumps(found))
-"""
+@cache
+def _trained() -> Forks:
+    """What a program has imported already that imports a plugin: once for all plugins that are tested."""
+    return Forks("torch", "accelerate")
 
 
 def _named(recipe: Recipe) -> Iterator[tuple[str, str]]:

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import importlib
 import logging
 import os
 import random
 import signal
+import socket
+import sys
+import tempfile
+import warnings
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+
+from zoo.catalogue.host import host
 
 
 def snapshot() -> dict[str, str]:
@@ -38,6 +48,41 @@ def snapshot() -> dict[str, str]:
 def changes(before: dict[str, str], after: dict[str, str]) -> str:
     """What differs, in words; "" if nothing does."""
     return ", ".join(name for name in before if before[name] != after[name])
+
+
+def of_import(plugin: str, *others: str) -> dict[str, Any]:
+    """What the import of a plugin prints, whom it connects to, and what it changes, beside all that the zoo imports and
+    ``others``. For a process of its own (`zoo.doctor.isolated`)."""
+    for module in ("accelerate", "zoo.translator", "zoo.parts", *others):
+        importlib.import_module(module)
+    entry = host().plugins[plugin].entry
+    reached: list[str] = []
+
+    def connect(_: socket.socket, address: object) -> None:
+        reached.append(str(address))
+        raise OSError("no connection is opened here")
+
+    socket.socket.connect = connect  # type: ignore[method-assign,assignment]
+    warnings.simplefilter("ignore")
+    with _heard() as printed:
+        before = snapshot()
+        with contextlib.suppress(Exception):  # that it can be imported is another check
+            entry.load()
+        after = snapshot()
+    return {"prints": printed, "connections": reached, "changes": changes(before, after)}
+
+
+@contextlib.contextmanager
+def _heard() -> Iterator[list[str]]:
+    """The lines that this process says meanwhile, also those of its libraries and children."""
+    said: list[str] = []
+    with tempfile.TemporaryFile("w+", errors="replace") as file:
+        for stream in (1, 2):
+            os.dup2(file.fileno(), stream)
+        yield said
+        sys.stdout.flush(), sys.stderr.flush()
+        file.seek(0)
+        said += file.read().strip().splitlines()
 
 
 def _digest(content: bytes) -> str:

@@ -10,8 +10,9 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
+import tomllib
 import venv
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from urllib.parse import unquote, urlparse
@@ -27,21 +28,39 @@ def run(python: Path | str, *words: str | Path, cwd: Path | None = None, **envir
     """What ``python -m words`` prints; AssertionError with the last line of its errors if it fails.
 
     The environment's own packages count, and no others."""
-    kept = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "ZOO_PLUGINS")}
-    command = [str(python), "-m", *map(str, words)]
-    done = subprocess.run(
-        command, cwd=cwd or Path(python).parent, env=kept | environment, capture_output=True, text=True, timeout=600
+    return _run(
+        [str(python), "-m", *map(str, words)], cwd or Path(python).parent, " ".join(map(str, words)), environment
     )
+
+
+def _run(command: list[str], cwd: Path, told: str, environment: Mapping[str, str]) -> str:
+    kept = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "ZOO_PLUGINS")}
+    done = subprocess.run(command, cwd=cwd, env=kept | environment, capture_output=True, text=True, timeout=600)
     said = (done.stderr.strip() or done.stdout.strip() or "nothing").splitlines()
-    assert done.returncode == 0, f"{' '.join(command[2:])} says: {said[-1]}"
+    assert done.returncode == 0, f"{told} says: {said[-1]}"
     return done.stdout
 
 
+BUILD = """
+import importlib, sys
+module, _, inner = sys.argv[1].partition(":")
+sys.path[:0] = sys.argv[3:]
+backend = importlib.import_module(module)
+for name in filter(None, inner.split(".")):
+    backend = getattr(backend, name)
+backend.build_wheel(sys.argv[2])
+"""
+
+
 def build(project: Path, folder: Path) -> Path:
-    """The wheel of ``project``, made in the new ``folder`` with the build tools that are installed here."""
+    """The wheel of ``project``, made in the new ``folder`` as pip has it made (PEP 517), with build tools installed here."""
     folder.mkdir(parents=True)
-    tools = ("--no-index", "--no-build-isolation", "--no-deps", "--disable-pip-version-check")
-    run(sys.executable, "pip", "wheel", *tools, "-w", folder, project, cwd=folder)
+    declared = tomllib.loads((project / "pyproject.toml").read_text(encoding="utf-8")).get("build-system", {})
+    backend = declared.get("build-backend", "setuptools.build_meta:__legacy__")
+    beside = [str(project / path) for path in declared.get("backend-path", [])]
+    _run(
+        [sys.executable, "-P", "-c", BUILD, backend, str(folder), *beside], project, f"{backend} of {project.name}", {}
+    )
     (made,) = folder.glob("*.whl")
     return made
 
@@ -53,8 +72,11 @@ def _kept() -> tempfile.TemporaryDirectory[str]:
 
 @cache
 def _in_development(project: Path) -> Path:
-    """The wheel of what others need, built once: nobody edits it while tests run."""
-    return build(project, Path(_kept().name) / project.name)
+    """What the wheel of what others need installs, built once: nobody edits it while tests run."""
+    folder = Path(_kept().name) / project.name
+    with ZipFile(build(project, folder / "wheel")) as archive:
+        archive.extractall(folder / "site")
+    return folder / "site"
 
 
 def content(wheel: Path) -> set[str]:
@@ -78,19 +100,20 @@ def files(package: Path) -> set[str]:
 def environment(folder: Path, wheel: Path) -> Path:
     """The Python of a new environment with ``wheel``, what it requires, what that requires …, and nothing else.
 
-    Nothing is downloaded: packages that are installed here are linked, those in development built."""
+    Nothing is downloaded: packages that are installed here are linked, those in development built and linked."""
     venv.create(folder, symlinks=True)
     python = folder / "bin" / "python"
     site = Path(sysconfig.get_path("purelib", vars={"base": str(folder), "platbase": str(folder)}))
-    wheels = [wheel]
+    words = ("install", "--no-index", "--no-deps", "--no-compile", "--quiet", "--disable-pip-version-check")
+    run(sys.executable, "pip", *words, "--target", site, wheel, cwd=folder)
     for name in sorted(_closure(wheel)):
         distribution = importlib.metadata.distribution(name)
         if project := _project(distribution):
-            wheels.append(_in_development(project))
+            source = _in_development(project)
+            _link(source, [path.name for path in source.iterdir()], site)
         else:
-            _link(distribution, site)
-    words = ("install", "--no-index", "--no-deps", "--no-compile", "--quiet")
-    run(sys.executable, "pip", "--python", python, *words, *wheels, cwd=folder)
+            tops = {file.parts[0] for file in distribution.files or ()} - {"..", "__pycache__"}
+            _link(Path(str(distribution.locate_file(""))), tops, site)
     return python
 
 
@@ -129,7 +152,7 @@ def _project(distribution: importlib.metadata.Distribution) -> Path | None:
     return Path(unquote(urlparse(origin["url"]).path))
 
 
-def _link(distribution: importlib.metadata.Distribution, site: Path) -> None:
-    for top in {file.parts[0] for file in distribution.files or ()} - {"..", "__pycache__"}:
+def _link(source: Path, tops: Iterable[str], site: Path) -> None:
+    for top in tops:
         if not (site / top).exists():  # a namespace that several share
-            (site / top).symlink_to(Path(str(distribution.locate_file(top))))
+            (site / top).symlink_to(source / top)
