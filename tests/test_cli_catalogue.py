@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import forks
 import pytest
 from installed import DATA, FILE, HUB, REVISION, SHA256, install
 
@@ -33,9 +34,7 @@ def run(tmp_path: Path) -> Run:
     install(tmp_path, {"small": {**FILE, "hub": HUB}, **twice})
 
     def run(*words: str, **settings: str) -> subprocess.CompletedProcess[str]:
-        environment = {**os.environ, "PYTHONPATH": str(tmp_path), **settings}
-        command = [sys.executable, "-m", "zoo", *words]
-        return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+        return forks.run("-m", "zoo", *words, env={**os.environ, "PYTHONPATH": str(tmp_path), **settings}, timeout=60)
 
     return run
 
@@ -179,7 +178,8 @@ def test_what_goes_wrong_has_its_exit_code(run: Run, hub: LoopbackHub) -> None:
         (["download", "x.lost"], 3, "ZOO_MIRRORS"),
         (["info", "x.smal"], 3, "small"),
     ]:
-        assert told(*words)[0] == code and part in told(*words)[1], words
+        ended, said = told(*words)
+        assert ended == code and part in said, words
     assert hub.requests == [], "one wrong name stops all"
     assert told("download", "x", HF_HUB_OFFLINE="1")[0] == 4
     hub.wrong = True
@@ -191,7 +191,7 @@ def test_a_card_without_weights(tmp_path: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
 
     def run(*words: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run([sys.executable, "-m", "zoo", *words], env=environment, capture_output=True, text=True)
+        return forks.run("-m", "zoo", *words, env=environment)
 
     done = run("download", "x")
     assert done.returncode == 3 and "x has no published weights yet" in done.stderr

@@ -22,6 +22,8 @@ from zoo.errors import UsageError
 from zoo.recipe import load_recipe
 from zoo.testing.scaffold import TEMPLATE, WHOLE, _files, make
 
+BARE = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}  # who writes a plugin has pytest; others' plugins for it take their time
+
 
 def zoo(*words: str | Path, cwd: Path, **more: str) -> subprocess.CompletedProcess[str]:
     return forks.run("-m", "zoo", *words, cwd=cwd, env=environment(**more))
@@ -84,7 +86,7 @@ def test_each_kind_of_template_passes_the_kit(kind: str, tmp_path: Path, monkeyp
     announce(project / "src", "few")
     path = os.pathsep.join([str(project / "src"), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
     words = ("-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "not slow", "-W", "error")
-    done = forks.run(*words, cwd=project, env=environment(PYTHONPATH=path))
+    done = forks.run(*words, cwd=project, env=environment(PYTHONPATH=path, **BARE))
     assert done.returncode == 0, done.stdout
     assert " passed" in done.stdout
 
@@ -150,7 +152,7 @@ def test_it_installs_trains_and_passes_its_own_tests(tmp_path: Path) -> None:
     assert len((tmp_path / "runs/my-plugin/log.jsonl").read_text().splitlines()) == 2
     words = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-W", "error"]
     kit = subprocess.run(
-        words, cwd=project, env=environment(PYTHONPATH=path), capture_output=True, text=True, timeout=600
+        words, cwd=project, env=environment(PYTHONPATH=path, **BARE), capture_output=True, text=True, timeout=600
     )
     assert kit.returncode == 0, kit.stdout
     assert " failed" not in kit.stdout and "test_sizes" not in kit.stdout

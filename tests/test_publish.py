@@ -16,6 +16,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import forks
 import pytest
 import torch
 import yaml
@@ -203,8 +204,11 @@ def test_from_training_to_somebody_elses_machine(
     (shell,) = re.findall(r"^```\n(.*?)^```$", page, re.M | re.S)
     for line in shell.splitlines()[1:]:  # not: pip install
         words = shlex.split(line)
-        program = [sys.executable, "-m", "zoo"] if words[0] == "zoo" else [str(Path(sys.executable).parent / words[0])]
-        called = subprocess.run([*program, *words[1:]], capture_output=True, text=True)
+        if words[0] == "zoo":
+            called = forks.run("-m", *words)
+        else:
+            program = str(Path(sys.executable).parent / words[0])
+            called = subprocess.run([program, *words[1:]], capture_output=True, text=True)
         assert called.returncode == 0, called.stderr
     assert Image.open("drawing.png").size == Image.open("portrait.jpg").size
     Path("drawing.png").unlink()
@@ -252,20 +256,9 @@ def test_dry_run(card: Path, hub: LoopbackHub, packed: Path, capsys: pytest.Capt
 
 
 def test_the_command(card: Path, hub: LoopbackHub, packed: Path) -> None:
-    words = [
-        sys.executable,
-        "-m",
-        "zoo",
-        "publish",
-        str(packed),
-        "--repo",
-        "me/mine",
-        "--private",
-        "--message",
-        "Hello",
-    ]
     environment = {**os.environ, "PYTHONPATH": str(card.parents[1])}
-    done = subprocess.run(words, env=environment, capture_output=True, text=True)
+    words = (str(packed), "--repo", "me/mine", "--private", "--message", "Hello")
+    done = forks.run("-m", "zoo", "publish", *words, env=environment)
     assert done.returncode == 0, done.stderr
     assert hub.repositories["me/mine"].private
     entry = yaml.safe_load(done.stdout)["mine"]
@@ -273,7 +266,7 @@ def test_the_command(card: Path, hub: LoopbackHub, packed: Path) -> None:
     assert TOKEN not in done.stdout + done.stderr + card.read_text()
     assert f"uploaded to {hub.url}/me/mine" in done.stderr and "pasted" in done.stderr
     hub.read_only = True
-    done = subprocess.run([*words[:4], "tiny", "--repo", "me/tiny"], env=environment, capture_output=True, text=True)
+    done = forks.run("-m", "zoo", "publish", "tiny", "--repo", "me/tiny", env=environment)
     assert done.returncode == 4 and done.stdout == ""
     assert [line.partition(":")[0] for line in done.stderr.splitlines()] == ["zoo", "hint"]
 
