@@ -230,7 +230,7 @@ def test_check_survives_all_of_them(site: Path, monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setenv("ZOO_PLUGINS", "zoo-hangs")
     forget()
-    assert check_plugins(10, forks.heavy())["zoo-hangs"] == ["when it is imported, it hangs: no answer in 10 seconds"]
+    assert check_plugins(4, forks.heavy())["zoo-hangs"] == ["when it is imported, it hangs: no answer in 4 seconds"]
     code, out, err = run("plugins", "--check", ZOO_PLUGINS="zoo-crashes,zoo-cycleda")
     assert code == 2 and why("crashes") in out and err.startswith("zoo: broken: zoo-crashes\nhint: ")
 

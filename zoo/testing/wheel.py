@@ -12,7 +12,7 @@ import sysconfig
 import tempfile
 import tomllib
 import venv
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 from urllib.parse import unquote, urlparse
@@ -33,7 +33,7 @@ def run(python: Path | str, *words: str | Path, cwd: Path | None = None, **envir
     )
 
 
-def _run(command: list[str], cwd: Path, told: str, environment: Mapping[str, str]) -> str:
+def _run(command: list[str], cwd: Path, told: str, environment: dict[str, str]) -> str:
     kept = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "ZOO_PLUGINS")}
     done = subprocess.run(command, cwd=cwd, env=kept | environment, capture_output=True, text=True, timeout=600)
     said = (done.stderr.strip() or done.stdout.strip() or "nothing").splitlines()
