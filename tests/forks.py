@@ -4,27 +4,27 @@ from __future__ import annotations
 
 import os
 import subprocess
-import tempfile
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from unittest.mock import patch
 
-from zoo.helpers.forks import Forks
+from zoo.helpers.forks import Forks, Process
 
 HEAVY = ("torch", "torch._dynamo", "torchvision", "accelerate", "safetensors.torch", "PIL.Image", "pydantic", "yaml")
 HEAVY += ("typer", "rich.console", "pytest")
 
 
+def start(*words: str | Path, cwd: Path | None = None, env: Mapping[str, str] | None = None) -> Process:
+    """``python *words``, as ``subprocess.Popen`` would. Not for tests of what an import does or costs."""
+    return heavy().start(*map(str, words), cwd=cwd, env=env)
+
+
 def run(
     *words: str | Path, cwd: Path | None = None, env: Mapping[str, str] | None = None, timeout: float = 300
 ) -> subprocess.CompletedProcess[str]:
-    """``python *words``, as ``subprocess.run`` would. Not for tests of what an import does or costs."""
-    with tempfile.TemporaryDirectory() as folder:
-        said = [Path(folder) / name for name in ("stdout", "stderr")]
-        code = heavy().run(*map(str, words), said=said, cwd=cwd, env=env, timeout=timeout)
-        out, err = (path.read_text(encoding="utf-8") for path in said)
-    return subprocess.CompletedProcess([*words], code, out, err)
+    """``start`` to its end."""
+    return heavy().run(*map(str, words), cwd=cwd, env=env, timeout=timeout)
 
 
 @cache

@@ -31,14 +31,14 @@ def call(target: str, *words: str, timeout: float, forks: Forks | None = None) -
         command = ["-P", "-m", "zoo.doctor.isolated", str(answer), target, *words]
         try:
             with nullcontext(forks) if forks else Forks() as python:
-                code = python.run(*command, env={**os.environ, "PYTHONPATH": path}, timeout=timeout)
+                done = python.run(*command, env={**os.environ, "PYTHONPATH": path}, timeout=timeout)
         except subprocess.TimeoutExpired:
             raise Lost(f"it hangs: no answer in {timeout:g} seconds") from None
         except OSError as exc:  # no memory for a process; a Python inside another program
             raise Lost(f"no process can be started: {exc}") from exc
         if answer.exists():
             return json.loads(answer.read_text(encoding="utf-8"))
-    if code < 0:
+    if (code := done.returncode) < 0:
         raise Lost(f"it crashes Python with {signal.Signals(-code).name}")
     raise Lost(f"it ends Python with exit code {code}")
 

@@ -15,85 +15,155 @@ import os
 import random
 import runpy
 import select
-import struct
+import signal
+import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import types
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
-NUMBER = struct.Struct("<q")  # what the waiting Python says of a fork: which process it is, and its exit code
+
+class Process:
+    """``python *words`` as it runs, in a session of its own; what it prints can be read at any time."""
+
+    def __init__(
+        self, words: Sequence[str], pid: int, files: Sequence[IO[bytes]], end: Callable[[float | None], int]
+    ) -> None:
+        self.args, self.pid, self.returncode = words, pid, None
+        self._files, self._end = files, end
+
+    returncode: int | None
+
+    @property
+    def stdout(self) -> str:
+        return _text(self._files[0])
+
+    @property
+    def stderr(self) -> str:
+        return _text(self._files[1])
+
+    def wait(self, timeout: float | None = None) -> int:
+        """The exit code, or minus the number of the signal. TimeoutExpired after so many seconds."""
+        if self.returncode is None:
+            self.returncode = self._end(timeout)
+        return self.returncode
+
+    def poll(self) -> int | None:
+        try:
+            return self.wait(0)
+        except subprocess.TimeoutExpired:
+            return None
+
+    def send_signal(self, number: int) -> None:
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
 
 
 class Forks:
-    """``run`` is ``subprocess.run`` of a Python that has imported ``modules``, where it can. One command at a time."""
+    """``start`` is ``subprocess.Popen``, ``run`` is ``subprocess.run`` of a Python that has imported ``modules``, where it
+    can."""
 
     def __init__(self, *modules: str) -> None:
         self.modules = modules
         self._waiting: subprocess.Popen[bytes] | None = None
+        self._door: socket.socket | None = None
         self._turn = threading.Lock()
+
+    def start(
+        self,
+        *words: str,
+        cwd: Path | None = None,
+        env: Mapping[str, str] | None = None,
+        timeout: float | None = None,
+    ) -> Process:
+        """``python *words``, which are ``[-P] -m module …`` or ``-c code …``. Nothing is there to be read.
+
+        OSError: no process can be started. TimeoutExpired: what is heavy is not imported after so many seconds."""
+        files = [tempfile.TemporaryFile("w+b"), tempfile.TemporaryFile("w+b")]  # noqa: SIM115  (as long as the process)
+        place, settings = str(cwd or Path.cwd()), dict(os.environ if env is None else env)
+        if sys.platform != "linux":
+            streams: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": files[0], "stderr": files[1]}
+            command = [sys.executable, *words]
+            started = subprocess.Popen(command, cwd=place, env=settings, start_new_session=True, **streams)
+            return Process(words, started.pid, files, started.wait)
+        line, theirs = socket.socketpair()
+        with theirs, self._turn:
+            waiting, door = self._opened()
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # nobody is there, as is read below
+                socket.send_fds(door, [b"1"], [theirs.fileno(), *(file.fileno() for file in files)])
+        told = line.makefile("rwb")
+
+        def number(timeout: float | None) -> int | None:
+            if not select.select([line], [], [], timeout)[0]:
+                raise subprocess.TimeoutExpired(words, timeout or 0)
+            try:
+                return int(told.readline() or b"x")
+            except (ValueError, ConnectionResetError):
+                return None
+
+        def end(timeout: float | None) -> int:
+            code = number(timeout)
+            line.close()
+            return -signal.SIGKILL if code is None else code  # it is none's child: who would say has been killed, too
+
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            told.write(json.dumps([words, place, settings]).encode() + b"\n")
+            told.flush()
+        try:
+            pid = number(timeout)
+        except subprocess.TimeoutExpired:  # it still imports
+            self.close()
+            raise
+        if pid is None:  # what is heavy has ended it
+            self.close()
+            return Process(words, waiting.pid, files, waiting.wait)
+        return Process(words, pid, files, end)
 
     def run(
         self,
         *words: str,
-        said: Sequence[str | Path] = (os.devnull, os.devnull),
         cwd: Path | None = None,
         env: Mapping[str, str] | None = None,
         timeout: float | None = None,
-    ) -> int:
-        """The exit code of ``python *words``, which are ``[-P] -m module …`` or ``-c code …``. Nothing is there to be read;
-        the files ``said`` take its stdout and stderr. OSError: no process can be started. TimeoutExpired: it was killed."""
-        if sys.platform != "linux":
-            with Path(said[0]).open("wb") as out, Path(said[1]).open("wb") as err:
-                streams: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": out, "stderr": err}
-                return subprocess.run([sys.executable, *words], **streams, cwd=cwd, env=env, timeout=timeout).returncode
-        wanted = {
-            "words": words,
-            "said": [str(Path(path).absolute()) for path in said],
-            "cwd": str(cwd or Path.cwd()),
-            "environment": dict(os.environ if env is None else env),
-        }
-        with self._turn:
-            return self._ask(wanted, timeout)
+    ) -> subprocess.CompletedProcess[str]:
+        """``start`` to its end. TimeoutExpired: it was killed."""
+        process = self.start(*words, cwd=cwd, env=env, timeout=timeout)
+        try:
+            code = process.wait(timeout)
+        finally:
+            process.kill()
+        return subprocess.CompletedProcess(words, code, process.stdout, process.stderr)
 
-    def _ask(self, wanted: Mapping[str, Any], timeout: float | None) -> int:
-        waiting = self._waiting = self._waiting or self._start()
-        assert waiting.stdin and waiting.stdout
-        with contextlib.suppress(BrokenPipeError):
-            waiting.stdin.write(json.dumps(wanted).encode() + b"\n")
-            waiting.stdin.flush()
-        process = waiting.pid
-        for what in ("process", "code"):
-            if not select.select([waiting.stdout], [], [], timeout)[0]:
-                os.kill(process, 9)
-                if what == "code":
-                    os.read(waiting.stdout.fileno(), NUMBER.size)
-                else:  # it still imports
-                    self.close()
-                raise subprocess.TimeoutExpired(list(wanted["words"]), timeout or 0)
-            if not (number := os.read(waiting.stdout.fileno(), NUMBER.size)):  # what is heavy has ended it
-                self._waiting = None
-                return waiting.wait()
-            (process,) = NUMBER.unpack(number)
-        return process
-
-    def _start(self) -> subprocess.Popen[bytes]:
-        path = [entry or str(Path.cwd()) for entry in sys.path]
-        kept = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}  # each command has its own
-        pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
-        words = [sys.executable, "-P", __file__, json.dumps(path), *self.modules]
-        atexit.register(self.close)
-        return subprocess.Popen(words, **pipes, env=kept)
+    def _opened(self) -> tuple[subprocess.Popen[bytes], socket.socket]:
+        if not (self._waiting and self._door):
+            self._door, theirs = socket.socketpair()
+            path = [entry or str(Path.cwd()) for entry in sys.path]
+            kept = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}  # each command has its own
+            streams: dict[str, Any] = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL)
+            streams["pass_fds"] = [theirs.fileno()]
+            words = [sys.executable, "-P", __file__, str(theirs.fileno()), json.dumps(path), *self.modules]
+            with theirs:
+                self._waiting = subprocess.Popen(words, env=kept, start_new_session=True, **streams)
+            atexit.register(self.close)
+        return self._waiting, self._door
 
     def close(self) -> None:
         """The waiting Python ends; the next command starts another."""
-        atexit.unregister(self.close)
-        if waiting := self._waiting:
-            self._waiting = None
-            waiting.kill()
-            waiting.communicate()
+        with self._turn:
+            atexit.unregister(self.close)
+            if self._waiting and self._door:
+                self._door.close()
+                if self._waiting.poll() is None:
+                    self._waiting.kill()
+                self._waiting.wait()
+            self._waiting = self._door = None
 
     def __enter__(self) -> Forks:
         return self
@@ -102,31 +172,52 @@ class Forks:
         self.close()
 
 
+def _text(file: IO[bytes]) -> str:
+    return os.pread(file.fileno(), os.fstat(file.fileno()).st_size, 0).decode(errors="replace")  # where it writes stays
+
+
 # -- in the Python that waits -----------------------------------------------------------------------------------------
 
 
-def _wait(asked: IO[str], told: int) -> dict[str, Any]:
-    """What a fork has to do; only forks return."""
-    for line in asked:
+def _wait(door: socket.socket) -> tuple[list[str], str, dict[str, str]]:
+    """What a fork has to do: words, folder, environment; only forks return."""
+    running: set[int] = set()
+    while fds := socket.recv_fds(door, 1, 3)[1]:
+        running = {fork for fork in running if os.waitpid(fork, os.WNOHANG) == (0, 0)}
         if not (fork := os.fork()):
-            os.close(told)
-            return dict(json.loads(line))
-        os.write(told, NUMBER.pack(fork))
-        os.write(told, NUMBER.pack(os.waitstatus_to_exitcode(os.waitpid(fork, 0)[1])))
+            door.close()
+            return _born(*fds)
+        running.add(fork)
+        for fd in fds:
+            os.close(fd)
     os._exit(0)
 
 
-def _become(wanted: Mapping[str, Any], path: Sequence[str]) -> list[str]:
-    """This process is as a new Python with these streams, folder, environment and path -> the words without its options."""
-    streams = [os.open(os.devnull, os.O_RDONLY)]
-    streams += [os.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666) for name in wanted["said"]]
-    for number, stream in enumerate(streams):
-        os.dup2(stream, number)
-        os.close(stream)
-    os.chdir(wanted["cwd"])
+def _born(line: int, *said: int) -> tuple[list[str], str, dict[str, str]]:
+    """One process stays to say how the other has ended."""
+    with socket.socket(fileno=line) as parent, parent.makefile("rw") as told:
+        order = json.loads(told.readline())
+        if pid := os.fork():
+            for fd in said:
+                os.close(fd)
+            print(pid, file=told, flush=True)
+            code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+            with contextlib.suppress(OSError):  # nobody waits
+                print(code, file=told, flush=True)
+            os._exit(0)
+    os.setsid()
+    for number, fd in enumerate(said, 1):
+        os.dup2(fd, number)
+        os.close(fd)
+    words, place, settings = order
+    return words, place, settings
+
+
+def _become(words: list[str], place: str, settings: Mapping[str, str], path: Sequence[str]) -> list[str]:
+    """This process is as a new Python with this folder, environment and path -> the words without its options."""
+    os.chdir(place)
     os.environ.clear()
-    os.environ.update(wanted["environment"])
-    words: list[str] = wanted["words"]
+    os.environ.update(settings)
     safe = words[0] == "-P"
     first = [] if safe else ["" if words[0] == "-c" else str(Path.cwd())]
     given = os.environ.get("PYTHONPATH", "")
@@ -158,9 +249,7 @@ def _run(option: str, what: str, *words: str) -> int:
     return 1
 
 
-def _main(path: str, *modules: str) -> None:
-    told, silence = os.dup(1), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(silence, 1)
+def _main(door: str, path: str, *modules: str) -> None:
     own = [*sys.path]
     sys.path[:] = json.loads(path)
     with contextlib.suppress(Exception):
@@ -170,8 +259,8 @@ def _main(path: str, *modules: str) -> None:
             importlib.import_module(name)
     for name in [name for name in sys.modules if name.partition(".")[0] == "zoo"]:
         del sys.modules[name]
-    gc.freeze()
-    os._exit(_run(*_become(_wait(sys.stdin, told), own)) & 0xFF)
+    gc.freeze()  # what nobody touches is not copied
+    os._exit(_run(*_become(*_wait(socket.socket(fileno=int(door))), own)) & 0xFF)
 
 
 if __name__ == "__main__":
