@@ -19,11 +19,11 @@ from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import IO
+from typing import IO, Any
 
 
 class Process:
-    """``python -m words``; what it prints can be read at any time."""
+    """``python -m words`` in a group of its own; what it prints can be read at any time."""
 
     def __init__(self, words: Sequence[object], cwd: Path | None = None, env: Mapping[str, str] | None = None) -> None:
         self._files = [TemporaryFile("w+b"), TemporaryFile("w+b")]  # noqa: SIM115  (they stay open as long as this)
@@ -42,7 +42,8 @@ class Process:
         else:
             command = [sys.executable, "-m", *self.args]
             out, err = self._files
-            self._afresh = subprocess.Popen(command, cwd=place, env=settings, stdout=out, stderr=err)
+            pipes: dict[str, Any] = {"stdout": out, "stderr": err}
+            self._afresh = subprocess.Popen(command, cwd=place, env=settings, start_new_session=True, **pipes)
             self.pid = self._afresh.pid
 
     @property
@@ -141,6 +142,7 @@ def _born(line: int, out: int, err: int) -> tuple[list[str], str, dict[str, str]
             with suppress(OSError):  # nobody waits
                 print(code, file=told, flush=True)
             os._exit(0)
+    os.setsid()
     for fd, place in ((out, 1), (err, 2)):
         os.dup2(fd, place)
         os.close(fd)

@@ -9,6 +9,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import torch._dynamo  # noqa: F401  (before forking: the first optimiser imports it)
 import yaml
 from PIL import Image
 from safetensors import safe_open
@@ -46,7 +47,7 @@ class Training(Scene):
         steps, every, overrides = SIZES[self.size]
         budget = ["--steps", str(steps), "--save-every", str(every), "--preview-every", "4", "--log-every", "3"]
         sides = [*budget, "--workers", str(self.workers)]
-        return arguments(self.out, *self.data, *sides, overrides=[*RICH, *overrides, EVEN])[3:]
+        return arguments(self.out, *self.data, *sides, overrides=[*RICH, *overrides, EVEN])[1:]
 
     def moment(self, rng: random.Random) -> Moment:
         whole = self.seconds[self.size]
