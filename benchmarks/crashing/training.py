@@ -33,14 +33,14 @@ class Training(Scene):
         self.data = pictures(folder / "photos", 3, 1), pictures(folder / "drawings", 3, 2)
         self.seconds: dict[str, float] = {}
         self.reference: dict[str, Path] = {}
-        for size in SIZES:
-            self.seconds[size] = self.time(folder / size, random.Random(0))
-            self.reference[size] = self.out
 
     def begin(self, folder: Path, rng: random.Random) -> None:
+        size = folder.name if (undisturbed := folder.name in SIZES) else rng.choice([*SIZES])
+        if not undisturbed and size not in self.reference:
+            self.seconds[size] = self.time(self.home / size, random.Random(0))
+            self.reference[size] = self.out
         folder.mkdir()
-        self.folder, self.out, self.newest = folder, folder / "run", 0
-        self.size = folder.name if folder.name in SIZES else rng.choice([*SIZES])
+        self.folder, self.out, self.newest, self.size = folder, folder / "run", 0, size
         self.workers = int(rng.random() < 0.2)  # they outlive a killed run by some seconds
 
     def words(self) -> list[str]:
