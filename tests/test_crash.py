@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 import pytest
+from nursery import Process
 from training import EVEN, TINY, arguments, call, environment, pictures, run, same
 
 import zoo.helpers.files
@@ -164,7 +165,7 @@ def test_a_folder_in_which_another_process_trains(trained: Path, photos: Path, d
 def test_one_process_at_a_time_and_kill_9(tmp_path: Path, photos: Path, drawings: Path) -> None:
     out = tmp_path / "run"
     words = arguments(out, photos, drawings, "--save-every", "1", "--workers", "1")
-    first = subprocess.Popen([*words, "--steps", "100000"], env=environment(), stderr=subprocess.PIPE, text=True)
+    first = Process([*words, "--steps", "100000"], env=environment())
     deadline = time.monotonic() + 120
     while len(checkpoint.checkpoints(out / "checkpoints")) < 2:
         assert first.poll() is None and time.monotonic() < deadline
@@ -189,10 +190,10 @@ def test_a_full_disk_is_one_line_and_costs_no_checkpoint(tmp_path: Path, photos:
     run(out, photos, drawings, EVEN, steps=1)
     [first] = checkpoint.checkpoints(out / "checkpoints")
     before = first.read_bytes()
-    _, _, _, *words = arguments(out, photos, drawings, "--steps", "2", overrides=[EVEN])
+    words = arguments(out, photos, drawings, "--steps", "2", overrides=[EVEN])
     words += [word for text in TINY for word in ("--set", text)]
     done = subprocess.run(
-        [sys.executable, "-m", "zoo", *words],
+        [sys.executable, "-m", *words],
         env=environment(),
         capture_output=True,
         text=True,

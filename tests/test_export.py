@@ -180,7 +180,7 @@ def test_onnxruntime_draws_as_pytorch(shipped: tuple[Path, Report]) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["cyclegan", "cyclese", "cycleda", "cyclepix"])
+@pytest.mark.parametrize("name", ["cyclegan", "cyclese", "cycleda"])  # cyclepix is cyclegan's network: half of it below
 def test_so_do_the_others(name: str, run: Zoo) -> None:
     code, out, err = run(name, "-o", "model.onnx", "--json")
     assert (code, err) == (0, "")
@@ -360,7 +360,7 @@ def test_sizes(strange: Callable[..., Path], run: Zoo) -> None:
 
 @pytest.mark.slow
 def test_half_stores_the_same_weights_in_half_the_bytes(run: Zoo, tmp_path: Path) -> None:
-    full, half = (export("cyclegan", tmp_path / f"{half}.onnx", half=half) for half in (False, True))
+    full, half = (export("cyclepix", tmp_path / f"{half}.onnx", size=(32, 48), half=half) for half in (False, True))
     assert half.bytes < 0.55 * full.bytes
     assert [case.largest for case in half.parity] == pytest.approx([case.largest for case in full.parity], abs=1e-4)
     image = noise(1, 3, 32, 48)

@@ -273,7 +273,7 @@ def test_a_trainer_of_photographs_takes_no_drawings(
 def test_a_trainer_of_two_domains_wants_drawings(
     tmp_path: Path, photos: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    _, _, _, *words = arguments(tmp_path / "run", photos, photos, "--steps", "1")
+    _, *words = arguments(tmp_path / "run", photos, photos, "--steps", "1")
     at = words.index("--drawings")
     code, _, told = leave(capsys, *words[:at], *words[at + 2 :])
     assert code == 2 and told.splitlines() == [

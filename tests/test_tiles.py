@@ -389,14 +389,14 @@ def test_after_an_error_in_the_middle_everything_is_as_before():
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "size"),
-    [("cycleda", (400, 400)), *((name, (320, 480)) for name in ("cyclegan", "cyclese", "conditional-cyclepix"))],
+    [("cycleda", (288, 288)), *((name, (160, 304)) for name in ("cyclegan", "cyclese", "conditional-cyclepix"))],
 )
 def test_shipped_models_stay_within_the_bound(name, size):
     """Seams both ways in the model that looks at most; one seam in the others."""
     sample = Path(__file__).parents[1] / "docs/sample/eileen-collins.jpg"
     picture = np.asarray(Image.open(sample).convert("RGB").resize(size))
     translator = zoo.load(name, device="cpu")
-    mean, most = apart(translator.translate(picture, size=0, tile=320), translator.translate(picture, size=0))
+    mean, most = apart(translator.translate(picture, size=0, tile=224), translator.translate(picture, size=0))
     assert mean <= MEAN
     assert most <= MOST
 
@@ -429,7 +429,7 @@ def photograph(tmp_path: Path) -> Path:
 def test_a_large_photograph_takes_less_than_4_gb(photograph, tmp_path):
     code = "import sys; from zoo.cli import main; sys.argv[0] = 'zoo'; main()"
     out = tmp_path / "out.jpg"
-    _, peak = limited(code, "translate", "cycleda", photograph, "-o", out, "--device", "cpu")
+    _, peak = limited(code, "translate", "cyclegan", photograph, "-o", out, "--device", "cpu")
     assert peak < 4
     assert Image.open(out).size == (8000, 6000)
 
@@ -470,10 +470,10 @@ torch.set_num_threads(1)  # the arenas of many threads would use up the address 
 translator = Translator(Wide(), device="cpu")
 translator.translate(numpy.zeros((64, 64, 3), numpy.uint8))
 used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
-resource.setrlimit(resource.RLIMIT_AS, (used + 1200 * 2**20, resource.RLIM_INFINITY))
+resource.setrlimit(resource.RLIMIT_AS, (used + 300 * 2**20, resource.RLIM_INFINITY))
 os.environ["ZOO_MEMORY"] = "1T"
-print(translator.translate(numpy.zeros((2000, 1600, 3), numpy.uint8)).shape)
+print(translator.translate(numpy.zeros((1000, 800, 3), numpy.uint8)).shape)
 """
     told, _ = limited(code)
-    assert "size 2000 1600" in told
-    assert "(2000, 1600, 3)" in told
+    assert "size 1000 800" in told
+    assert "(1000, 800, 3)" in told

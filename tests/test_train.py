@@ -8,8 +8,6 @@ import os
 import shutil
 import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
@@ -18,6 +16,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from nursery import Process
 from safetensors.torch import load_file
 from training import EVEN, RICH, TINY, arguments, call, distance, environment, pictures, run, same, state
 
@@ -104,11 +103,11 @@ def test_a_signal_saves_and_stops(
 ) -> None:
     out = tmp_path / "run"
     words = arguments(out, photos, drawings, "--steps", "100000", "--workers", str(workers))
-    process = subprocess.Popen(words, env=environment(), stderr=subprocess.PIPE, text=True, start_new_session=True)
+    process = Process(words, env=environment())
     wait_for_steps(out, 2, process)
     (os.killpg if group else os.kill)(process.pid, number)
-    said = process.communicate(timeout=60)[1]
-    assert process.returncode == code
+    assert process.wait(60) == code
+    said = process.stderr
     assert f"stopped by {number.name}" in said and "the same command goes on" in said and "Traceback" not in said
     [path] = checkpoint.checkpoints(out / "checkpoints")
     step = checkpoint.load(path)[1]["step"]
@@ -118,10 +117,10 @@ def test_a_signal_saves_and_stops(
     assert same(out, tmp_path / "whole")
 
 
-def wait_for_steps(out: Path, steps: int, process: subprocess.Popen[str]) -> None:
+def wait_for_steps(out: Path, steps: int, process: Process) -> None:
     deadline = time.monotonic() + 120
     while not (out / "log.jsonl").exists() or len((out / "log.jsonl").read_text().splitlines()) < steps:
-        assert process.poll() is None, process.communicate()[1]
+        assert process.poll() is None, process.stderr
         assert time.monotonic() < deadline
         time.sleep(0.05)
 
@@ -205,9 +204,10 @@ def test_two_processes_are_one_with_the_same_global_batch(tmp_path: Path, photos
         where = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1]), "WORLD_SIZE": "2"}
     words = arguments(tmp_path / "two", photos, drawings, "--steps", "3", overrides=STEADY)
     ranks = [environment(**where, RANK=str(i), LOCAL_RANK=str(i)) for i in range(2)]  # as torchrun would
-    processes = [subprocess.Popen(words, env=rank, stderr=subprocess.PIPE, text=True) for rank in ranks]
-    said = [process.communicate(timeout=120)[1] for process in processes]
-    assert [process.returncode for process in processes] == [0, 0], said
+    processes = [Process(words, env=rank) for rank in ranks]
+    ends = [process.wait(120) for process in processes]
+    said = [process.stderr for process in processes]
+    assert ends == [0, 0], said
     assert ["done" in text for text in said] == [True, False]  # one speaks for all
     compare_with_one_process(tmp_path, photos, drawings)
 
@@ -222,8 +222,7 @@ def test_two_processes_are_one_with_the_same_global_batch(tmp_path: Path, photos
     ids=["torchrun", "accelerate"],
 )
 def test_launchers_of_several_processes(tmp_path: Path, photos: Path, drawings: Path, launcher: list[str]) -> None:
-    _, _, *words = arguments(tmp_path / "two", photos, drawings, "--steps", "3", overrides=STEADY)
-    call([sys.executable, "-m", *launcher, "-m", *words])
+    call([*launcher, "-m", *arguments(tmp_path / "two", photos, drawings, "--steps", "3", overrides=STEADY)])
     compare_with_one_process(tmp_path, photos, drawings)
 
 
@@ -476,7 +475,7 @@ def test_the_command_line_says_one_line(
 ) -> None:
     from zoo.cli import main
 
-    _, _, _, *words = arguments(tmp_path / "run", photos, drawings, "--steps", "2", "--epochs", "2")
+    _, *words = arguments(tmp_path / "run", photos, drawings, "--steps", "2", "--epochs", "2")
     with pytest.raises(SystemExit, match="2"):
         main(words)
     assert capsys.readouterr().err.splitlines() == [

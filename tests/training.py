@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import nursery
 import torch
 from PIL import Image
 from torch import Tensor
@@ -62,12 +61,10 @@ def run(
 def arguments(
     out: Path, photos: Path, drawings: Path, *more: str, overrides: Sequence[str] = (*RICH, EVEN)
 ) -> list[str]:
-    """The command line of a tiny run with all kinds of augmentation."""
+    """``zoo train …``: a tiny run with all kinds of augmentation."""
     options = [word for override in overrides for word in ("--set", override)]
     folders = ["--photos", str(photos), "--drawings", str(drawings), "--out", str(out)]
     return [
-        sys.executable,
-        "-m",
         "zoo",
         "train",
         RECIPE,
@@ -86,8 +83,8 @@ def environment(**more: str) -> dict[str, str]:
 
 
 def call(words: Sequence[str], code: int = 0) -> str:
-    """Run a command to its end, and give what it says on stderr."""
-    done = subprocess.run(words, env=environment(), capture_output=True, text=True, timeout=300)
+    """Run ``python -m words`` to its end, and give what it says on stderr."""
+    done = nursery.run(words, env=environment())
     assert done.returncode == code, done.stderr
     return done.stderr
 

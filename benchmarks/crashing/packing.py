@@ -26,7 +26,7 @@ class Packing(Scene):
         wide = [*RICH, EVEN, "generator.width=32"]
         for steps in ("1", "2"):
             said = folder / f"said-{steps}.txt"
-            Process(arguments(self.run, *sides, "--steps", steps, overrides=wide)[3:], said, {}).finish()
+            Process(arguments(self.run, *sides, "--steps", steps, overrides=wide)[1:], said, {}).finish()
             if steps == "1":
                 Process(["pack", str(self.run), "--out", str(folder / "old")], said, {}).finish()
         self.reference: dict[str, dict[str, bytes]] = {}

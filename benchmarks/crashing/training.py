@@ -9,6 +9,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import torch._dynamo  # noqa: F401  (before forking: the first optimiser imports it)
 import yaml
 from PIL import Image
 from safetensors import safe_open
@@ -32,21 +33,21 @@ class Training(Scene):
         self.data = pictures(folder / "photos", 3, 1), pictures(folder / "drawings", 3, 2)
         self.seconds: dict[str, float] = {}
         self.reference: dict[str, Path] = {}
-        for size in SIZES:
-            self.seconds[size] = self.time(folder / size, random.Random(0))
-            self.reference[size] = self.out
 
     def begin(self, folder: Path, rng: random.Random) -> None:
+        size = folder.name if (undisturbed := folder.name in SIZES) else rng.choice([*SIZES])
+        if not undisturbed and size not in self.reference:
+            self.seconds[size] = self.time(self.home / size, random.Random(0))
+            self.reference[size] = self.out
         folder.mkdir()
-        self.folder, self.out, self.newest = folder, folder / "run", 0
-        self.size = folder.name if folder.name in SIZES else rng.choice([*SIZES])
+        self.folder, self.out, self.newest, self.size = folder, folder / "run", 0, size
         self.workers = int(rng.random() < 0.2)  # they outlive a killed run by some seconds
 
     def words(self) -> list[str]:
         steps, every, overrides = SIZES[self.size]
         budget = ["--steps", str(steps), "--save-every", str(every), "--preview-every", "4", "--log-every", "3"]
         sides = [*budget, "--workers", str(self.workers)]
-        return arguments(self.out, *self.data, *sides, overrides=[*RICH, *overrides, EVEN])[3:]
+        return arguments(self.out, *self.data, *sides, overrides=[*RICH, *overrides, EVEN])[1:]
 
     def moment(self, rng: random.Random) -> Moment:
         whole = self.seconds[self.size]

@@ -284,8 +284,8 @@ def _landmarks(dlib: Any, image: Tensor, box: tuple[float, float, float, float])
 
 def array(image: Tensor) -> np.ndarray:
     """(3, H, W) in [-1, 1] -> (H, W, 3) uint8."""
-    levels = image.detach().add(1).mul(127.5).round().clamp(0, 255).byte()
-    return np.ascontiguousarray(levels.permute(1, 2, 0).cpu().numpy())
+    levels = image.detach().add(1).mul_(127.5).round_().clamp_(0, 255).byte()
+    return levels.permute(1, 2, 0).contiguous().cpu().numpy()
 
 
 def dlib_module() -> Any:

@@ -91,7 +91,7 @@ class TrainingChecks(Contract):
         Look for a sign, a detached tensor, a gradient that is changed on its way."""
         model.needs_training()
         overrides = (PLAIN, "optimiser.lr=5e-3", "schedule.decay=0")
-        for number, phase in enumerate(model.engine(pictures, tmp_path / "phases").trainer.phases):
+        for number, phase in enumerate(model.trainer().phases):
             engine = model.engine(pictures, tmp_path / str(number), *overrides, steps=STEPS)
             first = batch(engine)
             engine.data = [{name: tensor[0] for name, tensor in first.items()}] * STEPS * engine.samples_per_step

@@ -6,9 +6,7 @@ The networks are tiny and untrained: they change a face much, in a way that depe
 from __future__ import annotations
 
 import logging
-import os
 import re
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any, cast
@@ -16,6 +14,7 @@ from typing import Any, cast
 import numpy as np
 import pytest
 import torch
+from nursery import run
 from PIL import Image
 from shared import SAMPLE, Cli, beside, head
 
@@ -301,8 +300,7 @@ def test_the_command_line_says_it_too(model: Path, tmp_path: Path) -> None:
     head().save(tmp_path / "in.png")
     words = ["translate", model, tmp_path / "in.png", "-o", tmp_path / "out.png", "--device", "cpu"]
     words += ["--AU23", "1", "--AU25", "1", "--disgust", "0.5"]
-    call = [sys.executable, "-m", "zoo", *map(str, words)]  # in this process pytest takes what is logged
-    done = subprocess.run(call, capture_output=True, text=True, check=False, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    done = run(["zoo", *words])  # in this process pytest takes what is logged
     assert (done.returncode, done.stdout) == (0, ""), done.stderr
     assert "AU23 (lip tightener) and AU25 (lips part)" in done.stderr and "without unit 16" in done.stderr
 

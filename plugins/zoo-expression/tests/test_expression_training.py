@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import csv
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
+import nursery
 import pytest
 import torch
 from PIL import Image
@@ -499,16 +497,14 @@ def test_five_expressions(tmp_path: Path, photos: Path) -> None:
 
 
 def test_convnext_blocks_in_a_cyclegan(tmp_path: Path, photos: Path) -> None:
-    words = [sys.executable, "-m", "zoo", "train", "cyclegan", "--photos", str(photos), "--drawings", str(photos)]
-    words += ["--out", str(tmp_path / "run"), "--steps", "2", "--log-every", "1", "--device", "cpu"]
+    words: list[object] = ["zoo", "train", "cyclegan", "--photos", photos, "--drawings", photos]
+    words += ["--out", tmp_path / "run", "--steps", "2", "--log-every", "1", "--device", "cpu"]
     for override in (
         *("generator.block=convnext", "generator.width=4", "generator.blocks=2"),
         *("discriminator.width=4", "discriminator.layers=2", "data.size=[32,32]", "data.batch=1"),
     ):
         words += ["--set", override]
-    done = subprocess.run(
-        words, capture_output=True, text=True, check=False, env={**os.environ, "OMP_NUM_THREADS": "1"}
-    )
+    done = nursery.run(words)
     assert done.returncode == 0, done.stderr
     assert len((tmp_path / "run/log.jsonl").read_text().splitlines()) == 2
     depthwise = [tensor for name, tensor in state(tmp_path / "run").items() if "depthwise.weight" in name]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from nursery import Process, run
 from PIL import Image
 from torch import Tensor
 
@@ -176,21 +176,19 @@ def test_style_comes_and_content_stays(gatys: Any) -> None:
 
 
 def test_seeds_and_starts(gatys: Any) -> None:
-    photo, style = picture(1), picture(2)
+    photo, style, other = (picture(seed, 32, 40) for seed in (1, 2, 5))
 
     def draw(**controls: Any) -> np.ndarray:
         return np.asarray(gatys.translate(photo, style=style, iterations=2, **controls), float)
 
     assert np.array_equal(draw(noise=1, seed=3), draw(noise=1, seed=3))
     assert np.abs(draw(noise=1, seed=3) - draw(noise=1, seed=4)).mean() > 5
-    assert (
-        np.abs(draw(start=picture(5)) - np.asarray(picture(5), float)).mean()
-        < np.abs(draw() - draw(start=picture(5))).mean()
-    )
+    assert np.abs(draw(start=other) - np.asarray(other, float)).mean() < np.abs(draw() - draw(start=other)).mean()
 
 
 def test_several_styles_are_mixed(gatys: Any) -> None:
-    photo, red, blue = picture(1), Image.new("RGB", (40, 40), (220, 20, 20)), Image.new("RGB", (40, 40), (20, 20, 220))
+    photo = picture(1, 32, 40)
+    red, blue = Image.new("RGB", (32, 32), (220, 20, 20)), Image.new("RGB", (32, 32), (20, 20, 220))
 
     def redness(**controls: Any) -> float:
         made = np.asarray(gatys.translate(photo, iterations=10, strength=20, **controls), float)
@@ -287,7 +285,7 @@ def test_a_style_transfer_is_not_exported_or_trained(tmp_path: Path) -> None:
         "it optimises each picture": ["export", "gatys", "-o", str(tmp_path / "a.onnx")],
         "there is nothing to train": training,
     }.items():
-        done = subprocess.run([sys.executable, "-m", "zoo", *words], capture_output=True, text=True)
+        done = run(["zoo", *words])
         assert done.returncode == 2, done.stderr
         assert told in done.stderr and len(done.stderr.splitlines()) == 2
 
@@ -295,39 +293,34 @@ def test_a_style_transfer_is_not_exported_or_trained(tmp_path: Path) -> None:
 def test_previews_go_into_a_folder_of_their_own(tmp_path: Path) -> None:
     for i in (1, 2):
         (tmp_path / "in" / str(i)).mkdir(parents=True)
-        picture(i).save(tmp_path / "in" / str(i) / "photo.png")
-    picture(3).save(tmp_path / "style.png")
+        picture(i, 32, 40).save(tmp_path / "in" / str(i) / "photo.png")
+    picture(3, 32, 40).save(tmp_path / "style.png")
 
-    def run(source: str, out: str, previews: str) -> subprocess.CompletedProcess[str]:
+    def draw(source: str, out: str, previews: str) -> subprocess.CompletedProcess[str]:
         words = ["translate", "gatys", source, "-o", out, "--style", "style.png", "--iterations", "10"]
-        command = [sys.executable, "-m", "zoo", *words, "--previews", previews]
-        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+        return run(["zoo", *words, "--previews", previews], tmp_path)
 
-    assert run("in/1/photo.png", "out.png", "way").returncode == 0
+    assert draw("in/1/photo.png", "out.png", "way").returncode == 0
     assert sorted(path.name for path in (tmp_path / "way").iterdir()) == [f"out-{i:02}.png" for i in range(1, 11)]
-    again = run("in/2/photo.png", "other.png", "way")
+    again = draw("in/2/photo.png", "other.png", "way")
     assert again.returncode == 2 and "way is not empty" in again.stderr
     assert not (tmp_path / "other.png").exists()
-    assert run("in", "out", "both").returncode == 0
+    assert draw("in", "out", "both").returncode == 0
     names = {path.name for path in (tmp_path / "both").iterdir()}
     assert names == {f"{picture}-photo-{i:02}.png" for picture in (1, 2) for i in range(1, 11)}
 
 
 @pytest.mark.slow
 def test_ctrl_c_on_the_command_line_keeps_the_best_so_far(tmp_path: Path) -> None:
-    picture(1, 96, 128).save(tmp_path / "photo.png")
-    picture(2, 96, 128).save(tmp_path / "style.png")
+    picture(1, 40, 56).save(tmp_path / "photo.png")
+    picture(2, 40, 56).save(tmp_path / "style.png")
     out, previews = tmp_path / "out.png", tmp_path / "way"
     words = ["translate", "gatys", "photo.png", "-o", str(out), "--style", "style.png", "--iterations", "300"]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "zoo", *words, "--previews", str(previews), "--levels", "1"],
-        cwd=tmp_path, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
+    process = Process(["zoo", *words, "--previews", previews, "--levels", "1"], tmp_path)
     while not (previews.is_dir() and any(previews.glob("*.png"))):
-        assert process.poll() is None, process.stderr and process.stderr.read()
+        assert process.poll() is None, process.stderr
         time.sleep(0.1)
     process.send_signal(signal.SIGINT)
-    _, told = process.communicate(timeout=60)
-    assert process.returncode == 0, told
-    assert "this is the best so far" in told
-    assert Image.open(out).size == (128, 96)
+    assert process.wait(60) == 0, process.stderr
+    assert "this is the best so far" in process.stderr
+    assert Image.open(out).size == (56, 40)

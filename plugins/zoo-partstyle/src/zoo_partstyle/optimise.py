@@ -60,7 +60,7 @@ def optimise(start: Tensor, source: Tensor, at_size: Callable[[tuple[int, int]],
         try:
             run.go(share, plan)
         except KeyboardInterrupt:
-            log.warning("stopped after %d of %d iterations: this is the best so far", run.done, plan.iterations)
+            log.warning("stopped after %d of %d iterations: this is the best so far", max(run.done, 0), plan.iterations)
             found = run.best
             if found.shape != source.shape:
                 found = source + scaled(found - scaled(source, size), size_of(source))
