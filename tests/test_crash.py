@@ -12,8 +12,8 @@ import sys
 import time
 from pathlib import Path
 
+import forks
 import pytest
-from nursery import Process
 from training import EVEN, TINY, arguments, call, environment, pictures, run, same
 
 import zoo.helpers.files
@@ -165,7 +165,7 @@ def test_a_folder_in_which_another_process_trains(trained: Path, photos: Path, d
 def test_one_process_at_a_time_and_kill_9(tmp_path: Path, photos: Path, drawings: Path) -> None:
     out = tmp_path / "run"
     words = arguments(out, photos, drawings, "--save-every", "1", "--workers", "1")
-    first = Process([*words, "--steps", "100000"], env=environment())
+    first = forks.start("-m", *words, "--steps", "100000", env=environment())
     deadline = time.monotonic() + 120
     while len(checkpoint.checkpoints(out / "checkpoints")) < 2:
         assert first.poll() is None and time.monotonic() < deadline

@@ -13,10 +13,10 @@ import time
 from pathlib import Path
 from typing import Any
 
+import forks
 import pytest
 import torch
 import yaml
-from nursery import Process
 from safetensors.torch import load_file
 from training import EVEN, RICH, TINY, arguments, call, distance, environment, pictures, run, same, state
 
@@ -103,7 +103,7 @@ def test_a_signal_saves_and_stops(
 ) -> None:
     out = tmp_path / "run"
     words = arguments(out, photos, drawings, "--steps", "100000", "--workers", str(workers))
-    process = Process(words, env=environment())
+    process = forks.start("-m", *words, env=environment())
     wait_for_steps(out, 2, process)
     (os.killpg if group else os.kill)(process.pid, number)
     assert process.wait(60) == code
@@ -117,7 +117,7 @@ def test_a_signal_saves_and_stops(
     assert same(out, tmp_path / "whole")
 
 
-def wait_for_steps(out: Path, steps: int, process: Process) -> None:
+def wait_for_steps(out: Path, steps: int, process: forks.Process) -> None:
     deadline = time.monotonic() + 120
     while not (out / "log.jsonl").exists() or len((out / "log.jsonl").read_text().splitlines()) < steps:
         assert process.poll() is None, process.stderr
@@ -204,7 +204,7 @@ def test_two_processes_are_one_with_the_same_global_batch(tmp_path: Path, photos
         where = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1]), "WORLD_SIZE": "2"}
     words = arguments(tmp_path / "two", photos, drawings, "--steps", "3", overrides=STEADY)
     ranks = [environment(**where, RANK=str(i), LOCAL_RANK=str(i)) for i in range(2)]  # as torchrun would
-    processes = [Process(words, env=rank) for rank in ranks]
+    processes = [forks.start("-m", *words, env=rank) for rank in ranks]
     ends = [process.wait(120) for process in processes]
     said = [process.stderr for process in processes]
     assert ends == [0, 0], said

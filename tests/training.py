@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import forks
 import numpy as np
-import nursery
 import torch
 from PIL import Image
 from torch import Tensor
@@ -84,7 +84,7 @@ def environment(**more: str) -> dict[str, str]:
 
 def call(words: Sequence[str], code: int = 0) -> str:
     """Run ``python -m words`` to its end, and give what it says on stderr."""
-    done = nursery.run(words, env=environment())
+    done = forks.run("-m", *words, env=environment())
     assert done.returncode == code, done.stderr
     return done.stderr
 

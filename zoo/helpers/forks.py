@@ -33,10 +33,9 @@ class Process:
     def __init__(
         self, words: Sequence[str], pid: int, files: Sequence[IO[bytes]], end: Callable[[float | None], int]
     ) -> None:
-        self.args, self.pid, self.returncode = words, pid, None
+        self.args, self.pid = words, pid
+        self.returncode: int | None = None
         self._files, self._end = files, end
-
-    returncode: int | None
 
     @property
     def stdout(self) -> str:

@@ -11,10 +11,10 @@ import sys
 from pathlib import Path
 from typing import Any, cast
 
+import forks
 import numpy as np
 import pytest
 import torch
-from nursery import run
 from PIL import Image
 from shared import SAMPLE, Cli, beside, head
 
@@ -300,7 +300,7 @@ def test_the_command_line_says_it_too(model: Path, tmp_path: Path) -> None:
     head().save(tmp_path / "in.png")
     words = ["translate", model, tmp_path / "in.png", "-o", tmp_path / "out.png", "--device", "cpu"]
     words += ["--AU23", "1", "--AU25", "1", "--disgust", "0.5"]
-    done = run(["zoo", *words])  # in this process pytest takes what is logged
+    done = forks.run("-m", "zoo", *words)  # in this process pytest takes what is logged
     assert (done.returncode, done.stdout) == (0, ""), done.stderr
     assert "AU23 (lip tightener) and AU25 (lips part)" in done.stderr and "without unit 16" in done.stderr
 

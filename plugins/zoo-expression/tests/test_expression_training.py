@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
+import forks
 import numpy as np
-import nursery
 import pytest
 import torch
 from PIL import Image
@@ -497,14 +497,14 @@ def test_five_expressions(tmp_path: Path, photos: Path) -> None:
 
 
 def test_convnext_blocks_in_a_cyclegan(tmp_path: Path, photos: Path) -> None:
-    words: list[object] = ["zoo", "train", "cyclegan", "--photos", photos, "--drawings", photos]
+    words: list[str | Path] = ["zoo", "train", "cyclegan", "--photos", photos, "--drawings", photos]
     words += ["--out", tmp_path / "run", "--steps", "2", "--log-every", "1", "--device", "cpu"]
     for override in (
         *("generator.block=convnext", "generator.width=4", "generator.blocks=2"),
         *("discriminator.width=4", "discriminator.layers=2", "data.size=[32,32]", "data.batch=1"),
     ):
         words += ["--set", override]
-    done = nursery.run(words)
+    done = forks.run("-m", *words)
     assert done.returncode == 0, done.stderr
     assert len((tmp_path / "run/log.jsonl").read_text().splitlines()) == 2
     depthwise = [tensor for name, tensor in state(tmp_path / "run").items() if "depthwise.weight" in name]

@@ -9,10 +9,10 @@ import time
 from pathlib import Path
 from typing import Any
 
+import forks
 import numpy as np
 import pytest
 import torch
-from nursery import Process, run
 from PIL import Image
 from torch import Tensor
 
@@ -285,7 +285,7 @@ def test_a_style_transfer_is_not_exported_or_trained(tmp_path: Path) -> None:
         "it optimises each picture": ["export", "gatys", "-o", str(tmp_path / "a.onnx")],
         "there is nothing to train": training,
     }.items():
-        done = run(["zoo", *words])
+        done = forks.run("-m", "zoo", *words)
         assert done.returncode == 2, done.stderr
         assert told in done.stderr and len(done.stderr.splitlines()) == 2
 
@@ -298,7 +298,7 @@ def test_previews_go_into_a_folder_of_their_own(tmp_path: Path) -> None:
 
     def draw(source: str, out: str, previews: str) -> subprocess.CompletedProcess[str]:
         words = ["translate", "gatys", source, "-o", out, "--style", "style.png", "--iterations", "10"]
-        return run(["zoo", *words, "--previews", previews], tmp_path)
+        return forks.run("-m", "zoo", *words, "--previews", previews, cwd=tmp_path)
 
     assert draw("in/1/photo.png", "out.png", "way").returncode == 0
     assert sorted(path.name for path in (tmp_path / "way").iterdir()) == [f"out-{i:02}.png" for i in range(1, 11)]
@@ -316,7 +316,7 @@ def test_ctrl_c_on_the_command_line_keeps_the_best_so_far(tmp_path: Path) -> Non
     picture(2, 40, 56).save(tmp_path / "style.png")
     out, previews = tmp_path / "out.png", tmp_path / "way"
     words = ["translate", "gatys", "photo.png", "-o", str(out), "--style", "style.png", "--iterations", "300"]
-    process = Process(["zoo", *words, "--previews", previews, "--levels", "1"], tmp_path)
+    process = forks.start("-m", "zoo", *words, "--previews", previews, "--levels", "1", cwd=tmp_path)
     while not (previews.is_dir() and any(previews.glob("*.png"))):
         assert process.poll() is None, process.stderr
         time.sleep(0.1)
