@@ -15,6 +15,8 @@ from torch.utils.data import DataLoader
 from training import pictures
 
 from zoo.errors import NotFoundError, UsageError
+from zoo.pictures.image import write
+from zoo.pictures.metadata import Metadata
 from zoo.recipe import Augment, Data
 from zoo.train.augment import backdrop, frame, new_backdrop, recolour
 from zoo.train.data import Portraits, Share
@@ -60,6 +62,21 @@ def test_bad_pictures_are_reported_and_left_out(tmp_path: Path, caplog: pytest.L
     assert f"skipped {photos / 'flat.png'}: 500×63 is smaller than 64 pixels" in caplog.text
     assert all(record.levelno == logging.WARNING for record in caplog.records)
     data[0], data[1]
+
+
+def test_results_are_no_photographs(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    folder = pictures(tmp_path / "photos", 3)
+    result = Metadata().onto(Image.open(folder / "0.png"))
+    for name in ("drawn/0.png", "drawn/0.jpg", "drawn/0.tif"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        write(result, folder / name, metadata=True)
+    data = portraits([folder], [folder])
+    assert (len(data.photos[0]), len(data.drawings[0])) == (3, 6), "a drawing may be anybody's"
+    said = [record.getMessage() for record in caplog.records]
+    assert said == [
+        f"skipped {folder / 'drawn' / name}: it is no photograph, the zoo made it"
+        for name in ("0.jpg", "0.png", "0.tif")
+    ]
 
 
 def test_a_folder_with_nothing_usable_is_an_error(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -276,6 +277,18 @@ def test_a_path_that_is_no_weights_file(run: Zoo, model):
     code, _, err = run("a.png", "-o", "b.png", model=model)
     assert code == 3
     assert f"{model} is not a weights file" in err and "zoo pack" in err
+
+
+def test_what_was_packed_is_named_by_its_folder(run: Zoo, tiny: TinyPlugin):  # noqa: F811
+    picture("a.png")
+    for folder in ("packed", "runs/mine/packed"):  # beside a model's name this would be the model
+        Path(folder).mkdir(parents=True)
+        shutil.copy(tiny.weights, Path(folder, "model.safetensors"))
+        assert run("a.png", "-o", f"{folder}.png", model=folder)[0] == 0
+    assert np.array_equal(pixels("packed.png"), pixels("runs/mine/packed.png"))
+    Path("runs/mine/run.yaml").write_text("")
+    code, _, err = run("a.png", "-o", "b.png", model="runs/mine")
+    assert code == 3 and "hint: it is a run: zoo pack runs/mine" in err
 
 
 def test_size_and_alpha(run: Zoo):

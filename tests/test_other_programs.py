@@ -23,6 +23,7 @@ from zoo.pictures.glance import glance
 from zoo.pictures.image import read
 
 BASE, IFD, SUBJECT = ExifTags.Base, ExifTags.IFD, 0x9214
+MARK = {BASE.ProcessingSoftware: "zoo"}
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 
 
@@ -81,6 +82,19 @@ def test_what_a_photograph_says_is_kept(tiny: TinyPlugin, cli: Cli, tmp_path: Pa
         assert (comment.decode() if isinstance(comment, bytes) else comment) == "for mother"
 
 
+@pytest.mark.parametrize("kind", ["jpg", "png", "tif", "webp"])
+def test_a_result_says_that_it_is_one(tiny: TinyPlugin, cli: Cli, tmp_path: Path, kind: str) -> None:  # noqa: F811
+    Image.effect_noise((64, 64), 60).convert("RGB").save(tmp_path / "a.png")
+    for source, name in (("a.png", "b"), (f"b.{kind}", "c")):
+        translated(cli, tmp_path / source, tmp_path / f"{name}.{kind}")
+    translated(cli, tmp_path / f"b.{kind}", tmp_path / f"d.{kind}", "--no-metadata")
+    assert [glance(tmp_path / name).result for name in ("a.png", f"b.{kind}", f"c.{kind}", f"d.{kind}")] == [
+        *(False, True, True, False)
+    ]
+    if kind == "tif":
+        assert Image.open(tmp_path / "b.tif").info["compression"] == "tiff_adobe_deflate"
+
+
 def test_no_metadata(tiny: TinyPlugin, cli: Cli, tmp_path: Path) -> None:  # noqa: F811
     for kind in ("jpg", "png", "tif", "webp"):
         result = translated(cli, photo(tmp_path / "a.jpg", SRGB), tmp_path / f"c.{kind}", "--no-metadata")
@@ -130,11 +144,14 @@ def test_a_thumbnail_does_not_show_the_old_picture(
 
 def test_damaged_exif_is_told_and_the_picture_drawn(
     tiny: TinyPlugin,  # noqa: F811
+    tmp_path: Path,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     image = Image.new("RGB", (16, 16))
     image.info["exif"] = b"Exif\0\0nonsense"
-    assert "exif" not in zoo.load("tiny", device="cpu").translate(image).info
+    result = zoo.load("tiny", device="cpu").translate(image)
+    result.save(tmp_path / "b.jpg", exif=result.info["exif"])
+    assert dict(Image.open(tmp_path / "b.jpg").getexif()) == MARK
     assert "the RGB picture has damaged EXIF, which is not kept" in caplog.text
 
 
@@ -146,7 +163,9 @@ def test_what_python_gets(tiny: TinyPlugin, tmp_path: Path) -> None:  # noqa: F8
     result.save(tmp_path / "b.jpg", exif=result.info["exif"])
     assert Image.open(tmp_path / "b.jpg").getexif()[BASE.Artist] == "Ada"
     assert translator.translate(source.read_bytes()).tobytes() == result.tobytes(), "a file's bytes are a picture"
-    assert "exif" not in translator.translate(Image.new("RGB", (16, 16))).info
+    plain = translator.translate(Image.new("RGB", (16, 16)))
+    plain.save(tmp_path / "c.jpg", exif=plain.info["exif"])
+    assert dict(Image.open(tmp_path / "c.jpg").getexif()) == MARK
     encoded = pictures.encode(result, ".jpg")
     assert b"Ada" not in encoded and b"mother" not in encoded, "a page of results tells nobody's place"
 

@@ -20,7 +20,7 @@ from zoo.generator import build_generator, generator_of
 from zoo.machine.device import DTYPES, pick_device, plain_torch
 from zoo.recipe import load_recipe, network_of
 from zoo.translator import Translator
-from zoo.weights.file import read_header
+from zoo.weights.file import PACKED, read_header
 from zoo.weights.hub_name import is_hub
 from zoo.weights.sources import download, locate, pinned
 
@@ -35,7 +35,8 @@ def load(
     dtype: str | torch.dtype | None = None,
     compile: bool = False,
 ) -> Translator:
-    """The translator of a model, of a weights file (``.safetensors``) that the zoo wrote, or of what somebody published.
+    """The translator of a model, of a weights file (``.safetensors``) that the zoo wrote, or the folder in which ``zoo pack``
+    put it, or of what somebody published.
 
     That is ``hub:USER/REPO``, at its newest commit, or ``hub:USER/REPO@REVISION``; `Translator.origin` is the name with
     the commit that was loaded, and loads the same again.
@@ -125,13 +126,17 @@ def weights_file(name: str | os.PathLike[str]) -> Path | None:
         return download(str(name))
     if is_recipe(name):
         return None
+    if (packed := Path(name, PACKED)).is_file() and str(name).partition(".")[0] not in registry().cards:
+        return packed
     if Path(name).suffix == ".safetensors" or isinstance(name, os.PathLike):
         return Path(name)
-    if os.sep in name or Path(name).suffix in _PICKLES:
+    if os.sep in name or Path(name).suffix in _PICKLES or Path(name, "run.yaml").is_file():
         hint = (
             "give a model's name (zoo list) or a .safetensors file, which zoo pack makes of a run; pickles are not read"
         )
-        if repo := re.fullmatch(r"(?:https?://[^/]+/)?([\w.-]+/[\w.-]+?)/?", str(name)):
+        if Path(name, "run.yaml").is_file():
+            hint = f"it is a run: zoo pack {name}, and give what that prints"
+        elif repo := re.fullmatch(r"(?:https?://[^/]+/)?([\w.-]+/[\w.-]+?)/?", str(name)):
             hint = f"is it on the Hub? then hub:{repo[1]}; else {hint}"
         raise NotFoundError(f"{name} is not a weights file", hint)
     return None

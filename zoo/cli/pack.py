@@ -16,7 +16,8 @@ def command(
     licence: Annotated[str, typer.Option(help="Licence of the weights, for the card.")] = "unknown",
 ) -> None:
     """Write model.safetensors, config.json and a model card (README.md) of RUN: of its best weights."""
-    from zoo.train.pack import WEIGHTS, pack
+    from zoo.train.pack import pack
+    from zoo.weights.file import PACKED
 
     folder = pack(run, out, half=not full, licence=licence, last=last)
-    typer.echo(str(folder / WEIGHTS))
+    typer.echo(str(folder / PACKED))

@@ -72,13 +72,12 @@ def command(
 def _space(name: str, space: str, private: bool, message: str, dry_run: bool, json: bool) -> None:
     """Upload the page of a model, or of the weights in a packed folder."""
     from zoo.page.space import space_files
-    from zoo.publish.publish import PACKED
     from zoo.publish.upload import upload_space
     from zoo.weights.remote import endpoint
 
     if not re.fullmatch(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", space):
         raise UsageError(f"{space!r} is not a Space's name", "give --space USER/NAME")
-    files = space_files(str(Path(name) / PACKED) if (Path(name) / PACKED).is_file() else name)
+    files = space_files(name)
     where, state = f"{masked(endpoint())}/spaces/{space}", "would upload to"
     if not dry_run:
         new = upload_space(space, files, message or "The page, by zoo publish", private=private)[1]

@@ -12,7 +12,7 @@ from PIL.Image import Image
 
 from zoo.errors import NotFoundError, UsageError, close_match
 from zoo.evaluate.compare import Model, Sitter, by_name
-from zoo.loading import load
+from zoo.loading import load, weights_file
 from zoo.pictures.image import read, to_pil
 from zoo.weights.hub_name import is_hub, parse
 
@@ -75,9 +75,9 @@ def label_of(name: str) -> str:
         asked = parse(name)
         words = [asked.repo.partition("/")[2], (asked.file or "").removesuffix(".safetensors"), asked.revision or ""]
         return "-".join(word.replace("/", "-") for word in words if word)
-    if not name.endswith(".safetensors"):
+    if (path := weights_file(name)) is None:
         return name
-    parts = Path(name).absolute().with_suffix("").parts
+    parts = path.absolute().with_suffix("").parts
     return next(part for part in reversed(parts) if part not in ("model", "packed"))
 
 

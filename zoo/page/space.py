@@ -19,11 +19,12 @@ from packaging.utils import canonicalize_name
 from zoo.catalogue.manifest import CORE
 from zoo.errors import ExistsError, NotFoundError, UsageError
 from zoo.helpers.files import place
+from zoo.loading import weights_file
 from zoo.page.serve import gradio
 from zoo.page.shown import Shown, one
 from zoo.publish.model_page import terms
-
-WEIGHTS = "model.safetensors"
+from zoo.weights.file import PACKED
+from zoo.weights.hub_name import is_hub
 
 _APP = '''"""The page of one model, as zoo page --space wrote it."""
 
@@ -45,20 +46,20 @@ def space_files(name: str) -> dict[str, bytes | Path]:
     UsageError for weights without a licence."""
     gradio()
     shown = one(name)
-    own = shown.card is None and Path(name).is_file()
+    own = None if shown.card or is_hub(name) else weights_file(name)
     licence = (
         shown.card.licence.weights if shown.card else str(shown.facts.get("licence", "unknown" if own else "other"))
     )
     if licence in ("", "unknown"):
         raise UsageError("nobody may use weights without a licence, and these name none", "zoo pack RUN --licence …")
-    served = WEIGHTS if own else name
+    served = PACKED if own else name
     files: dict[str, bytes | Path] = {
         "README.md": _page(shown, licence).encode(),
         "app.py": _APP.format(name=json.dumps(served)).encode(),
         "requirements.txt": "".join(f"{line}\n" for line in requirements(shown)).encode(),
     }
     if own:
-        files |= {".gitattributes": _ATTRIBUTES.encode(), WEIGHTS: Path(name)}
+        files |= {".gitattributes": _ATTRIBUTES.encode(), PACKED: own}
     return files
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from zoo.pictures.image import opened, read
+from zoo.pictures.metadata import is_result
 
 _END = 2**12  # bytes from the end of a file that are looked at
 _WHOLE = 8  # a picture that must be decoded to be believed is, at 8×8 pixels or more
@@ -15,11 +16,13 @@ _WHOLE = 8  # a picture that must be decoded to be believed is, at 8×8 pixels o
 
 @dataclass(frozen=True)
 class Glance:
-    """``width`` and ``height`` as the file has them, and ``mark``, which changes with the file's beginning or end."""
+    """``width`` and ``height`` as the file has them, ``mark``, which changes with the file's beginning or end, and whether
+    the picture is a ``result`` of the zoo."""
 
     width: int
     height: int
     mark: int
+    result: bool
 
 
 def glance(path: Path) -> Glance:
@@ -29,7 +32,7 @@ def glance(path: Path) -> Glance:
     those are decoded here.
     """
     with opened(path) as image:
-        (width, height), kind = image.size, image.format or ""
+        (width, height), kind, result = image.size, image.format or "", is_result(image)
     with path.open("rb") as file:
         size = file.seek(0, 2)
         file.seek(0)
@@ -39,7 +42,7 @@ def glance(path: Path) -> Glance:
         whole = _boxes_fit(file, size) if kind in ("AVIF", "HEIF") else _is_whole(kind, head, tail, size)
     if not whole:
         read(path, (_WHOLE, _WHOLE))
-    return Glance(width, height, zlib.crc32(tail, zlib.crc32(head)))
+    return Glance(width, height, zlib.crc32(tail, zlib.crc32(head)), result)
 
 
 def _boxes_fit(file: BinaryIO, size: int) -> bool:

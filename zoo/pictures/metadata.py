@@ -2,7 +2,8 @@
 
 Kept are who took the picture, when, where and how (EXIF), its resolution, its comment, and its colour profile. Left
 behind is what describes the old pixels: orientation, which has been applied, sizes, small copies of the old picture
-among the EXIF and in the notes of camera makers, and places in the picture.
+among the EXIF and in the notes of camera makers, and places in the picture. New is that the zoo made it: where results
+lie among photographs, no network takes them for some.
 """
 
 from __future__ import annotations
@@ -41,6 +42,8 @@ _UNTRUE = {
     ExifTags.Base.ColorSpace,
     ExifTags.Base.ExifImageWidth, ExifTags.Base.ExifImageHeight, ExifTags.IFD.Interop,
 }  # fmt: skip
+_MADE_BY = ExifTags.Base.ProcessingSoftware  # what worked on a picture last; Software is the camera's
+_ZOO = "zoo"
 _SRGB, _UNCALIBRATED, _INCH = 1, 65_535, 2
 _ON_ITS_SIDE = range(5, 9)  # of the orientations
 
@@ -83,10 +86,11 @@ class Metadata:
         )
 
     def exif(self, size: tuple[int, int]) -> bytes:
-        """The EXIF of a result of this size; none where there was none. A word where it cannot be written."""
+        """The EXIF of a result of this size. A word where what the picture had cannot be written."""
         if not (self.root or self.exposure or self.gps):
-            return b""
+            return _MADE
         exif = Image.Exif()
+        exif.load(_MADE)
         exif.update(self.root)
         if self.dpi:
             exif[ExifTags.Base.XResolution], exif[ExifTags.Base.YResolution] = self.dpi
@@ -105,13 +109,12 @@ class Metadata:
                 raise ValueError(f"{len(written)} bytes")
         except Exception as error:  # a value that its type cannot hold
             log.warning("EXIF is not kept: %s", describe(error))
-            return b""
+            return _MADE
         return written
 
     def onto(self, image: Image.Image) -> Image.Image:
         """``image`` with this in its ``info``, where Pillow keeps such things."""
-        if exif := self.exif(image.size):
-            image.info["exif"] = exif
+        image.info["exif"] = self.exif(image.size)
         if self.dpi:
             image.info["dpi"] = self.dpi
         if self.comment:
@@ -119,6 +122,17 @@ class Metadata:
         if self.profile:
             image.info["icc_profile" if is_srgb(self.profile) else PROFILE] = self.profile
         return image
+
+
+def is_result(image: Image.Image) -> bool:
+    """Did the zoo make this picture, as its file says? Nothing of it is decoded."""
+    with suppress(Exception):  # Pillow raises anything at damaged EXIF
+        if image.format == "TIFF":
+            return image.getexif().get(_MADE_BY) == _ZOO
+        exif = Image.Exif()
+        exif.load(image.info.get("exif") or b"")
+        return exif.get(_MADE_BY) == _ZOO
+    return False
 
 
 def in_profile(image: Image.Image) -> Image.Image:
@@ -143,7 +157,10 @@ def options(image: Image.Image, kind: str) -> dict[str, Any]:
     """What ``Image.save`` has to be told so that a file of this kind holds what ``info`` does."""
     info = image.info
     told: dict[str, Any] = {name: info[name] for name in ("exif", "icc_profile", "dpi") if info.get(name)}
-    if kind == "TIFF" and "exif" in told:
+    if kind == "TIFF" and told.get("exif") == _MADE:
+        told["exif"] = None  # of Pillow's two ways to write a TIFF the one that compresses takes this alone
+        told["tiffinfo"] = {_MADE_BY: _ZOO}
+    elif kind == "TIFF" and "exif" in told:
         told["compression"] = "raw"  # libtiff, which would compress, takes no directories of EXIF from Pillow
     if comment := info.get("comment"):
         if kind == "PNG":
@@ -151,9 +168,18 @@ def options(image: Image.Image, kind: str) -> dict[str, Any]:
             told["pnginfo"].add_itxt("Comment", comment)
         elif kind == "JPEG":
             told["comment"] = comment.encode()[:65_533]
-        elif kind == "TIFF" and "exif" not in told:
+        elif kind == "TIFF" and not told.get("exif"):
             told["description"] = comment
     return told
+
+
+def _made() -> bytes:
+    exif = Image.Exif()
+    exif[_MADE_BY] = _ZOO
+    return exif.tobytes()
+
+
+_MADE = _made()  # all the EXIF of a result of a picture that had none
 
 
 def is_srgb(profile: bytes) -> bool:

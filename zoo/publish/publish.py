@@ -24,11 +24,11 @@ from zoo.publish import model_page
 from zoo.publish.card_file import card_file, with_entry, write
 from zoo.publish.upload import check, upload
 from zoo.recipe import network_of
-from zoo.weights.file import Header, check_finite_file, read_header
+from zoo.weights.file import PACKED, Header, check_finite_file, read_header
 from zoo.weights.hub_name import PREFIX
 from zoo.weights.sources import locate
 
-PACKED, CONFIG, PAGE = "model.safetensors", "config.json", "README.md"
+CONFIG, PAGE = "config.json", "README.md"
 _BEHIND = ("file", "sha256", "bytes", "bundled")  # of a card's weights: `hub` follows these
 
 

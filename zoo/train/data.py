@@ -96,7 +96,8 @@ class Pictures(Dataset[dict[str, Tensor]]):
                     self.index.doubt(path)
         return self.index
 
-    def _read(self, name: str, path: Path) -> Folder:
+    def _read(self, name: str, path: Path, *, results: bool = False) -> Folder:
+        """A folder of pictures; results of the zoo are none unless ``results``: nobody photographed them."""
         from rich.progress import track  # draws random numbers when it is imported
 
         if not path.is_dir():
@@ -104,7 +105,7 @@ class Pictures(Dataset[dict[str, Tensor]]):
         folder, found, doubtful = Folder(name, path), find_pictures([path]), []
         quiet = self.console is None or not self.console.is_terminal
         with ThreadPoolExecutor(LOOKING) as pool:
-            looks = pool.map(partial(_look, self.index), found)
+            looks = pool.map(partial(_look, self.index, results), found)
             for file, seen in track(
                 zip(found, looks), f"reading {name}", len(found), console=self.console, disable=quiet, transient=True
             ):
@@ -222,7 +223,7 @@ class Portraits(Pictures):
     ) -> None:
         super().__init__(data, seed, console)
         self.photos = [self._read(path.name, path) for path in photos]
-        self.drawings = [self._read(name, path) for name, path in drawings]
+        self.drawings = [self._read(name, path, results=True) for name, path in drawings]
         if data.pairs:
             self._pair()
         self.held_out = hold_out(self.photos, self.drawings, data.pairs, data.held_out)
@@ -283,7 +284,7 @@ def _levels(picture: Tensor) -> Tensor:
     return ((picture.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
 
 
-def _look(index: Index, file: Path) -> Known | str:
+def _look(index: Index, results: bool, file: Path) -> Known | str:
     """What is known of the file, or why it cannot be used."""
     try:
         known = index.look(file)
@@ -291,6 +292,8 @@ def _look(index: Index, file: Path) -> Known | str:
         return _without(file, exc)
     if min(known.width, known.height) < SMALLEST:
         return f"{known.width}×{known.height} is smaller than {SMALLEST} pixels"
+    if known.result and not results:
+        return "it is no photograph, the zoo made it"
     return known
 
 

@@ -24,7 +24,8 @@ NAMED = 3  # pictures that are named where many have changed
 
 @dataclass(frozen=True)
 class Known:
-    """A picture file. ``doubtful``: it could not be decoded when its turn came, though it looked whole."""
+    """A picture file. ``doubtful``: it could not be decoded when its turn came, though it looked whole. ``result``: the
+    zoo made it."""
 
     size: int
     mtime: int
@@ -32,6 +33,7 @@ class Known:
     height: int
     mark: int
     doubtful: bool = False
+    result: bool = False
 
 
 class Index:
@@ -60,7 +62,7 @@ class Index:
         known = self.before.get(name)
         if known is None or (known.size, known.mtime) != (facts.st_size, facts.st_mtime_ns):
             seen = glance(file)
-            known = Known(facts.st_size, facts.st_mtime_ns, seen.width, seen.height, seen.mark)
+            known = Known(facts.st_size, facts.st_mtime_ns, seen.width, seen.height, seen.mark, result=seen.result)
         elif known.doubtful:  # it may have been the disk
             known = replace(known, doubtful=not _decodes(file))
         self.now[name] = known

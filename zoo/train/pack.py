@@ -20,11 +20,11 @@ from zoo.publish.model_page import front_matter
 from zoo.recipe import Recipe
 from zoo.train import checkpoint
 from zoo.train.folder import OF_A_RUN, RUN, settings
-from zoo.weights.file import weights_bytes
+from zoo.weights.file import PACKED, weights_bytes
 from zoo.weights.resolve import called
 
 log = logging.getLogger("zoo.train")
-WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
+CONFIG, CARD = "config.json", "README.md"
 
 
 def pack(
@@ -66,7 +66,7 @@ def pack(
         **about,
         "zoo": version("zoo-core"),
     }
-    files = {WEIGHTS: weights, CONFIG: (json.dumps(config, indent=2, ensure_ascii=False) + "\n").encode()}
+    files = {PACKED: weights, CONFIG: (json.dumps(config, indent=2, ensure_ascii=False) + "\n").encode()}
     if os.path.lexists(folder / CARD) and (not packed.wrote(folder / CARD) or _is_edited(folder / CARD)):
         log.warning("%s has been edited and is kept as it is", folder / CARD)
     else:
@@ -116,7 +116,7 @@ class _Packed:
         if self.path.exists():
             self.known = set(self.path.read_text(encoding="ascii", errors="replace").split())
         else:  # an older zoo packed what is in run/packed
-            old = (run / "packed" / name for name in (WEIGHTS, CONFIG, CARD))
+            old = (run / "packed" / name for name in (PACKED, CONFIG, CARD))
             self.known = {_digest(path.read_bytes()) for path in old if path.is_file()}
 
     def wrote(self, path: Path) -> bool:
@@ -145,7 +145,7 @@ def _check_free(folder: Path, run: Path, packed: _Packed) -> None:
     place = folder.resolve()
     if (place / RUN).exists() or (place.name in OF_A_RUN and (place.parent / RUN).exists()):
         raise UsageError(f"{folder} belongs to a training run", f"give --out another folder, as {run / 'packed'}")
-    found = [path for path in (folder / name for name in (WEIGHTS, CONFIG, CARD)) if os.path.lexists(path)]
+    found = [path for path in (folder / name for name in (PACKED, CONFIG, CARD)) if os.path.lexists(path)]
     ours = [path for path in found if packed.wrote(path)]
     if others := [path for path in found if path not in ours and (path.name != CARD or not ours)]:
         raise UsageError(
@@ -165,13 +165,13 @@ Trained with recipe `{recipe.name}` of {recipe.plugin or "a file of its own"}.
 
 ```
 pip install {install}
-zoo translate {WEIGHTS} portrait.jpg -o drawing.png
+zoo translate {PACKED} portrait.jpg -o drawing.png
 ```
 
 ```python
 import zoo
 
-zoo.load("{WEIGHTS}").translate("portrait.jpg").save("drawing.png")
+zoo.load("{PACKED}").translate("portrait.jpg").save("drawing.png")
 ```
 
 | trained | |

@@ -23,6 +23,9 @@ from zoo.weights.cache import promised
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+PACKED = "model.safetensors"
+"""Weights in a folder of their own, as ``zoo pack`` writes it and the Hub shows it."""
+
 _TYPES = {  # of the format: bytes, and torch's name
     "BOOL": (1, "bool"), "U8": (1, "uint8"), "I8": (1, "int8"), "U16": (2, "uint16"), "I16": (2, "int16"),
     "F16": (2, "float16"), "BF16": (2, "bfloat16"), "U32": (4, "uint32"), "I32": (4, "int32"), "F32": (4, "float32"),
