@@ -60,7 +60,7 @@ def results(out: str) -> dict[str, dict[str, Any]]:
 
 
 def test_pairs_are_measured_and_told_with_n_seed_and_protocol(zoo: Zoo, data: list[object], lpips_file: Path) -> None:
-    wanted = ("--metrics", "lpips,ssim", "--lpips-weights", lpips_file, "--baselines", "--seed", 3)
+    wanted = ("--metrics", "lpips", "--metrics", "ssim", "--lpips-weights", lpips_file, "--baselines", "--seed", 3)
     code, out, err = zoo("tiny", *data, *wanted)
     assert code == 0 and err == "1 photographs without a drawing: 6\n"
     lines = [line.split() for line in out.splitlines()]

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -279,14 +280,21 @@ def test_a_path_that_is_no_weights_file(run: Zoo, model):
     assert f"{model} is not a weights file" in err and "zoo pack" in err
 
 
-def test_what_was_packed_is_named_by_its_folder(run: Zoo, tiny: TinyPlugin):  # noqa: F811
+def test_what_was_packed_is_named_by_its_folder(run: Zoo, tiny: TinyPlugin, capsys: pytest.CaptureFixture[str]):  # noqa: F811
     picture("a.png")
     for folder in ("packed", "runs/mine/packed"):  # beside a model's name this would be the model
         Path(folder).mkdir(parents=True)
         shutil.copy(tiny.weights, Path(folder, "model.safetensors"))
         assert run("a.png", "-o", f"{folder}.png", model=folder)[0] == 0
     assert np.array_equal(pixels("packed.png"), pixels("runs/mine/packed.png"))
+    for name in ("packed", "runs/mine/packed/model.safetensors"):
+        code, told, err = leave(capsys, "info", name)
+        assert code == 0 and "recipe tiny" in told and sha256(tiny.weights.read_bytes()).hexdigest() in told, err
+        assert "mix: a number from -1 to 1" in told
+        facts = json.loads(leave(capsys, "info", name, "--json")[1])
+        assert facts["plugin"] == "zoo-tiny" and facts["bytes"] == tiny.weights.stat().st_size
     Path("runs/mine/run.yaml").write_text("")
+    assert leave(capsys, "info", "runs/mine")[0] == leave(capsys, "info", "./nothing.safetensors")[0] == 3
     code, _, err = run("a.png", "-o", "b.png", model="runs/mine")
     assert code == 3 and "hint: it is a run: zoo pack runs/mine" in err
 

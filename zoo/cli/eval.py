@@ -31,7 +31,7 @@ def command(
     ],
     photos: Annotated[Path, typer.Option(metavar="DIR", help="The photographs to translate.")],
     drawings: Annotated[Path, typer.Option(metavar="DIR", help="The artist's drawings, under the photographs' names.")],
-    metrics: Annotated[str, typer.Option(help=METRICS_HELP)] = "",
+    metrics: Annotated[list[str] | None, typer.Option(help=METRICS_HELP)] = None,
     lpips_weights: Annotated[Path | None, typer.Option(metavar="FILE", help=LPIPS_HELP)] = None,
     features: Annotated[Path | None, typer.Option(metavar="FILE", help=FEATURES_HELP)] = None,
     vgg_weights: Annotated[Path | None, typer.Option(metavar="FILE", help="For vgg: normalised VGG-19.")] = None,
@@ -62,7 +62,7 @@ def command(
     shown = _shown(sitters, found)
     files = {"lpips": lpips_weights, "inception": features, "vgg": vgg_weights}
     tools = Tools(files, seed=seed, device=pick_device(device))
-    measures = _metrics(metrics, tools, found)
+    measures = _metrics(",".join(metrics or ()), tools, found)
     learnt = load_models(names, control or (), tools.device)
     models = unite([*BASELINES.items(), *learnt] if baselines else learnt)
     album = None

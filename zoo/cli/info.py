@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import hashlib
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -14,19 +17,24 @@ from zoo.catalogue.registry import registry
 from zoo.cli.list import JsonOption, facts
 from zoo.cli.output import as_json, megabytes, notes
 from zoo.control import parse_controls
-from zoo.errors import ZooError, one_line
+from zoo.errors import IntegrityError, NotFoundError, ZooError, one_line
 from zoo.recipe import load_recipe
+from zoo.weights.file import Header, read_header
 from zoo.weights.hub_name import is_hub
 from zoo.weights.sources import Published, published, where
 
 
 def command(
-    name: Annotated[str, typer.Argument(metavar="MODEL", help="A name of `zoo list`, or hub:USER/REPO.")],
+    name: Annotated[
+        str, typer.Argument(metavar="MODEL", help="A name of `zoo list`, hub:USER/REPO, or a file of weights.")
+    ],
     json: JsonOption = False,
 ) -> None:
     """All about one model: paper, licences, weights with metrics and how they were trained, controls."""
     if is_hub(name):
         return _of_hub(published(name), json)
+    if name.partition(".")[0] not in registry().cards and (os.sep in name or Path(name).exists()):
+        return _of_file(name, json)
     card, _ = registry().card(name)
     if json:
         try:
@@ -42,17 +50,39 @@ def command(
 
 
 def _of_hub(model: Published, json: bool) -> None:
-    """The same of what somebody published: by its file's own word, not by a card."""
-    weights, network, facts = model.weights, model.header.network, model.header.facts
+    """The same of what somebody published."""
+    weights = model.weights
     assert weights.hub is not None
+    place = {**weights.model_dump(include={"file", "bytes", "sha256"}), "where": where(weights)}
+    whose = f", published by {weights.hub.repo.partition('/')[0]}"
+    _of_weights(model.name, model.header, {**weights.hub.model_dump(), **place}, whose, json)
+
+
+def _of_file(name: str, json: bool) -> None:
+    """The same of weights on this disk."""
+    from zoo.loading import weights_file  # brings torch
+
+    path = weights_file(name)
+    if path is None:
+        raise NotFoundError(f"{name} is a recipe, no weights", "zoo translate and zoo train take recipes")
+    header = read_header(path)
+    if not header.network:
+        raise IntegrityError(f"{path} does not say which network it is for", "zoo pack writes files that do")
+    with path.open("rb") as content:
+        digest = hashlib.file_digest(content, "sha256").hexdigest()
+    place = {"file": str(path), "bytes": path.stat().st_size, "sha256": digest, "where": "on this disk"}
+    _of_weights(name, header, place, "", json)
+
+
+def _of_weights(name: str, header: Header, place: Mapping[str, Any], whose: str, json: bool) -> None:
+    """By the file's own word, not by a card."""
+    network, facts = header.network, header.facts
     plugin = str(network.get("plugin") or CORE)
     licence, trained = str(facts.get("licence", "unknown")), facts.get("trained")
     if json:
         as_json({
-            "name": model.name,
-            **weights.hub.model_dump(),
-            **weights.model_dump(include={"file", "bytes", "sha256"}),
-            "where": where(weights),
+            "name": name,
+            **place,
             "recipe": network["recipe"],
             "plugin": plugin,
             "installed": plugin in host().plugins,
@@ -61,14 +91,12 @@ def _of_hub(model: Published, json: bool) -> None:
             "controls": network.get("controls", []),
         })  # fmt: skip
         return
-    typer.echo(
-        f"{model.name}: recipe {one_line(str(network['recipe']))}, published by {weights.hub.repo.partition('/')[0]}"
-    )
+    typer.echo(f"{name}: recipe {one_line(str(network['recipe']))}{whose}")
     lines = [
         ("licence", f"weights: {licence}"),
         ("plugin", _plugin(plugin, "by the file's own word")),
-        ("weights", f"{weights.file}, {megabytes(weights.bytes)}, {where(weights)}"),
-        ("", f"SHA-256 {weights.sha256}"),
+        ("weights", f"{place['file']}, {megabytes(place['bytes'])}, {place['where']}"),
+        ("", f"SHA-256 {place['sha256']}"),
     ]
     if isinstance(trained, dict):
         lines.append(("", "trained: " + ", ".join(f"{key} {value}" for key, value in trained.items() if value)))
