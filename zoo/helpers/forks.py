@@ -17,6 +17,7 @@ import runpy
 import select
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
@@ -25,6 +26,8 @@ import types
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
+
+NUMBER = struct.Struct("<q")  # what is said of a fork: which process it is, and then its exit code
 
 
 class Process:
@@ -36,19 +39,26 @@ class Process:
         self.args, self.pid = words, pid
         self.returncode: int | None = None
         self._files, self._end = files, end
+        self._said: list[str] = []
 
     @property
     def stdout(self) -> str:
-        return _text(self._files[0])
+        return self._texts()[0]
 
     @property
     def stderr(self) -> str:
-        return _text(self._files[1])
+        return self._texts()[1]
+
+    def _texts(self) -> list[str]:
+        return self._said or [_text(file) for file in self._files]
 
     def wait(self, timeout: float | None = None) -> int:
         """The exit code, or minus the number of the signal. TimeoutExpired after so many seconds."""
         if self.returncode is None:
             self.returncode = self._end(timeout)
+            self._said = self._texts()
+            for file in self._files:
+                file.close()
         return self.returncode
 
     def poll(self) -> int | None:
@@ -97,15 +107,14 @@ class Forks:
             waiting, door = self._opened()
             with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # nobody is there, as is read below
                 socket.send_fds(door, [b"1"], [theirs.fileno(), *(file.fileno() for file in files)])
-        told = line.makefile("rwb")
 
         def number(timeout: float | None) -> int | None:
             if not select.select([line], [], [], timeout)[0]:
                 raise subprocess.TimeoutExpired(words, timeout or 0)
-            try:
-                return int(told.readline() or b"x")
-            except (ValueError, ConnectionResetError):
-                return None
+            with contextlib.suppress(ConnectionResetError):
+                if told := line.recv(NUMBER.size):
+                    return int(NUMBER.unpack(told)[0])
+            return None
 
         def end(timeout: float | None) -> int:
             code = number(timeout)
@@ -113,15 +122,18 @@ class Forks:
             return -signal.SIGKILL if code is None else code  # it is none's child: who would say has been killed, too
 
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-            told.write(json.dumps([words, place, settings]).encode() + b"\n")
-            told.flush()
+            line.sendall(json.dumps([words, place, settings]).encode() + b"\n")
         try:
             pid = number(timeout)
         except subprocess.TimeoutExpired:  # it still imports
             self.close()
+            line.close()
+            for file in files:
+                file.close()
             raise
         if pid is None:  # what is heavy has ended it
             self.close()
+            line.close()
             return Process(words, waiting.pid, files, waiting.wait)
         return Process(words, pid, files, end)
 
@@ -136,8 +148,10 @@ class Forks:
         process = self.start(*words, cwd=cwd, env=env, timeout=timeout)
         try:
             code = process.wait(timeout)
-        finally:
+        except BaseException:
             process.kill()
+            process.wait()
+            raise
         return subprocess.CompletedProcess(words, code, process.stdout, process.stderr)
 
     def _opened(self) -> tuple[subprocess.Popen[bytes], socket.socket]:
@@ -194,21 +208,20 @@ def _wait(door: socket.socket) -> tuple[list[str], str, dict[str, str]]:
 
 def _born(line: int, *said: int) -> tuple[list[str], str, dict[str, str]]:
     """One process stays to say how the other has ended."""
-    with socket.socket(fileno=line) as parent, parent.makefile("rw") as told:
-        order = json.loads(told.readline())
+    with socket.socket(fileno=line) as parent:
+        with parent.makefile() as told:
+            words, place, settings = json.loads(told.readline())
         if pid := os.fork():
             for fd in said:
                 os.close(fd)
-            print(pid, file=told, flush=True)
-            code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
             with contextlib.suppress(OSError):  # nobody waits
-                print(code, file=told, flush=True)
+                parent.sendall(NUMBER.pack(pid))
+                parent.sendall(NUMBER.pack(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])))
             os._exit(0)
     os.setsid()
     for number, fd in enumerate(said, 1):
         os.dup2(fd, number)
         os.close(fd)
-    words, place, settings = order
     return words, place, settings
 
 
