@@ -16,6 +16,7 @@ from conftest import leave
 from PIL import Image
 from rich.console import Console
 from torch import Tensor
+from torch.nn import functional as F
 from training import EVEN, RECIPE, RICH, TINY, pictures, run, same
 
 from zoo.pictures.glance import glance
@@ -50,6 +51,27 @@ def folders(tmp_path: Path) -> tuple[Path, Path]:
 
 
 SHARE = Share(1, 9, batch=2, rank=0, processes=1)
+
+
+def test_readers_leave_the_casts_of_a_step_alone(folders: tuple[Path, Path]) -> None:
+    """Two uses of a weight within autocast share its cast, and add up their gradients there, also while pictures are read."""
+    weight, x = torch.ones(2, 2, requires_grad=True), torch.ones(1, 2)
+
+    def cast() -> object:
+        node = F.linear(x, weight).grad_fn
+        while "ToCopy" not in type(node).__name__:
+            node = node.next_functions[-1][0]
+        return node
+
+    class Autocasting(Portraits):
+        def __getitem__(self, index: int) -> dict[str, Tensor]:
+            with torch.autocast("cpu", enabled=False):
+                return super().__getitem__(index)
+
+    data = Autocasting([folders[0]], [("drawings", folders[1])], Data(size=(32, 32), batch=2), 0, Console(quiet=True))
+    with torch.autocast("cpu", torch.bfloat16):
+        first = cast()
+        assert len([*batches(data, SHARE, 0)]) == 8 and cast() is first
 
 
 # -- faults that show late ------------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import cast
 
+import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, default_collate, get_worker_info
 
@@ -27,7 +28,9 @@ def batches(data: Pictures, share: Share, workers: int) -> Iterator[dict[str, Te
 
 def _by_threads(data: Pictures, share: Share) -> Iterator[dict[str, Tensor]]:
     readers = min(READERS, os.cpu_count() or 1)
-    pool = ThreadPoolExecutor(readers, "pictures")
+    # Who leaves the last autocast of a thread empties the cache of cast weights, which all threads share: in the midst of a
+    # step gradients would be added up in another precision, and a run not go on bit for bit. Readers never leave the last.
+    pool = ThreadPoolExecutor(readers, "pictures", initializer=torch.autocast_increment_nesting)
     waiting: deque[Future[dict[str, Tensor]]] = deque()
     try:
         for indices in share:
