@@ -201,7 +201,7 @@ class Translator:
         After Ctrl-C during an optimisation the best picture so far comes still, and KeyboardInterrupt in the place of
         the next."""
         with plain_torch():
-            batches, framing = self._prepared(size, batch, tile, progress, controls)
+            batches, framing = self.prepared(size, batch, tile, progress, controls)
         return in_plain_torch(self.results(images, batches, framing))
 
     def translate_video(
@@ -293,7 +293,7 @@ class Translator:
 
         ``controls`` and options are those of a call, and are checked here, before the film is read. Each frame is drawn
         by itself, until a subclass edits what it sees over time."""
-        batches, framing = self._prepared(size, batch, tile, None, controls)
+        batches, framing = self.prepared(size, batch, tile, None, controls)
 
         def looked_through(film: video.Film) -> Callable[[Iterable[np.ndarray]], Iterable[Any]]:
             frames = (image for _, image in film.frames("looking through"))
@@ -303,6 +303,21 @@ class Translator:
         return looked_through
 
     # -- for the verbs of a subclass ----------------------------------------------------------------------------------
+
+    def prepared(
+        self, size: int | None, batch: int | None, tile: int | None, progress: Progress | None, controls: dict[str, Any]
+    ) -> tuple[Batches, dict[str, Any]]:
+        """What draws the pictures of a call, and the values of ``framing``; all is checked before a picture is read."""
+        if not _whole(size, 0):
+            raise UsageError(f"size = {size!r} is not a size", "give the long side in pixels, or 0 for no scaling")
+        if not _whole(batch, 1):
+            raise UsageError(f"batch = {batch!r} is not a number of pictures", "give 1 or more")
+        if not _whole(tile, 1):
+            raise UsageError(f"tile = {tile!r} is not a size", "give the side of a tile in pixels")
+        values = self.checked(controls, size)
+        framing = {name: values.pop(name) for name in self.framing & values.keys()}
+        drawn = partial(self._drawn, values=values, tile=tile, progress=progress)
+        return Batches(drawn, self.size, self.working, size, batch, self.name), framing
 
     def checked(self, controls: dict[str, Any], size: int | None = None) -> dict[str, Any]:
         """The checked values of all controls that have one; pictures as the network sees them at the long side ``size``.
@@ -350,21 +365,6 @@ class Translator:
                     module.training = True
 
     # -- how a picture is drawn ---------------------------------------------------------------------------------------
-
-    def _prepared(
-        self, size: int | None, batch: int | None, tile: int | None, progress: Progress | None, controls: dict[str, Any]
-    ) -> tuple[Batches, dict[str, Any]]:
-        """What draws the pictures of a call, and the values of ``framing``; all is checked before a picture is read."""
-        if not _whole(size, 0):
-            raise UsageError(f"size = {size!r} is not a size", "give the long side in pixels, or 0 for no scaling")
-        if not _whole(batch, 1):
-            raise UsageError(f"batch = {batch!r} is not a number of pictures", "give 1 or more")
-        if not _whole(tile, 1):
-            raise UsageError(f"tile = {tile!r} is not a size", "give the side of a tile in pixels")
-        values = self.checked(controls, size)
-        framing = {name: values.pop(name) for name in self.framing & values.keys()}
-        drawn = partial(self._drawn, values=values, tile=tile, progress=progress)
-        return Batches(drawn, self.size, self.working, size, batch, self.name), framing
 
     def _drawn(self, image: Tensor, values: Mapping[str, Any], tile: int | None, progress: Progress | None) -> Tensor:
         """``draw`` with the controls' values, in tiles where the picture is large, and without a trace."""

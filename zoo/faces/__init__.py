@@ -1,6 +1,6 @@
 """Faces in a picture: find them, cut one out upright, put it back, tell who it is."""
 
-from zoo.faces.crops import FACE, FAINT, PORTRAIT, Crop, Frame, crop, move, paste
+from zoo.faces.crops import FACE, FAINT, PORTRAIT, Crop, Frame, alike, crop, move, paste
 from zoo.faces.detect import (
     MIRRORED,
     PROFILE,
@@ -29,6 +29,7 @@ __all__ = [
     "Crop",
     "Face",
     "Frame",
+    "alike",
     "all_usable",
     "crop",
     "descriptor",

@@ -30,6 +30,9 @@ PORTRAIT = Frame(2.4, 0.62)
 """With hair and neck."""
 
 
+CHANGED = 0.2
+"""Differences of colours, in [-1, 1], from which a result shows something else than the picture: its detail would be a ghost."""
+
 FAINT = 1e-3
 """Where a crop's mask is less than this in the picture, the picture stays as it is."""
 
@@ -82,10 +85,7 @@ def paste(image: Tensor, crop: Crop, result: Tensor) -> Tensor:
     a mouth has opened.
     """
     change = result.to(crop.image) - crop.image
-    # how much it changed, brighter or darker as a whole counting little: a smile's wrinkles stay in another light
-    much = (_near(change.square()) - 0.8 * _near(change).square()).mean(0, keepdim=True)
-    kept = 1 / (1 + (much / 0.2**2) ** 2)
-    planes = torch.cat([change, crop.image, kept, crop.mask[None]])
+    planes = torch.cat([change, crop.image, alike(change, CHANGED), crop.mask[None]])
     where, planes = spread(image, crop, planes)
     if not planes.numel():
         return image.clone()
@@ -96,6 +96,14 @@ def paste(image: Tensor, crop: Crop, result: Tensor) -> Tensor:
     pasted = image.clone()
     pasted[where] = torch.where(mask > FAINT, new.clamp(-1, 1), window)
     return pasted
+
+
+def alike(change: Tensor, far: float) -> Tensor:
+    """(1, H, W) from 1 where two pictures, whose difference is ``change`` (3, H, W), show the same to 0 where they do not,
+    because they are ``far`` apart and more: detail of the one belongs to the other there, too."""
+    # brighter or darker as a whole counts little: a smile's wrinkles stay in another light
+    much = (_near(change.square()) - 0.8 * _near(change).square()).mean(0, keepdim=True)
+    return 1 / (1 + (much / far**2) ** 2)
 
 
 @exactly

@@ -14,6 +14,9 @@ from torch.nn import functional as F
 P = ParamSpec("P")
 R = TypeVar("R")
 
+GRID = 48
+"""Points along a side where splines are computed: they are smooth."""
+
 
 def exactly(function: Callable[P, R]) -> Callable[P, R]:
     """Also where a network computes in bf16: pixels are counted in fractions."""
@@ -56,3 +59,34 @@ def rotation(angle: float) -> Tensor:
 def placed(angle: float, scale: float, x: float, y: float) -> Tensor:
     """(2, 3) scales, turns, then moves."""
     return torch.cat([rotation(angle) * scale, torch.tensor([[x], [y]], dtype=torch.float64)], 1)
+
+
+def spline(points: Tensor, values: Tensor, size: int) -> Tensor:
+    """The thin-plate spline (2, S, S), in shares of S, that has ``values`` at ``points``, both (N, 2) in pixels of S, and
+    nothing along the border (Bookstein 1989): a flow as `zoo.pictures.fit.warped` takes it."""
+    points, values = points.double(), values.double()
+    edge = torch.linspace(0, size, 9, dtype=torch.float64)
+    frame = torch.stack([torch.stack(pair, 1) for v in (0.0, float(size)) for pair in _sides(edge, v)]).flatten(0, 1)
+    known = torch.cat([points, frame.unique(dim=0)]) / size
+    n, ones = len(known), torch.ones(len(known), 1, dtype=torch.float64)
+    plane = torch.cat([ones, known], 1)
+    system = torch.zeros(n + 3, n + 3, dtype=torch.float64)
+    system[:n, :n] = _bending(known, known) + 1e-4 * torch.eye(n, dtype=torch.float64)  # landmarks are not exact
+    system[:n, n:], system[n:, :n] = plane, plane.T
+    weights = torch.linalg.solve(system, F.pad(values / size, (0, 0, 0, n + 3 - len(values))))
+    at = (torch.arange(GRID, dtype=torch.float64) + 0.5) / GRID
+    grid = torch.cartesian_prod(at, at).flip(1)
+    coarse = torch.cat([_bending(grid, known), torch.ones(len(grid), 1, dtype=torch.float64), grid], 1) @ weights
+    coarse = coarse.T.reshape(1, 2, GRID, GRID).float()
+    return F.interpolate(coarse, (size, size), mode="bicubic", align_corners=False)[0]
+
+
+def _sides(edge: Tensor, at: float) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+    level = torch.full_like(edge, at)
+    return (edge, level), (level, edge)
+
+
+def _bending(one: Tensor, other: Tensor) -> Tensor:
+    """r² log r of all distances."""
+    squares = torch.cdist(one, other).square().clamp(min=1e-24)
+    return squares * squares.log() / 2

@@ -104,7 +104,7 @@ class PortraitTranslator(Translator):
     def filmed(
         self, controls: dict[str, Any], *, size: int | None, batch: int | None, tile: int | None
     ) -> Callable[[video.Film], Callable[[Iterable[np.ndarray]], Iterable[Any]]]:
-        batches, framing = self._prepared(size, batch, tile, None, controls)
+        batches, framing = self.prepared(size, batch, tile, None, controls)
         number, how = framing.get("face"), framing.get("framing", "face")
         if number == 0 or how == "face":
             return super().filmed(controls, size=size, batch=batch, tile=tile)

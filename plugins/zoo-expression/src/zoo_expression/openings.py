@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from zoo.faces.geometry import spline
 from zoo.pictures.fit import warped
 
 POINTS = 68
@@ -27,9 +28,6 @@ LIPS: tuple[Chain, Chain] = (60, 61, 62, 63, 64), (60, 67, 66, 65, 64)
 """The upper and the lower edge of each opening, from the left in a picture to the right."""
 
 OUTER_LIPS: tuple[Chain, Chain] = (48, 49, 50, 51, 52, 53, 54), (48, 59, 58, 57, 56, 55, 54)
-
-GRID = 48
-"""Points along a side where the splines are computed: they are smooth; only their seams are cut pixel by pixel."""
 
 LASHES = 0.1
 """How much more than an eye shut lids hide, above and below, as a share of how far it was open."""
@@ -101,7 +99,7 @@ def _skin(points: Tensor, there: Tensor, lips: Opening, at: Tensor, soft: float)
     """(2,S,S): a smooth field above the mouth's middle and one below. Each knows only the lip that it touches: in a shut
     mouth their edges lie on each other, and go two ways. Lids go by themselves, see `_lids`."""
     above, below = (
-        _spline(there[known], (points - there)[known], len(at))
+        spline(there[known], (points - there)[known], len(at))
         for known in (
             [point for point in range(POINTS) if point not in (*LIDS, *blind)] for blind in (LOWER_LIP, UPPER_LIP)
         )
@@ -219,36 +217,6 @@ def _cavity(image: Tensor, points: Tensor, lips: Opening, at: Tensor) -> Tensor:
     shown = _smooth((0.42 - depth) / 0.12) * _smooth(depth / 0.12) * _smooth((middle - 0.45) / 0.4)
     colour = torch.lerp(colour, teeth, 0.55 * shown.to(image))
     return (light * (0.8 + 0.2 * middle.to(image)) * colour).clamp(0, 1) * 2 - 1
-
-
-def _spline(points: Tensor, values: Tensor, size: int) -> Tensor:
-    """The thin-plate spline (2,S,S), in shares of S, that has ``values`` at ``points`` and nothing along the border."""
-    points, values = points.double(), values.double()
-    edge = torch.linspace(0, size, 9, dtype=torch.float64)
-    frame = torch.stack([torch.stack(pair, 1) for v in (0.0, float(size)) for pair in _sides(edge, v)]).flatten(0, 1)
-    known = torch.cat([points, frame.unique(dim=0)]) / size
-    n, ones = len(known), torch.ones(len(known), 1, dtype=torch.float64)
-    plane = torch.cat([ones, known], 1)
-    system = torch.zeros(n + 3, n + 3, dtype=torch.float64)
-    system[:n, :n] = _bending(known, known) + 1e-4 * torch.eye(n, dtype=torch.float64)  # landmarks are not exact
-    system[:n, n:], system[n:, :n] = plane, plane.T
-    weights = torch.linalg.solve(system, F.pad(values / size, (0, 0, 0, n + 3 - len(values))))
-    at = (torch.arange(GRID, dtype=torch.float64) + 0.5) / GRID
-    grid = torch.cartesian_prod(at, at).flip(1)
-    coarse = torch.cat([_bending(grid, known), torch.ones(len(grid), 1, dtype=torch.float64), grid], 1) @ weights
-    coarse = coarse.T.reshape(1, 2, GRID, GRID).float()
-    return F.interpolate(coarse, (size, size), mode="bicubic", align_corners=False)[0]
-
-
-def _sides(edge: Tensor, at: float) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
-    level = torch.full_like(edge, at)
-    return (edge, level), (level, edge)
-
-
-def _bending(one: Tensor, other: Tensor) -> Tensor:
-    """r² log r of all distances."""
-    squares = torch.cdist(one, other).square().clamp(min=1e-24)
-    return squares * squares.log() / 2
 
 
 def _along(points: Tensor, at: Tensor) -> Tensor:
