@@ -31,6 +31,11 @@ class Parts:
         return self.picture.like(self.join(drawn))
 
 
+def untouched(picture: Picture) -> Parts:
+    """Nothing of it is drawn: it is the result."""
+    return Parts(picture, [], lambda _: picture.rgb)
+
+
 Cut = Callable[[Picture], Parts | Picture]
 """What of a picture is drawn: parts of it, or the picture that it gives, as it is."""
 

@@ -120,11 +120,7 @@ class PortraitTranslator(Translator):
     def _shown(self, seen: Mapping[int, faces.Face], number: int | None) -> apart.Cut:
         """What draws the faces that a frame of a video shows; those that cannot be drawn stay."""
         wanted = [face for i, face in seen.items() if number in (None, i) and not faces.fault(face, self.call[0])]
-        return (
-            partial(self.of_faces, known=wanted)
-            if wanted
-            else lambda picture: apart.Parts(picture, [], lambda _: picture.rgb)
-        )
+        return partial(self.of_faces, known=wanted) if wanted else apart.untouched
 
     def chosen(self, picture: Picture, number: int | None) -> faces.Face:
         """The face with this number, the largest that can be drawn unless given. ImageError if there is none."""
@@ -147,12 +143,16 @@ class PortraitTranslator(Translator):
         return max(min(round(face.height * self.frame.scale), self.largest), self.size.above(self.working))
 
     def way(self, frames: Iterable[Source], rate: float, number: int | None) -> list[Callable[[Picture], Picture]]:
-        """What cuts out one face, frame by frame, all of one size: that which it mostly has."""
-        seen: Sequence[faces.Face] = track.follow(frames, rate, number or 1)
+        """What cuts out one face, frame by frame, all of one size."""
+        seen, side = self.followed(frames, rate, number)
+        return [partial(self.cut, face=one, side=side) for one in seen]
+
+    def followed(self, frames: Iterable[Source], rate: float, number: int | None) -> tuple[Sequence[faces.Face], int]:
+        """Where one face is, frame by frame, and the side of its portraits: that which it mostly has."""
+        seen = track.follow(frames, rate, number or 1)
         usual = sorted(seen, key=lambda one: one.height)[len(seen) // 2]
         verb, _, whole = self.call
-        side = self.side(faces.usable([usual], 1, verb, whole)[0])
-        return [partial(self.cut, face=one, side=side) for one in seen]
+        return seen, self.side(faces.usable([usual], 1, verb, whole)[0])
 
 
 def around(picture: Picture, face: faces.Face) -> Picture:

@@ -20,12 +20,15 @@ from torch import Tensor
 
 from zoo import faces
 from zoo.errors import ControlError, ImageError, UsageError
+from zoo.faces.portrait import around
 from zoo.generator import build_generator
 from zoo.loading import load
+from zoo.pictures import image as pictures
 from zoo.pictures.image import read
 from zoo.recipe import load_recipe
 from zoo.weights.file import save_weights
 from zoo_facefusion.align import FITTED, align, average, yaw
+from zoo_facefusion.detail import Portrait, carried, meeting
 from zoo_facefusion.translator import FusionTranslator
 
 
@@ -163,6 +166,59 @@ def test_regions(translator: FusionTranslator) -> None:
         fuse(region={"eyes": 0.0}, eyes=1.0)
 
 
+# -- detail, and whole photographs ---------------------------------------------------------------------------------------
+
+
+def test_one_person_alone_is_the_photograph_again(translator: FusionTranslator) -> None:
+    a, b = head(), head().transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    portrait = array(pictures.to_pil(translator.framed(read(a)).rgb))
+    alone = array(translator.translate(a, other=b, mix=1))
+    assert np.abs(alone - portrait).max() <= 2
+    bare = array(translator.translate(a, other=b, mix=1, detail=0))
+    assert np.abs(bare - portrait).mean() > 10  # an untrained network
+    less = array(translator.translate(a, other=b, mix=1, detail=0.5))
+    assert np.abs(less - (bare + portrait) / 2).max() <= 2
+
+
+def test_detail_lies_where_the_fusion_has_its_features() -> None:
+    """Of two faces, one of which has eyes that are further apart, every landmark goes half-way."""
+    points = (100 * average()).float()
+    wide = points.clone()
+    wide[36:42, 0] -= 6
+    wide[42:48, 0] += 6
+    dots = []
+    for own in (points, wide):
+        image = torch.full((3, 100, 100), -1.0)
+        for x, y in own[36:48].tolist():
+            image[:, int(y) - 1 : int(y) + 2, int(x) - 1 : int(x) + 2] = 1
+        dots.append(Portrait(faces.Crop(image, own, torch.eye(2, 3).double()), 0.0, torch.zeros(3, 100, 100)))
+    fused = carried(torch.zeros(3, 100, 100), dots, torch.full((2, 100, 100), 0.5))
+    for x, y in ((points + wide) / 2)[36:48].tolist():
+        assert fused[0, int(y), int(x)] > 0.3
+    alone = torch.stack([torch.ones(100, 100), torch.zeros(100, 100)])
+    assert torch.allclose(meeting(dots, alone) * 100, points)
+
+
+def test_a_fused_face_is_put_back_where_it_was(translator: FusionTranslator) -> None:
+    whole = Image.effect_noise((300, 280), 60).convert("RGB")
+    whole.paste(head(200), (60, 40))
+    whole = whole.rotate(12, Image.Resampling.BICUBIC)
+    other = head().transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    made = translator.translate(whole, other=other, mix=0.3, framing="whole")
+    assert made.size == whole.size
+    change = np.abs(array(made) - array(whole)).max(2)
+    face = faces.find(read(whole).rgb)[0]
+    y, x = np.nonzero(change)
+    near = np.hypot(x - float(face.landmarks[:, 0].mean()), y - float(face.landmarks[:, 1].mean())) / face.height
+    assert near.max() < 0.9 and change[near.min() < 1].max() > 0  # all else bit for bit
+    same = translator.translate(whole, other=other, mix=1, framing="whole")
+    assert np.abs(array(same) - array(whole)).max() <= 4
+    part = translator.translate(whole, other=other, mix=0.3, framing="portrait")
+    shown = around(read(whole), face)
+    assert part.size == shown.rgb.shape[:0:-1]
+    assert np.abs(array(part)[:4] - array(pictures.to_pil(shown.rgb))[:4]).max() == 0
+
+
 # -- what is refused, and what is said ----------------------------------------------------------------------------------
 
 
@@ -183,11 +239,46 @@ def test_pictures_without_a_usable_face(translator: FusionTranslator, monkeypatc
             translator.translate(head(), other=portrait(1))
 
 
+def test_a_face_that_cannot_be_aligned_is_no_ghost(
+    translator: FusionTranslator, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    find, wrong = faces.find, list[tuple[float, float]]()
+
+    def misled(image: Tensor, *args: Any, **how: Any) -> list[faces.Face]:
+        found = find(image, *args, **how)
+        shift = wrong.pop(0) if wrong else (0.0, 0.0)
+        return [faces.Face(one.box, one.landmarks + one.height * torch.tensor(shift)) for one in found]
+
+    monkeypatch.setattr(faces, "find", misled)
+    head().save(tmp_path / "ben.png")
+    wrong[:] = [(0.3, 0.2)]  # the other is looked at first
+    with pytest.raises(ImageError, match=r"^other \(.*ben.png\): the face cannot be aligned"):
+        translator.translate(head(), other=tmp_path / "ben.png")
+    wrong[:] = [(0, 0), (0, 0), (-0.4, 0)]  # found, found again once it is aligned, and then the first person
+    with pytest.raises(ImageError, match=r"^the face cannot be aligned") as raised:
+        translator.translate(head(), other=tmp_path / "ben.png")
+    assert "more from the front" in str(raised.value.hint)
+
+
+def test_what_hides_a_face_is_told(
+    translator: FusionTranslator, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    doubt = torch.zeros(68)
+    monkeypatch.setattr(faces, "second_look", lambda image: (torch.zeros(68, 2), doubt))
+    for hidden, told in (((), ""), ((36, 48), "eyes cannot be seen well"), ((48, 68), "mouth cannot be seen well")):
+        doubt.zero_()[slice(*hidden) if hidden else slice(0)] = 0.2
+        caplog.clear()
+        with caplog.at_level(logging.WARNING):
+            translator.encode(head())
+        assert told in caplog.text and bool(told) == bool(caplog.text)
+
+
 def test_faces_turned_differently_are_told(
     translator: FusionTranslator, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     found: Iterator[list[faces.Face]] = iter([])
     monkeypatch.setattr(faces, "find", lambda image, **_: next(found))
+    monkeypatch.setattr("zoo_facefusion.translator.seen_well", lambda image, face: face)
 
     def told(*sides: float) -> str:
         """``other`` is looked at first."""

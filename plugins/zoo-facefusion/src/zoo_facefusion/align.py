@@ -34,6 +34,10 @@ FITTED = slice(27, 68)
 """The landmarks that are aligned: nose, eyes, mouth. Brows and jaw differ from face to face."""
 
 
+SEEN = 160
+"""Pixels of the aligned square in which a face is looked for again."""
+
+
 def average() -> Tensor:
     """(68, 2): the average face's landmarks in an aligned square, in shares of its side."""
     shape = torch.tensor(SHAPE, dtype=torch.float64)
@@ -53,6 +57,15 @@ def aligned(face: faces.Face) -> faces.Face:
     turn = (near.conj() * far).sum() / near.abs().square().sum()  # and scale
     moved = turn * (source - source[FITTED].mean()) + wanted[FITTED].mean()
     return faces.Face(face.box, torch.view_as_real(moved).float())
+
+
+def misfit(image: Tensor, face: faces.Face) -> float:
+    """How far from those of the average face the landmarks are which are found once ``face`` of a picture (3, H, W) is
+    aligned: the mean over ``FITTED``, in heights of the face; infinite if no face is found there."""
+    square = align(image, face, SEEN).image
+    found = faces.find(square, round(1.5 * SEEN), thorough=False)
+    far = [(one.landmarks / SEEN - average())[FITTED].norm(dim=1).mean() for one in found]
+    return FRAME.scale * float(min(far, default=torch.inf))
 
 
 def yaw(face: faces.Face) -> float:

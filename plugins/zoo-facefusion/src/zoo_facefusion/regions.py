@@ -27,18 +27,18 @@ def region_maps(size: tuple[int, int]) -> Tensor:
     brows = points[17:27]
     forehead = brows - torch.tensor([0.0, 0.25 * float(points[:, 1].max() - points[:, 1].min())])
     left, right = (torch.cat([points[brow], points[eye]]) for brow, eye in _EYES)
-    eyes = torch.maximum(_hull(left, size, GROWN), _hull(right, size, GROWN))
-    nose = _hull(points[27:36], size, GROWN) * (1 - eyes)
-    mouth = _hull(points[48:68], size, GROWN) * (1 - eyes - nose)
+    eyes = torch.maximum(hull(left, size, GROWN), hull(right, size, GROWN))
+    nose = hull(points[27:36], size, GROWN) * (1 - eyes)
+    mouth = hull(points[48:68], size, GROWN) * (1 - eyes - nose)
     rest = 1 - eyes - nose - mouth
-    face = _hull(torch.cat([points[:17], brows, forehead]), size)
+    face = hull(torch.cat([points[:17], brows, forehead]), size)
     return torch.stack([eyes, nose, mouth, rest * (1 - face), rest * face])
 
 
 _EYES = ((slice(17, 22), slice(36, 42)), (slice(22, 27), slice(42, 48)))
 
 
-def _hull(points: Tensor, size: tuple[int, int], grown: float = 0.0) -> Tensor:
+def hull(points: Tensor, size: tuple[int, int], grown: float = 0.0) -> Tensor:
     """(H,W): 1 inside the convex hull of points (P,2) in shares of the sides, 0 outside, found by its tangents."""
     y, x = ((torch.arange(side) + 0.5) / side for side in size)
     inside = torch.full(size, torch.inf)

@@ -1,41 +1,49 @@
-"""Whole photographs of several people: their faces are found, aligned and fused into one portrait."""
+"""Whole photographs of several people: their faces are found, aligned and fused, as one portrait or in the first photograph."""
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from itertools import repeat
 from typing import Any, cast
 
+import numpy as np
+import torch
 from PIL.Image import Image as PILImage
 from torch import Tensor
 from torch.nn import functional as F
 
 from zoo import faces
-from zoo.control import Control, check
-from zoo.errors import ControlError, ImageError, UsageError, close_match
-from zoo.faces.portrait import Around, PortraitTranslator
+from zoo.control import Control
+from zoo.errors import ControlError, ImageError, UsageError, ZooError, close_match
+from zoo.faces import apart, track
+from zoo.faces.portrait import Around, PortraitTranslator, around
 from zoo.pictures import image as pictures
+from zoo.pictures import video
+from zoo.pictures.batches import Batches
+from zoo.pictures.fit import fit, resize
 from zoo.pictures.image import Picture, Source
 from zoo.pictures.morph import Morph, shares
 from zoo_facefusion.align import FITTED, FRAME, SHAPE, aligned, yaw
+from zoo_facefusion.detail import People, Portrait, carried, meeting
+from zoo_facefusion.doubts import seen_well, turned
 from zoo_facefusion.networks import FusionGenerator
+from zoo_facefusion.paste import put_back
 from zoo_facefusion.regions import REGIONS
-
-APART = 0.5
-"""Difference of two faces' `yaw` from which they are turned too differently to fuse without double contours."""
-
-log = logging.getLogger("zoo")
 
 
 class FusionTranslator(PortraitTranslator):
-    """Fuses the face of a photograph with those of others: a square portrait, as large as the photograph has the face.
+    """Fuses the face of a photograph with those of others: a square portrait, as large as the photograph has the face, or
+    the photograph with the fused face in it.
 
     ``mix`` is also taken as one number, and ``region={"eyes": 0.0}`` as a shorter way for the controls of regions.
     `strip` shows the way from one to the other; `encode` and `decode` are for those who want the latents.
     """
 
     generator: FusionGenerator
-    framing = PortraitTranslator.framing | {"yaws"}  # where the others look
+    framing = PortraitTranslator.framing | {"detail", "people"}
     frame = FRAME
     largest = 512  # the network sees far fewer pixels
     call = ("fuse", "fused", "an aligned portrait")
@@ -48,47 +56,90 @@ class FusionTranslator(PortraitTranslator):
 
     def check(self, controls: dict[str, Any]) -> dict[str, Any]:
         """The others are read, found and aligned here, before any picture is. ControlError, ImageError."""
-        elements, others = self.generator.elements, len(controls["other"])
-        if len(controls["mix"]) not in (1, elements):
-            raise ControlError(
-                f"mix has {len(controls['mix'])} numbers", f"give one, or {elements}, one for each element"
-            )
+        elements, mix, others = self.generator.elements, controls["mix"], controls["other"]
+        if len(mix) not in (1, elements):
+            raise ControlError(f"mix has {len(mix)} numbers", f"give one, or {elements}, one for each element")
         portions = controls.get("portions")
-        if portions is not None and (len(portions) != others or not sum(portions)):
+        if portions is not None and (len(portions) != len(others) or not sum(portions)):
             raise ControlError(
-                f"portions = {list(portions)} do not fit {others} other pictures",
+                f"portions = {list(portions)} do not fit {len(others)} other pictures",
                 "give one for each, not all of them 0",
             )
-        aligned, yaws = [], list[float]()
-        for i, other in enumerate(controls["other"], 1):
-            try:
-                picture, looks = self._aligned(pictures.read(other), 0 if controls.get("face") == 0 else None)
-            except ImageError as error:
-                raise ImageError(f"other{f' {i}' if others > 1 else ''}: {error.message}", error.hint) from error
-            aligned.append((picture.rgb + 1) / 2)
-            yaws += looks
-        return {**controls, "other": aligned, "yaws": yaws}
-
-    def framed(
-        self,
-        picture: Picture,
-        face: int | None = None,
-        framing: Around = "face",
-        yaws: Sequence[float] = (),
-        **_: Any,
-    ) -> Picture:
-        aligned, looks = self._aligned(picture, face)
-        for mine in looks:
-            other = max(yaws, key=lambda yaw: abs(yaw - mine), default=mine)
-            if abs(other - mine) > APART:
-                log.warning(
-                    "the faces look %+.2f and %+.2f to the side (-1 left, 0 into the camera, 1 right): turned so"
-                    " differently they may show double contours", mine, other,
-                )  # fmt: skip
-        return aligned
+        if controls.get("face") == 0:
+            return {**controls, "other": [(pictures.read(one).rgb + 1) / 2 for one in others]}
+        found = [self._other(one, f" {i}" if len(others) > 1 else "") for i, one in enumerate(others, 1)]
+        given = {name: [controls[name]] for name in REGIONS if controls.get(name) is not None}
+        people = People(
+            found,
+            self._shares(mix, portions, len(others)),
+            {name: self._shares(share, portions, len(others)) for name, share in given.items()},
+        )
+        return {**controls, "other": [(one.crop.image + 1) / 2 for one in found], "people": people}
 
     def placed(self, face: faces.Face) -> faces.Face:
         return aligned(face)
+
+    def results(self, images: Iterable[Source], batches: Batches, framing: dict[str, Any]) -> Iterator[Any]:
+        if framing.get("face") == 0:
+            return super().results(images, batches, framing)
+        return apart.results(images, batches, repeat(partial(self.parts, size=batches.size, **framing)))
+
+    def parts(
+        self, picture: Picture, face: int | None = None, framing: Around = "face", *, people: People, **how: Any
+    ) -> apart.Parts:
+        chosen = self.chosen(picture, face)
+        turned(yaw(chosen), [one.looks for one in people.others])
+        return self.of_face(picture, chosen, framing, people=people, **how)
+
+    def of_face(
+        self,
+        picture: Picture,
+        face: faces.Face,
+        framing: Around = "face",
+        *,
+        people: People,
+        detail: float = 1.0,
+        size: int | None = None,
+        side: int | None = None,
+    ) -> apart.Parts:
+        """A face of a photograph, and how its fusion becomes the result. ``size`` is what the network is asked to see,
+        ``side`` that of the portrait."""
+        mine = self.portrait(picture, face, side)
+
+        def join(made: Sequence[Tensor]) -> Tensor:
+            (fused,) = made
+            everyone, of_each = [mine, *people.others], people.shares(fused.shape[-1])
+            if detail:
+                fused = carried(fused, [self._softened(one, size) for one in everyone], of_each, detail)
+            if framing == "face":
+                return fused
+            whole = put_back(picture.rgb, mine.crop, fused, meeting(everyone, of_each) * fused.shape[-1])
+            return whole if framing == "whole" else around(replace(picture, rgb=whole, alpha=None), face).rgb
+
+        shown = {"face": lambda: self.cut(picture, face, side), "portrait": lambda: around(picture, face)}
+        return apart.Parts(shown.get(framing, lambda: picture)(), [mine.crop.image], join)
+
+    def filmed(
+        self, controls: dict[str, Any], *, size: int | None, batch: int | None, tile: int | None
+    ) -> Callable[[video.Film], Callable[[Iterable[np.ndarray]], Iterable[Any]]]:
+        batches, framing = self.prepared(size, batch, tile, None, _plain(controls))
+        number, how = framing.pop("face", None), framing.get("framing", "face")
+        if number == 0 or how == "portrait":
+            return super().filmed(controls, size=size, batch=batch, tile=tile)
+
+        def looked_through(film: video.Film) -> Callable[[Iterable[np.ndarray]], Iterable[Any]]:
+            frames, side = (image for _, image in film.frames("looking through")), None
+            seen: Sequence[faces.Face | None]
+            if how == "face":
+                seen, side = self.followed(frames, float(film.rate), number)
+            else:
+                found = [at.get(number or 1) for at in track.everyone(frames, float(film.rate))]
+                seen = [face if face and not faces.fault(face, self.call[0]) else None for face in found]
+            draw = partial(self.of_face, side=side, size=size, **framing)
+            cuts = [apart.untouched if face is None else partial(draw, face=face) for face in seen]
+            return lambda images: apart.results(images, batches, cuts)
+
+        return looked_through
 
     def exported(self) -> list[Control]:
         """``mix`` has a number for each element there."""
@@ -113,21 +164,23 @@ class FusionTranslator(PortraitTranslator):
     # -- verbs of its own ---------------------------------------------------------------------------------------------
 
     def strip(self, a: Source, b: Source, *, steps: int = 6, face: int | None = None, **controls: Any) -> Morph:
-        """From ``a`` to ``b`` in ``steps`` portraits, whose mix falls from 1 to 0 (figure 4).
+        """From ``a`` to ``b`` in ``steps`` pictures, whose mix falls from 1 to 0 (figure 4).
 
-        ``controls`` are those of regions. ControlError, ImageError. UsageError for fewer than two steps."""
+        ``controls`` are those of regions, framing and detail. ControlError, ImageError. UsageError for fewer than two
+        steps."""
         way = shares(steps, 1, 0)
         if taken := {"mix", "other"} & controls.keys():
             raise ControlError(f"a strip takes no {min(taken)}", "its mix goes from 1 to 0")
-        values = self.check(check(self.controls, _plain({**controls, "other": b, "face": face})))
-        first = self.framed(pictures.read(a), values["face"], values["yaws"])
-        given = {**controls, "other": [pictures.to_pil(one * 2 - 1) for one in values["other"]], "face": 0}
-        picture = pictures.to_pil(first.rgb)
-        return Morph([self.translate(picture, mix=share, **given) for share in way])
+        if face == 0:
+            return Morph([self.translate(a, other=b, mix=share, face=0, **controls) for share in way])
+        other, picture = self._other(b), pictures.read(a)
+        chosen = self.chosen(picture, face)
+        turned(yaw(chosen), [other.looks])
+        return Morph([self._fused(picture, chosen, other, mix=share, **controls) for share in way])
 
     def encode(self, image: Source, *, face: int | None = None) -> Tensor:
         """The latent (C,h,w) of a face, float32 on the CPU. ImageError if there is no such face."""
-        picture, _ = self._aligned(pictures.read(image), face)
+        picture = self.framed(pictures.read(image), face)
         with self.inference():
             latent = self.generator.encode(self.on_device(self._fitted(picture.rgb)))[0]
         return latent.float().cpu().clone()  # a common tensor, that can be written to
@@ -146,12 +199,47 @@ class FusionTranslator(PortraitTranslator):
 
     # -- faces --------------------------------------------------------------------------------------------------------
 
-    def _aligned(self, picture: Picture, number: int | None) -> tuple[Picture, list[float]]:
-        """The portrait of a face and where it looks; the picture itself where ``number`` is 0, and nothing known of it."""
-        if number == 0:
-            return picture, []
-        face = self.chosen(picture, number)
-        return self.cut(picture, face), [yaw(face)]
+    def chosen(self, picture: Picture, number: int | None) -> faces.Face:
+        return seen_well(picture.rgb, super().chosen(picture, number))
+
+    def portrait(self, picture: Picture, face: faces.Face, side: int | None = None) -> Portrait:
+        """A face of a photograph, aligned, as large as the photograph has it or ``side`` pixels wide."""
+        crop = faces.crop(picture.rgb, self.placed(face), side or self.side(face), self.frame)
+        back = torch.linalg.inv(crop.matrix[:, :2])
+        own = (face.landmarks.double() - crop.matrix[:, 2]) @ back.T
+        return Portrait(replace(crop, landmarks=own.float()), yaw(face))
+
+    def _other(self, other: Source | Portrait, number: str = "") -> Portrait:
+        if isinstance(other, Portrait):
+            return other
+        try:
+            picture = pictures.read(other)
+            return self._softened(self.portrait(picture, self.chosen(picture, None)), None)
+        except ImageError as error:
+            name = f" ({other})" if isinstance(other, str | os.PathLike) else ""
+            raise ImageError(f"other{number}{name}: {error.message}", error.hint) from error
+
+    def _fused(self, picture: Picture, face: faces.Face, other: Portrait, **controls: Any) -> Any:
+        """The fusion of a face that was found with another."""
+        batches, framing = self.prepared(None, None, None, None, _plain({**controls, "other": other}))
+        (made,) = apart.results([picture], batches, [partial(self.of_face, face=face, **framing)])
+        if isinstance(made, ZooError):
+            raise made
+        return made
+
+    def _shares(self, mix: Sequence[float], portions: Sequence[float] | None, others: int) -> Tensor:
+        """(1+others,): what each person has in all elements together."""
+        portioned = None if portions is None else torch.tensor([portions])
+        return self.generator.shares(torch.tensor([mix]), portioned, others)[0].mean(1)
+
+    def _softened(self, portrait: Portrait, size: int | None) -> Portrait:
+        """With what the network, asked to see ``size``, gives back of it alone."""
+        if portrait.soft is not None:
+            return portrait
+        fitted, box = fit(portrait.crop.image, self.size, self.working, size)
+        with self.inference():
+            made = self.generator(self.on_device(fitted[None]))[0].float().cpu()
+        return replace(portrait, soft=resize(made[:, *box], portrait.crop.image.shape[-2:]))
 
     def _fitted(self, image: Tensor) -> Tensor:
         """(3,H,W) -> (1,3,s,s) in the network's working size."""

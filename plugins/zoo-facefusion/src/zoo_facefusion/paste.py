@@ -1,0 +1,69 @@
+"""A fused face put back into the photograph where the first person's was."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from zoo import faces
+from zoo.faces.geometry import exactly, spline
+from zoo.pictures.fit import warped
+from zoo_facefusion.regions import hull
+
+JAW, BROWS = slice(0, 17), slice(17, 27)
+
+FOREHEAD = 0.2
+"""Heights of the face that are taken above the brows: hair begins soon after."""
+
+INSIDE = -0.035
+"""Shares of the side by which the outline lies inside: it fades from the jaw inwards, and nothing behind it is put back."""
+
+OUTLIER = 0.2
+"""Differences of colours, in [-1, 1], at the seam that are not those of the light."""
+
+STEPS = 6
+"""Of the least squares."""
+
+
+@exactly
+def put_back(photograph: Tensor, crop: faces.Crop, made: Tensor, points: Tensor) -> Tensor:
+    """The photograph (3,H,W) with the fusion ``made`` (3,S,S) of its aligned face ``crop``; ``points`` (68,2) are the
+    landmarks of the fusion in pixels of S.
+
+    The jaw of the fusion is moved to that of the photograph, so that there are not two; what is inside stays as it was
+    fused. Its colours at the seam become those of the photograph, and what is finer there than the crop stays where
+    both show the same. Outside of the face the photograph stays as it is, bit by bit."""
+    side = made.shape[-1]
+    there = points.to(crop.landmarks).clone()
+    there[JAW] = crop.landmarks[JAW]
+    fitted = warped(made[None], spline(there, points - there, side)[None])[0]
+    mask = outline(crop.landmarks / side, side)
+    within = replace(crop)
+    vars(within)["mask"] = mask[0]  # not the core's, which reaches over the jaw
+    return faces.paste(photograph, within, recoloured(fitted, crop.image, mask))
+
+
+def outline(points: Tensor, side: int) -> Tensor:
+    """(1,side,side): 1 in a face with landmarks (68,2) in shares of the side, 0 outside, soft between."""
+    height = float(points[:, 1].max() - points[:, 1].min())
+    forehead = points[BROWS] - points.new_tensor([0, FOREHEAD * height])
+    return hull(torch.cat([points, forehead]), (side, side), INSIDE)[None]
+
+
+def recoloured(made: Tensor, photograph: Tensor, mask: Tensor) -> Tensor:
+    """``made`` (3,S,S) in the light of the ``photograph``: a plane in each colour, the difference where the ``mask`` (1,S,S)
+    fades out, by least squares in which what differs by far more than the rest, as hair beside skin, counts little."""
+    side = made.shape[-1]
+    at = torch.linspace(-1, 1, side)
+    columns = torch.stack([torch.ones(side, side), at.expand(side, side), at[:, None].expand(side, side)], -1)
+    seam = (4 * mask * (1 - mask))[0]
+    where = seam > 0.1
+    known, apart, weight = columns[where], (photograph - made)[:, where].T, seam[where]
+    plane = torch.zeros(3, 3)
+    for _ in range(STEPS):
+        far = (apart - known @ plane).square().mean(1)
+        weighted = (weight / (1 + far / OUTLIER**2))[:, None] * known
+        plane = torch.linalg.solve(weighted.T @ known + 1e-3 * torch.eye(3), weighted.T @ apart)
+    return (made + (columns @ plane).permute(2, 0, 1)).clamp(-1, 1)
