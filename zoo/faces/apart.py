@@ -14,7 +14,7 @@ from torch import Tensor
 from zoo import faces
 from zoo.errors import ZooError
 from zoo.faces.crops import spread
-from zoo.faces.parsing import parsed
+from zoo.faces.parsing import parsed_crop
 from zoo.pictures.batches import Batches
 from zoo.pictures.image import Picture, Source, read
 
@@ -120,7 +120,5 @@ def joined(
 
 def head(crop: faces.Crop) -> Tensor:
     """(size, size) from 0 to 1: the face, and what around it is no background."""
-    left, top = crop.landmarks.amin(0).tolist()
-    right, bottom = crop.landmarks.amax(0).tolist()
-    seen = parsed(crop.image, faces.Face((left, top, right, bottom), crop.landmarks))
+    seen = parsed_crop(crop)
     return torch.maximum(1 - seen.over(crop.image, seen.crop.matrix, "background", outside=1.0), crop.mask)

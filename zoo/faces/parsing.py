@@ -107,6 +107,13 @@ def parsed(image: Tensor, face: Face) -> Parsed:
     return Parsed(fine, F.interpolate(both, (FINE, FINE), mode="bilinear")[0])
 
 
+def parsed_crop(crop: Crop) -> Parsed:
+    """What the parts of the face are that was cut out: of the crop's own image."""
+    left, top = crop.landmarks.amin(0).tolist()
+    right, bottom = crop.landmarks.amax(0).tolist()
+    return parsed(crop.image, Face((left, top, right, bottom), crop.landmarks))
+
+
 @functools.cache
 def network() -> FaceParser:
     """The trained network, in fp32."""

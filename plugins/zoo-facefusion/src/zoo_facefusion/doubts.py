@@ -12,7 +12,8 @@ from zoo.errors import ImageError
 from zoo_facefusion.align import misfit
 
 MISFIT = 0.08
-"""`misfit` of a face that was not aligned: faces that were have 0.062 at most, of landmarks that are wrong nine in ten more."""
+"""`misfit` from which a face is refused. Of 191 aligned faces the most is 0.062; of their landmarks found in boxes shifted by
+0.3 or 0.5 of the width, or in pictures turned by 60 or 90 degrees, 83 to 100 % are above."""
 
 HIDDEN: dict[str, tuple[Sequence[int], float]] = {
     "eyes": ([*range(17, 27), *range(36, 48)], 0.075),

@@ -91,6 +91,13 @@ class FusionGenerator(Generator):
         portions = mix.new_ones(mix.shape[0], others) if portions is None else portions
         return torch.cat([mix, (1 - mix) * (portions / portions.sum(1, keepdim=True))[..., None]], 1)
 
+    def regional(self, name: str, mix: Tensor, portions: Tensor | None, others: int) -> Tensor:
+        """As `shares`, in a region. Hair of two others together would be neither's: who has the largest portion has it."""
+        if name == "hair":
+            most = mix.new_zeros(mix.shape[0], dtype=torch.long) if portions is None else portions.argmax(1)
+            portions = F.one_hot(most, others).to(mix)
+        return self.shares(mix, portions, others)
+
     def parts(
         self,
         image: Tensor,
@@ -100,7 +107,7 @@ class FusionGenerator(Generator):
         **regions: Tensor,
     ) -> dict[str, Tensor]:
         """``other``: the faces beside ``image``, each (N,3,H,W); ``mix`` Λ, one half unless given, and ``portions``: see
-        `shares`. Each of ``regions``, named as in `REGIONS`, is the share (N,) that ``image`` has there."""
+        `shares`. Each of ``regions``, named as in `REGIONS`, is the share (N,) that ``image`` has there: see `regional`."""
         latents = self.encode(torch.cat([image, *other])).unflatten(0, (1 + len(other), image.shape[0])).unbind()
         if not other:
             mix = image.new_ones(image.shape[0], 1)
@@ -109,7 +116,10 @@ class FusionGenerator(Generator):
         latent = self.fuse(latents, self.shares(mix, portions, len(other)))
         if not regions or not other:
             return {"image": self.decode(latent), "latent": latent}
-        apart = [self.fuse(latents, self.shares(share[:, None], portions, len(other))) for share in regions.values()]
+        apart = [
+            self.fuse(latents, self.regional(name, share[:, None], portions, len(other)))
+            for name, share in regions.items()
+        ]
         blended = min(BLENDED, len(self.up) - 1)
         everywhere, *features = self._decode(torch.cat([latent, *apart]), 0, blended).chunk(1 + len(apart))
         maps = region_maps((image.shape[-2], image.shape[-1])).to(everywhere)

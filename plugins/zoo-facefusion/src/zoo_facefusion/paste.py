@@ -9,6 +9,7 @@ from torch import Tensor
 
 from zoo import faces
 from zoo.faces.geometry import exactly, spline
+from zoo.faces.parsing import parsed_crop
 from zoo.pictures.fit import warped
 from zoo_facefusion.regions import hull
 
@@ -34,15 +35,19 @@ def put_back(photograph: Tensor, crop: faces.Crop, made: Tensor, points: Tensor)
 
     The jaw of the fusion is moved to that of the photograph, so that there are not two; what is inside stays as it was
     fused. Its colours at the seam become those of the photograph, and what is finer there than the crop stays where
-    both show the same. Outside of the face the photograph stays as it is, bit by bit."""
+    both show the same. Hair in front of the face stays there; outside of the face the photograph is as it was, bit by bit."""
     side = made.shape[-1]
     there = points.to(crop.landmarks).clone()
     there[JAW] = crop.landmarks[JAW]
     fitted = warped(made[None], spline(there, points - there, side)[None])[0]
-    mask = outline(crop.landmarks / side, side)
+    seen = parsed_crop(crop)
+    hair, skin = (
+        seen.over(crop.image, seen.crop.matrix, *parts, outside=0.0) for parts in (("hair", "hat"), ("skin", "neck"))
+    )
+    face = outline(crop.landmarks / side, side)
     within = replace(crop)
-    vars(within)["mask"] = mask[0]  # not the core's, which reaches over the jaw
-    return faces.paste(photograph, within, recoloured(fitted, crop.image, mask))
+    vars(within)["mask"] = face[0] * (1 - hair)  # not the core's, which reaches over the jaw
+    return faces.paste(photograph, within, recoloured(fitted, crop.image, 4 * face[0] * (1 - face[0]) * skin))
 
 
 def outline(points: Tensor, side: int) -> Tensor:
@@ -52,13 +57,13 @@ def outline(points: Tensor, side: int) -> Tensor:
     return hull(torch.cat([points, forehead]), (side, side), INSIDE)[None]
 
 
-def recoloured(made: Tensor, photograph: Tensor, mask: Tensor) -> Tensor:
-    """``made`` (3,S,S) in the light of the ``photograph``: a plane in each colour, the difference where the ``mask`` (1,S,S)
-    fades out, by least squares in which what differs by far more than the rest, as hair beside skin, counts little."""
+def recoloured(made: Tensor, photograph: Tensor, seam: Tensor) -> Tensor:
+    """``made`` (3,S,S) in the light of the ``photograph``: a plane in each colour, the difference along the ``seam`` (S,S), by
+    least squares in which what differs by far more than the rest counts little. What is darker than the seam, as brows are,
+    is changed less."""
     side = made.shape[-1]
     at = torch.linspace(-1, 1, side)
     columns = torch.stack([torch.ones(side, side), at.expand(side, side), at[:, None].expand(side, side)], -1)
-    seam = (4 * mask * (1 - mask))[0]
     where = seam > 0.1
     known, apart, weight = columns[where], (photograph - made)[:, where].T, seam[where]
     plane = torch.zeros(3, 3)
@@ -66,4 +71,6 @@ def recoloured(made: Tensor, photograph: Tensor, mask: Tensor) -> Tensor:
         far = (apart - known @ plane).square().mean(1)
         weighted = (weight / (1 + far / OUTLIER**2))[:, None] * known
         plane = torch.linalg.solve(weighted.T @ known + 1e-3 * torch.eye(3), weighted.T @ apart)
-    return (made + (columns @ plane).permute(2, 0, 1)).clamp(-1, 1)
+    bright = (made + 1).mean(0)
+    amount = bright / ((seam * bright).sum() / seam.sum().clamp(min=1e-6)).clamp(min=1e-2)
+    return (made + amount.clamp(max=1) * (columns @ plane).permute(2, 0, 1)).clamp(-1, 1)

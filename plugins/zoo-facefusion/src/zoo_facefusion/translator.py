@@ -33,6 +33,9 @@ from zoo_facefusion.networks import FusionGenerator
 from zoo_facefusion.paste import put_back
 from zoo_facefusion.regions import REGIONS
 
+CHANGING = 0.2
+"""By how much more another has than the first until the hair is all the other's."""
+
 
 class FusionTranslator(PortraitTranslator):
     """Fuses the face of a photograph with those of others: a square portrait, as large as the photograph has the face, or
@@ -68,12 +71,16 @@ class FusionTranslator(PortraitTranslator):
         if controls.get("face") == 0:
             return {**controls, "other": [(pictures.read(one).rgb + 1) / 2 for one in others]}
         found = [self._other(one, f" {i}" if len(others) > 1 else "") for i, one in enumerate(others, 1)]
-        given = {name: [controls[name]] for name in REGIONS if controls.get(name) is not None}
-        people = People(
-            found,
-            self._shares(mix, portions, len(others)),
-            {name: self._shares(share, portions, len(others)) for name, share in given.items()},
-        )
+        portioned = None if portions is None else torch.tensor([portions])
+        everywhere = self.generator.shares(torch.tensor([mix]), portioned, len(others))[0].mean(1)
+        if controls.get("hair") is None and len(mix) == 1:
+            controls = {**controls, "hair": _hair(everywhere)}
+        regions = {
+            name: self.generator.regional(name, torch.tensor([[share]]), portioned, len(others))[0].mean(1)
+            for name in REGIONS
+            if (share := controls.get(name)) is not None
+        }
+        people = People(found, everywhere, regions)
         return {**controls, "other": [(one.crop.image + 1) / 2 for one in found], "people": people}
 
     def placed(self, face: faces.Face) -> faces.Face:
@@ -227,11 +234,6 @@ class FusionTranslator(PortraitTranslator):
             raise made
         return made
 
-    def _shares(self, mix: Sequence[float], portions: Sequence[float] | None, others: int) -> Tensor:
-        """(1+others,): what each person has in all elements together."""
-        portioned = None if portions is None else torch.tensor([portions])
-        return self.generator.shares(torch.tensor([mix]), portioned, others)[0].mean(1)
-
     def _softened(self, portrait: Portrait, size: int | None) -> Portrait:
         """With what the network, asked to see ``size``, gives back of it alone."""
         if portrait.soft is not None:
@@ -250,6 +252,12 @@ class FusionTranslator(PortraitTranslator):
 def _scaled(images: Tensor, size: Sequence[int]) -> Tensor:
     """(N,3,H,W) -> (N,3,*size)."""
     return F.interpolate(images, tuple(size), mode="bicubic", antialias=True).clamp(-1, 1)
+
+
+def _hair(shares: Tensor) -> float:
+    """The first person's share of the hair, by the ``shares`` of all: hair of two heads together is a ghost, so that one
+    person has it, who has most. In films of a way it changes hands between two steps of it, not at once."""
+    return float((1 + (shares[0] - shares[1:].max()) / CHANGING).clamp(0, 1))
 
 
 def _plain(controls: Mapping[str, Any]) -> dict[str, Any]:
