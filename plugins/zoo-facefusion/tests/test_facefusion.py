@@ -406,6 +406,14 @@ def test_a_video_is_fused_with_a_photograph(translator: FusionTranslator, tmp_pa
     still = array(translator.translate(frames[0], other=other, mix=1).resize(portraits[0].shape[1::-1]))
     alike = np.corrcoef([portraits[0].ravel(), still.ravel(), made[0.2][0].ravel()])[0]
     assert alike[1] > alike[2] + 0.05, alike  # compressed, and its landmarks smoothed in time
+    people = {"other": [other, head()], "portions": [0.7, 0.3], "mix": 0.2}
+    translator.translate_video(tmp_path / "in.mp4", tmp_path / "out.mp4", framing="whole", **people)
+    with av.open(str(tmp_path / "out.mp4")) as film:
+        whole = [frame.to_ndarray(format="rgb24").astype(int) for frame in film.decode(video=0)]
+    assert len(whole) == 4
+    for made_frame, frame in zip(whole, frames):
+        changed = np.abs(made_frame - array(frame)).mean(2)
+        assert changed.shape == (240, 240) and changed[:20].mean() < 4 < changed.max()  # the corner is only compressed
 
 
 def test_fusions_as_a_set(cli: Cli, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

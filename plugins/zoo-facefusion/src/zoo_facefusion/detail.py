@@ -52,6 +52,9 @@ class People:
         return shares
 
 
+ALONE = People()
+
+
 def meeting(people: Sequence[Portrait], shares: Tensor) -> Tensor:
     """(68,2): the landmarks of a fusion, in shares of its side, each by the shares (K,S,S) there."""
     side = shares.shape[-1]

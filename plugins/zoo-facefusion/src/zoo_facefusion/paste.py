@@ -27,6 +27,9 @@ OUTLIER = 0.2
 STEPS = 6
 """Of the least squares."""
 
+LEVEL = 0.1
+"""How much the slopes of the light cost there, as a share of all weights: steep ones, which are not its own, burn faces out."""
+
 
 @exactly
 def put_back(photograph: Tensor, crop: faces.Crop, made: Tensor, points: Tensor) -> Tensor:
@@ -35,19 +38,27 @@ def put_back(photograph: Tensor, crop: faces.Crop, made: Tensor, points: Tensor)
 
     The jaw of the fusion is moved to that of the photograph, so that there are not two; what is inside stays as it was
     fused. Its colours at the seam become those of the photograph, and what is finer there than the crop stays where
-    both show the same. Hair in front of the face stays there; outside of the face the photograph is as it was, bit by bit."""
+    both show the same. Hair in front of the face stays there, and none of the fusion's is put there; outside of the face the
+    photograph is as it was, bit by bit."""
     side = made.shape[-1]
     there = points.to(crop.landmarks).clone()
     there[JAW] = crop.landmarks[JAW]
     fitted = warped(made[None], spline(there, points - there, side)[None])[0]
+    (bare, skin), (its_bare, its_skin) = map(bare_and_skin, (crop, replace(crop, image=fitted, landmarks=there)))
+    face = outline(crop.landmarks / side, side)[0]
+    within = replace(crop)
+    vars(within)["mask"] = face * torch.minimum(bare, its_bare)  # not the core's, which reaches over the jaw
+    seam = 4 * face * (1 - face) * torch.minimum(skin, its_skin)
+    return faces.paste(photograph, within, recoloured(fitted, crop.image, seam))
+
+
+def bare_and_skin(crop: faces.Crop) -> tuple[Tensor, Tensor]:
+    """(S,S) from 0 to 1: where no hair is in front of the face, and where its skin is seen."""
     seen = parsed_crop(crop)
     hair, skin = (
         seen.over(crop.image, seen.crop.matrix, *parts, outside=0.0) for parts in (("hair", "hat"), ("skin", "neck"))
     )
-    face = outline(crop.landmarks / side, side)
-    within = replace(crop)
-    vars(within)["mask"] = face[0] * (1 - hair)  # not the core's, which reaches over the jaw
-    return faces.paste(photograph, within, recoloured(fitted, crop.image, 4 * face[0] * (1 - face[0]) * skin))
+    return 1 - hair, skin
 
 
 def outline(points: Tensor, side: int) -> Tensor:
@@ -69,8 +80,10 @@ def recoloured(made: Tensor, photograph: Tensor, seam: Tensor) -> Tensor:
     plane = torch.zeros(3, 3)
     for _ in range(STEPS):
         far = (apart - known @ plane).square().mean(1)
-        weighted = (weight / (1 + far / OUTLIER**2))[:, None] * known
-        plane = torch.linalg.solve(weighted.T @ known + 1e-3 * torch.eye(3), weighted.T @ apart)
+        counts = weight / (1 + far / OUTLIER**2)
+        weighted = counts[:, None] * known
+        costs = 1e-3 + LEVEL * counts.sum() * torch.tensor([0.0, 1.0, 1.0])
+        plane = torch.linalg.solve(weighted.T @ known + torch.diag(costs), weighted.T @ apart)
     bright = (made + 1).mean(0)
     amount = bright / ((seam * bright).sum() / seam.sum().clamp(min=1e-6)).clamp(min=1e-2)
     return (made + amount.clamp(max=1) * (columns @ plane).permute(2, 0, 1)).clamp(-1, 1)

@@ -27,7 +27,7 @@ from zoo.pictures.fit import fit, resize
 from zoo.pictures.image import Picture, Source
 from zoo.pictures.morph import Morph, shares
 from zoo_facefusion.align import FITTED, FRAME, SHAPE, aligned, yaw
-from zoo_facefusion.detail import People, Portrait, carried, meeting
+from zoo_facefusion.detail import ALONE, People, Portrait, carried, meeting
 from zoo_facefusion.doubts import seen_well, turned
 from zoo_facefusion.networks import FusionGenerator
 from zoo_facefusion.paste import put_back
@@ -92,7 +92,7 @@ class FusionTranslator(PortraitTranslator):
         return apart.results(images, batches, repeat(partial(self.parts, size=batches.size, **framing)))
 
     def parts(
-        self, picture: Picture, face: int | None = None, framing: Around = "face", *, people: People, **how: Any
+        self, picture: Picture, face: int | None = None, framing: Around = "face", *, people: People = ALONE, **how: Any
     ) -> apart.Parts:
         chosen = self.chosen(picture, face)
         turned(yaw(chosen), [one.looks for one in people.others])
