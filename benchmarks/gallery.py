@@ -14,28 +14,28 @@ import zoo
 ROOT = Path(__file__).parents[1]
 SAMPLE = ROOT / "docs" / "sample" / "eileen-collins.jpg"
 HEAD = (80, 0, 368, 360)  # of the 512×512 picture
-MODELS = [
-    ("cyclegan", {}),
-    ("cyclese", {}),
-    ("cycleda", {}),
-    ("cyclepix", {}),
-    ("conditional-cyclepix", {"hand": "portraits"}),
-    ("conditional-cyclepix", {"hand": "second-hand"}),
-]
+MODELS = ("cyclegan", "cyclese", "cycleda", "cyclepix")
+HANDS = ("portraits", "second-hand", "line", "soft")
 TITLE = 24
 
 
 def main() -> None:
-    panels = [("photograph", Image.open(SAMPLE))]
-    for name, controls in MODELS:
-        title = " ".join([name.removesuffix("-cyclepix"), *controls.values()])
-        panels.append((title, zoo.load(name, device="cpu").translate(SAMPLE, **controls)))
-    width, height = HEAD[2] - HEAD[0], HEAD[3] - HEAD[1]
-    sheet = Image.new("RGB", (width * len(panels), height + TITLE), "white")
+    several = zoo.load("conditional-cyclepix", device="cpu")
+    rows = [
+        [
+            ("photograph", Image.open(SAMPLE)),
+            *((name, zoo.load(name, device="cpu").translate(SAMPLE)) for name in MODELS),
+        ],
+        [(several.name, None), *((hand, several.translate(SAMPLE, hand=hand)) for hand in HANDS)],
+    ]
+    width, height = HEAD[2] - HEAD[0], HEAD[3] - HEAD[1] + TITLE
+    sheet = Image.new("RGB", (width * len(rows[0]), height * len(rows)), "white")
     draw = ImageDraw.Draw(sheet)
-    for i, (title, picture) in enumerate(panels):
-        sheet.paste(picture.crop(HEAD), (i * width, TITLE))
-        draw.text((i * width + 8, 4), title, "black", ImageFont.load_default(14))
+    for y, row in enumerate(rows):
+        for x, (title, picture) in enumerate(row):
+            draw.text((x * width + 8, y * height + 4), title, "black", ImageFont.load_default(14))
+            if picture:
+                sheet.paste(picture.crop(HEAD), (x * width, y * height + TITLE))
     sheet.quantize(256).save(ROOT / "docs" / "results.png", optimize=True)
 
 

@@ -107,7 +107,7 @@ def shipped(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Report]:
     folder = tmp_path_factory.mktemp("shipped")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ZOO_CACHE", str(folder / "cache"))
-        report = export("conditional-cyclepix.cufs", folder / "new" / "model.onnx")
+        report = export("conditional-cyclepix.hands", folder / "new" / "model.onnx")
     return report.path, report
 
 
@@ -200,7 +200,7 @@ def test_the_file_says_what_it_is(shipped: tuple[Path, Report]) -> None:
     assert rule.items() <= about["preprocessing"].items()
     (hand,) = about["controls"]
     assert {"name": "hand", "type": "choice", "dtype": "int64", "default": 0}.items() <= hand.items()
-    assert hand["choices"] == ["portraits", "second-hand"]
+    assert hand["choices"] == ["portraits", "second-hand", "line", "soft"]
 
 
 # -- as the documentation says ------------------------------------------------------------------------------------

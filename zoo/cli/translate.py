@@ -102,7 +102,7 @@ def command(
 ) -> None:
     """Translate pictures, folders of pictures with those below them, whose tree is kept, and videos that are named.
 
-    Controls of the model are options too: --hand second-hand, see zoo info MODEL. An input is never overwritten, and
+    Controls of the model are options too: --hand line, see zoo info MODEL. An input is never overwritten, and
     results are whole or not there. Ctrl-C while a picture is optimised keeps the best so far. Exit code 6: some
     pictures failed, the others are done; or a video is damaged.
     """

@@ -26,7 +26,7 @@ FRAME = faces.Frame(2.4, 0.56)
 SIDE = 256
 """Pixels of a portrait's side, as such networks know them."""
 
-SMALL = 0.6
+SMALL = 0.88
 """Times the height of a face in such a portrait: what the network sees smaller loses its eyes."""
 
 GLANCE = 320

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -45,5 +46,9 @@ def test_a_head_is_drawn_as_before(name: str, head: Image.Image) -> None:
 
 def test_the_hands_differ(head: Image.Image) -> None:
     model = zoo.load("conditional-cyclepix", device="cpu")
-    one, other = (np.asarray(model.translate(head, hand=hand), dtype=float) for hand in ("portraits", "second-hand"))
-    assert np.abs(one - other).mean() > 4
+    drawn = {
+        hand: np.asarray(model.translate(head, hand=hand), dtype=float)
+        for hand in ("portraits", "second-hand", "line", "soft")
+    }
+    for one, other in itertools.combinations(drawn, 2):
+        assert np.abs(drawn[one] - drawn[other]).mean() > 4, (one, other)
