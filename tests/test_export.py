@@ -231,7 +231,7 @@ def test_a_stranger_can_use_the_file(
     Image.open("head.png").save("turned.png", exif=upside_down)
     translator = zoo.load("conditional-cyclepix", device="cpu")
     for photo in ("head.png", "small.png", "turned.png"):
-        wanted = translator.translate(photo, backdrop="keep")
+        wanted = translator.translate(photo, backdrop="keep", framing="whole")
         assert np.asarray(wanted).std() > 2
         assert difference(draw(shipped[0], photo, "drawing.png"), wanted) <= 2
 
@@ -244,7 +244,10 @@ def test_a_stranger_can_use_a_file_of_one_size(run: Zoo) -> None:
     translator = zoo.load("conditional-cyclepix", device="cpu")
     translator.size = SizeRule(fixed=(184, 160))
     assert (
-        difference(draw("model.onnx", "head.png", "drawing.png"), translator.translate("head.png", backdrop="keep"))
+        difference(
+            draw("model.onnx", "head.png", "drawing.png"),
+            translator.translate("head.png", backdrop="keep", framing="whole"),
+        )
         <= 2
     )
 

@@ -66,9 +66,10 @@ class PhotographTranslator(Translator):
 
     def _parts(self, picture: Picture, **framing: Any) -> apart.Parts | Picture:
         """The picture and the portraits of its small faces; the picture alone without them."""
-        if not (crops := self._crops(picture.rgb)):
-            return self.framed(picture, **framing)
-        images = [picture.rgb, *(crop.image for crop in crops)]
+        seen = self.framed(picture, **framing)
+        if not (crops := self._crops(seen.rgb)):
+            return seen
+        images = [seen.rgb, *(crop.image for crop in crops)]
         return apart.Parts(picture, images, lambda made: apart.joined(made[0], crops, made[1:], FRAME))
 
     def _crops(self, image: Tensor) -> list[faces.Crop]:

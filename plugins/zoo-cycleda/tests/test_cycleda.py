@@ -318,7 +318,7 @@ def test_the_discriminators_phase_leaves_the_generators_alone() -> None:
 def test_photographs_have_no_hands() -> None:
     trainer = build_part("trainer", {"name": "cycle", "pool": 2}, recipe=recipe(name="conditional-cyclepix"))
     first = {name: next(network.parameters()).shape[1] for name, network in trainer.networks.items()}
-    assert first == {"draw": 3, "photo": 3, "judge_drawing": 5, "judge_photo": 3}
+    assert first == {"draw": 3, "photo": 3, "judge_drawing": 7, "judge_photo": 3}
     assert trainer.networks["draw"].hand is not None and trainer.networks["photo"].hand is None
 
 
