@@ -82,7 +82,7 @@ def test_the_size_that_was_asked_for_is_what_the_network_sees(
 
 def test_without_small_faces_nothing_is_new(translator: PhotographTranslator) -> None:
     with Image.open(SAMPLE) as sample:
-        portrait = sample.convert("RGB").crop((60, 20, 360, 320)).resize((360, 360))
+        portrait = sample.convert("RGB").crop((120, 30, 300, 210)).resize((240, 240))
         empty = Image.new("RGB", (200, 160), "grey")
         drawn = translator.translate([portrait, empty, group_of_alpha()])
         whole = translator.translate([portrait, empty, group_of_alpha()], framing="whole")
