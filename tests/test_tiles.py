@@ -387,14 +387,11 @@ def test_after_an_error_in_the_middle_everything_is_as_before():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("name", "size"),
-    [("cycleda", (288, 288)), *((name, (160, 304)) for name in ("cyclegan", "cyclese", "conditional-cyclepix"))],
-)
-def test_shipped_models_stay_within_the_bound(name, size):
-    """Seams both ways in the model that looks at most; one seam in the others."""
+@pytest.mark.parametrize("name", ["cycleda", "cyclegan", "cyclese", "conditional-cyclepix"])
+def test_shipped_models_stay_within_the_bound(name):
+    """With one seam; those both ways are the same in the small networks above."""
     sample = Path(__file__).parents[1] / "docs/sample/eileen-collins.jpg"
-    picture = np.asarray(Image.open(sample).convert("RGB").resize(size))
+    picture = np.asarray(Image.open(sample).convert("RGB").resize((160, 304)))
     translator = zoo.load(name, device="cpu")
     mean, most = apart(translator.translate(picture, size=0, tile=224), translator.translate(picture, size=0))
     assert mean <= MEAN
@@ -419,23 +416,23 @@ sys.exit(done.returncode)
 
 @pytest.fixture
 def photograph(tmp_path: Path) -> Path:
-    """8000×6000 pixels."""
+    """12 megapixels. At most 1.5 GB for them is at most 4 GB for four times as many, which takes a minute to see."""
     path = tmp_path / "large.jpg"
-    Image.fromarray(scene(600, 800)).resize((8000, 6000)).save(path, quality=80)
+    Image.fromarray(scene(600, 800)).resize((4000, 3000)).save(path, quality=80)
     return path
 
 
 @pytest.mark.slow
-def test_a_large_photograph_takes_less_than_4_gb(photograph, tmp_path):
+def test_a_large_photograph_takes_little_memory(photograph, tmp_path):
     code = "import sys; from zoo.cli import main; sys.argv[0] = 'zoo'; main()"
     out = tmp_path / "out.jpg"
     _, peak = limited(code, "translate", "cyclegan", photograph, "-o", out, "--device", "cpu")
-    assert peak < 4
-    assert Image.open(out).size == (8000, 6000)
+    assert peak < 1.5
+    assert Image.open(out).size == (4000, 3000)
 
 
 @pytest.mark.slow
-def test_a_large_photograph_in_its_own_size_takes_less_than_4_gb(photograph, tmp_path):
+def test_a_large_photograph_in_its_own_size_takes_little_memory(photograph, tmp_path):
     code = """
 import sys
 import zoo, zoo.pictures.tiles
@@ -447,8 +444,8 @@ network = load_recipe("cyclegan-small", ["generator.width=4", "generator.blocks=
 Translator(build_generator(network).eval(), network, device="cpu").translate(sys.argv[1], size=0, tile=768).save(sys.argv[2])
 """
     _, peak = limited(code, photograph, tmp_path / "out.jpg")
-    assert peak < 4
-    assert Image.open(tmp_path / "out.jpg").size == (8000, 6000)
+    assert peak < 1.5
+    assert Image.open(tmp_path / "out.jpg").size == (4000, 3000)
 
 
 @pytest.mark.slow

@@ -66,11 +66,13 @@ def discover(distributions: Iterable[importlib.metadata.Distribution] | None = N
     for distribution in importlib.metadata.distributions() if distributions is None else distributions:
         try:
             entries = [*distribution.entry_points.select(group=GROUP)]
-            name = canonicalize_name(distribution.metadata["Name"]) if entries else ""
-            version = str(distribution.version) if entries else ""
+            if not entries:
+                continue
+            metadata = distribution.metadata  # parsed at each look
+            name, version = canonicalize_name(metadata["Name"]), str(metadata["Version"])
         except Exception:  # not even a name: the ruin of an uninstall, or somebody else's broken metadata
             continue
-        if entries and name not in found:  # twice on the path: Python imports the first
+        if name not in found:  # twice on the path: Python imports the first
             found[name] = _read(name, version, entries)
     return dict(sorted(found.items()))
 

@@ -47,7 +47,9 @@ def check(function: Test) -> Test:
 
 
 def once_for(kind: str) -> Callable[[Test], Test]:
-    """The check runs once for each `Model.kind` of recipe, on the first of them: the others would only repeat it."""
+    """The check runs once for each `Model.kind` of recipe, on the first of them: the others would only repeat it.
+
+    "facts": it takes long, and runs on the recipes that say anything which none before them says."""
 
     def mark(function: Test) -> Test:
         function.once_for = kind  # type: ignore[attr-defined]
@@ -100,6 +102,13 @@ class Contract:
         if not kind:
             return found
         models = {name: one if isinstance(one, Model) else one[0] for name, one in found.items()}
+        if kind == "facts":
+            said: set[str] = set()
+            for name, model in models.items():
+                if model.facts() <= said:
+                    del found[name]
+                said |= model.facts()
+            return found
         first = {model.kind(kind): model for model in reversed(models.values())}
         return {name: one for name, one in found.items() if models[name] in first.values()}
 

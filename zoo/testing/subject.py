@@ -60,6 +60,13 @@ class Model:
         kept = {key: value for key, value in facts.items() if key not in ("name", "recipe", "summary")}
         return json.dumps(_numberless(kept), sort_keys=True)
 
+    def facts(self) -> set[str]:
+        """What the recipe says, but for numbers, each by itself: a block, a loss of a phase, an option of either."""
+        try:
+            return set(_lines(json.loads(self.kind("recipe"))))
+        except ValueError:  # its recipe is wrong
+            return {self.name}
+
     @property
     def controls(self) -> list[Control]:
         return parse_controls(self.recipe.controls)
@@ -169,6 +176,18 @@ def _numberless(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_numberless(one) for one in value]
     return int(bool(value)) if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
+def _lines(value: Any, place: str = "") -> Iterator[str]:
+    """Each value with its place; the places of lists have no number."""
+    if isinstance(value, Mapping):
+        for key, one in value.items():
+            yield from _lines(one, f"{place}.{key}")
+    elif isinstance(value, list):
+        for one in value:
+            yield from _lines(one, place)
+    else:
+        yield f"{place}: {value}"
 
 
 def two_hands(recipe: Recipe) -> Recipe:

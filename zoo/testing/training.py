@@ -53,7 +53,7 @@ class TrainingChecks(Contract):
             assert not odd, f"{model.name}, {phase}: {odd and odd[0]}"
 
     @check
-    @once_for("recipe")
+    @once_for("facts")
     def test_every_network_learns(self, model: Model, pictures: Path, tmp_path: Path) -> None:
         """Each parameter of the trainer's networks must get a gradient from the losses of a phase that trains it.
 
@@ -84,7 +84,7 @@ class TrainingChecks(Contract):
         assert not missing, f"{model.name}: {min(missing)} gets no gradient in any phase"
 
     @check
-    @once_for("recipe")
+    @once_for("facts")
     def test_a_few_steps_lower_the_loss(self, model: Model, pictures: Path, tmp_path: Path) -> None:
         """On the same pictures, each phase trained alone must lower its own loss.
 
@@ -103,7 +103,7 @@ class TrainingChecks(Contract):
             assert sum(totals[-3:]) / 3 < totals[0], told
 
     @check
-    @once_for("recipe")
+    @once_for("facts")
     def test_resume_is_exact(self, model: Model, pictures: Path, tmp_path: Path) -> None:
         """A run that is stopped and goes on must end with the same bits as one that is not.
 
@@ -127,7 +127,7 @@ class TrainingChecks(Contract):
         assert not different, f"{model.name}: after going on {different[0]} is another"
 
     @check
-    @once_for("recipe")
+    @once_for("facts")
     def test_losses_stay_as_they_are(self, model: Model, pictures: Path, tmp_path: Path) -> None:
         """A loss is no part of a checkpoint, so its networks (VGG, landmarks) must not change: no training, no statistics.
 
