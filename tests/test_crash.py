@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import shutil
 import signal
 import subprocess
@@ -192,13 +191,8 @@ def test_a_full_disk_is_one_line_and_costs_no_checkpoint(tmp_path: Path, photos:
     before = first.read_bytes()
     words = arguments(out, photos, drawings, "--steps", "2", overrides=[EVEN])
     words += [word for text in TINY for word in ("--set", text)]
-    done = subprocess.run(
-        [sys.executable, "-m", *words],
-        env=environment(),
-        capture_output=True,
-        text=True,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000)),
-    )
+    full = "import resource, runpy; resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000)); "
+    done = forks.run("-c", full + "runpy.run_module('zoo', run_name='__main__')", *words[1:], env=environment())
     assert done.returncode == 1
     told = done.stderr.splitlines()[-2:]
     assert "step-00000002.safetensors cannot be written" in told[0] and "make room" in told[1]

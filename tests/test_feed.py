@@ -220,7 +220,7 @@ def test_workers_start_however_processes_do(
     try:
         code, _, err = leave(
             capsys, "train", RECIPE, "--photos", folders[0], "--drawings", folders[1], "--out", tmp_path / "run",
-            "--device", "cpu", "--steps", 4, "--workers", 2, *words,
+            "--device", "cpu", "--steps", 4, "--workers", 1, *words,
         )  # fmt: skip
     finally:
         multiprocessing.set_start_method(before, force=True)

@@ -22,7 +22,7 @@ from zoo.trainer import Step
 from zoo.vocabulary import PAIRED
 
 PLAIN = "data.augment={flip: false, scale: 1, rotate: 0, colour: 0, background: 0, differentiable: []}"
-STEPS = 16  # in which a loss has to fall
+STEPS = 5, 16  # in which a loss has to fall: most do in a few
 
 
 class TrainingChecks(Contract):
@@ -92,15 +92,19 @@ class TrainingChecks(Contract):
         model.needs_training()
         overrides = (PLAIN, "optimiser.lr=5e-3", "schedule.decay=0")
         for number, phase in enumerate(model.trainer().phases):
-            engine = model.engine(pictures, tmp_path / str(number), *overrides, steps=STEPS)
-            first = batch(engine)
-            engine.data = [{name: tensor[0] for name, tensor in first.items()}] * STEPS * engine.samples_per_step
-            for other in engine.optimisers.keys() - {phase}:
-                engine.optimisers[other].step = lambda: None
-                engine.losses[other] = _Idle(engine.losses[other].terms)
-            totals = _run(engine, phase)
-            told = f"{model.name}: the {phase}'s loss goes from {totals[0]:.4g} to {totals[-1]:.4g} in {STEPS} steps"
-            assert sum(totals[-3:]) / 3 < totals[0], told
+            for steps in STEPS:
+                engine = model.engine(pictures, tmp_path / f"{number}-{steps}", *overrides, steps=steps)
+                first = batch(engine)
+                engine.data = [{name: tensor[0] for name, tensor in first.items()}] * steps * engine.samples_per_step
+                for other in engine.optimisers.keys() - {phase}:
+                    engine.optimisers[other].step = lambda: None
+                    engine.losses[other] = _Idle(engine.losses[other].terms)
+                totals = _run(engine, phase)
+                if totals and sum(totals[-3:]) / 3 < totals[0]:
+                    break
+            else:
+                told = f"the {phase}'s loss goes from {totals[0]:.4g} to {totals[-1]:.4g} in {steps} steps"
+                raise AssertionError(f"{model.name}: {told}")
 
     @check
     @once_for("facts")
@@ -112,7 +116,7 @@ class TrainingChecks(Contract):
 
         model.needs_training()
         ends = []
-        for parts in ([6], [3, 6]):
+        for parts in ([4], [2, 4]):
             out = tmp_path / str(len(parts))
             for steps in parts:
                 random.seed(steps), np.random.seed(steps)  # nobody may count on these

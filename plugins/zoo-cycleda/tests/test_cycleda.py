@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Mapping
 from itertools import pairwise
 from typing import Any
 
+import forks
 import pytest
 import torch
 from torch import Tensor, nn
@@ -175,8 +174,8 @@ for side in (48, 96):
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_peak_memory_is_linear_in_the_pixels(precision: str) -> None:
     """The map alone would be 21 MB at 48×48 features and 340 MB at 96×96; and again as much on the way back."""
-    words = [sys.executable, "-c", PEAK, precision]
-    done = subprocess.run(words, capture_output=True, text=True, check=True, timeout=300)
+    done = forks.run("-c", PEAK, precision)
+    assert done.returncode == 0, done.stderr
     small, large = map(int, done.stdout.split())
     assert large < 4 * small + 60
     assert large < 150
