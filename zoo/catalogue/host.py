@@ -77,7 +77,7 @@ class PluginHost:
         owner = self.owner("recipe", name)
         if owner in self.faults:
             raise self._broken(owner)
-        return self.plugins[owner].recipes()[name], owner
+        return self.plugins[owner].recipes[name], owner
 
     def load(self, name: str) -> None:
         """Import one plugin and take its parts. On any fault nothing of it is taken and ``PluginError`` says why."""
@@ -142,7 +142,7 @@ def _claimed(plugin: Plugin) -> Iterator[tuple[str, str]]:
     for kind, names in plugin.manifest.parts.items() if plugin.manifest else ():
         for name in names:
             yield kind, name
-    for name in plugin.recipes():
+    for name in plugin.recipes:
         yield "recipe", name
 
 

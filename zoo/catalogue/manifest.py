@@ -6,6 +6,7 @@ import importlib.metadata
 import importlib.util
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -54,7 +55,9 @@ class Plugin:
     manifest: Manifest | None = None
     error: str = ""
 
+    @cached_property
     def recipes(self) -> dict[str, Path]:
+        """Their files by name."""
         if self.folder is None or not (self.folder / "recipes").is_dir():
             return {}
         return {path.stem: path for path in sorted((self.folder / "recipes").glob("*.yaml"))}

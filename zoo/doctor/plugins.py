@@ -64,7 +64,7 @@ def faults(name: str) -> list[str]:
 
 
 def _recipe_faults(plugin: Plugin) -> Iterator[str]:
-    for name in plugin.recipes():
+    for name in plugin.recipes:
         try:
             for kind, part in _parts(load_recipe(name)):
                 host().owner(kind, part)

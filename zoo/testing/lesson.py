@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 from torch import Tensor
 
-from zoo.catalogue.host import host
+from zoo.catalogue.host import PluginHost, host
 from zoo.errors import NotFoundError, ZooError
 from zoo.generator import build_part
 from zoo.loss import Loss
@@ -52,10 +53,8 @@ def lesson(plugin: str, name: str, pictures: Path, out: Path) -> Lesson:
         pytest.skip(f"loss {name!r}: {error}")
     except ZooError:
         alone = None  # it has options without defaults: a recipe gives them
-    found = [part for part in host().parts() if part.kind == "recipe"]
-    found.sort(key=lambda part: part.owner != plugin)
-    for strict, part in itertools.product((True, False), found):
-        model = Model(part.name)
+    found = sorted(_recipes(host()), key=lambda known: known[0] != plugin)
+    for strict, (_, model) in itertools.product((True, False), found):
         try:
             places = list(_places(model.recipe, name, strict))
             if not places:  # most are out of the question, and need no trainer
@@ -80,6 +79,12 @@ def lesson(plugin: str, name: str, pictures: Path, out: Path) -> Lesson:
             continue
     needs = ", ".join(sorted(alone.needs)) if alone else "?"
     pytest.skip(f"loss {name!r}: no installed recipe configures it or provides what it needs ({needs})")
+
+
+@functools.lru_cache(1)
+def _recipes(plugins: PluginHost) -> list[tuple[str, Model]]:
+    """All that are installed and whose they are, read once for all losses."""
+    return [(part.owner, Model(part.name)) for part in plugins.parts() if part.kind == "recipe"]
 
 
 def _places(recipe: Recipe, name: str, configured: bool) -> Iterator[tuple[str, dict[str, Any]]]:

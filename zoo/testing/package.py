@@ -140,7 +140,7 @@ class PackageChecks(Contract):
 
         `sha256sum FILE` and `stat -c %s FILE` give the numbers."""
         facts, tag = card
-        assert facts.recipe in (None, *host().plugins[self.plugin].recipes()), (
+        assert facts.recipe in (None, *host().plugins[self.plugin].recipes), (
             f"{facts.name}: the recipe {facts.recipe!r} is not one of {self.plugin}"
         )
         unknown = [
@@ -182,7 +182,7 @@ class PackageChecks(Contract):
     def test_documents(self) -> None:
         """README.md, LICENSE, and for models REPRODUCTION.md must be there, and pyproject.toml and zoo.yaml must say which
         zoo-core the plugin fits."""
-        folder, recipes = self.project(), host().plugins[self.plugin].recipes()
+        folder, recipes = self.project(), host().plugins[self.plugin].recipes
         for name in ("README.md", "LICENSE", *(["REPRODUCTION.md"] if recipes else [])):
             path = folder / name
             assert path.is_file() and path.read_text(encoding="utf-8").strip(), f"{self.plugin} has no {name}"
