@@ -240,7 +240,7 @@ def content(folder: Path) -> dict[str, bytes]:
 @pytest.mark.parametrize("phase", ["train", "pack", "download"])
 def test_a_handful_of_kills(tmp_path: Path, phase: str) -> None:
     """The script that is meant for hundreds."""
-    words = [sys.executable, BENCHMARKS / "crash.py", "--phase", phase, "--kills", "3", "--out", tmp_path / "out"]
+    words = [sys.executable, BENCHMARKS / "crash.py", "--phase", phase, "--kills", "1", "--out", tmp_path / "out"]
     done = subprocess.run(list(map(str, words)), env=environment(), capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "3 kills" in done.stdout and ", 0 faults" in done.stdout
+    assert "1 kill" in done.stdout and ", 0 faults" in done.stdout
