@@ -237,10 +237,9 @@ def content(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("phase", ["train", "pack", "download"])
-def test_a_handful_of_kills(tmp_path: Path, phase: str) -> None:
-    """The script that is meant for hundreds."""
-    words = [sys.executable, BENCHMARKS / "crash.py", "--phase", phase, "--kills", "1", "--out", tmp_path / "out"]
+def test_one_of_many_kills(tmp_path: Path) -> None:
+    """The benchmark that is meant for hundreds works."""
+    words = [sys.executable, BENCHMARKS / "crash.py", "--phase", "pack", "--kills", "1", "--out", tmp_path / "out"]
     done = subprocess.run(list(map(str, words)), env=environment(), capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "1 kill" in done.stdout and ", 0 faults" in done.stdout

@@ -18,6 +18,8 @@ from zoo.generator import build_generator
 from zoo.recipe import load_recipe
 from zoo.testing import PluginContract
 from zoo.testing.check import checks
+from zoo.testing.drawing import DrawingChecks
+from zoo.testing.networks import NetworkChecks
 from zoo.testing.package import PackageChecks
 from zoo.testing.parts import PartChecks
 from zoo.testing.scaffold import make
@@ -25,7 +27,7 @@ from zoo.testing.training import TrainingChecks
 from zoo.weights.file import save_weights
 
 PROJECTS = sorted(Path(__file__).parents[1].glob("plugins/zoo-*"))
-LONG = {"test_a_few_steps_lower_the_loss", "test_resume_is_exact", "test_losses_stay_as_they_are"}  # runs of training
+KINDS = PackageChecks, NetworkChecks, DrawingChecks, PartChecks, TrainingChecks
 APART = {"test_import_leaves_no_trace", "test_wheel_installs_alone"}  # in processes of their own
 CARD = {
     "summary": "Drawings",
@@ -92,8 +94,8 @@ def bring_weights(project: Path, network: Mapping[str, object] = {}) -> None:
 
 
 def within_reach(mutant: Mutant) -> set[str]:
-    """The checks that look at what a mutant changes; of the others it is the right plugin, which passes them. Runs of
-    training are for those whose training is wrong."""
+    """The checks that look at what a mutant changes; of the others it is the right plugin, which passes them. What a
+    network does wrong all may see: those are tried that stand beside the ones which have to."""
     files = {file for file, _, _ in mutant.edits}
     if UNUSED in mutant.edits:
         found = checks(PackageChecks, PartChecks)
@@ -102,9 +104,7 @@ def within_reach(mutant: Mutant) -> set[str]:
     elif files <= {TRAINER, LOSSES, PROVIDERS}:
         found = checks(PackageChecks, PartChecks, TrainingChecks)
     else:
-        found = checks(PluginContract)
-        if not mutant.caught & checks(TrainingChecks).keys():
-            found = {name: test for name, test in found.items() if name not in LONG}
+        found = checks(*(kind for kind in KINDS if mutant.caught & checks(kind).keys()))
     return found.keys() - APART
 
 
