@@ -135,6 +135,7 @@ class Measurement:
     def run(self, count: int, save: Path | None, parts: Path | None) -> dict[str, Any]:
         order = torch.randperm(len(self.pictures), generator=torch.Generator().manual_seed(self.tools.seed))
         drawn, others = order[:count], order.roll(-1)[:count]
+        profile = self._profiles(drawn[:PROFILED], parts)  # first, since a folder of masks may be wrong
         for batch in torch.arange(len(drawn)).split(BATCH):
             tell(f"fusing by {self.name}", int(batch[0]), len(drawn))
             self._add(self._read(drawn[batch]), self._read(others[batch]))
@@ -152,7 +153,7 @@ class Measurement:
         found |= {f"kid_{kind}": result.value for kind, one in self.sets.items() if (result := one.result())}
         if found.get("kid_reconstructions", 0) > 0:
             found["kid_ratio"] = found["kid_fusions"] / found["kid_reconstructions"]
-        facts = {**found, **self.elements.facts(), **self._profiles(drawn[:PROFILED], parts)}
+        facts = {**found, **self.elements.facts(), **profile}
         facts["unevenness"] = fmean(self.uneven)
         return {"n": len(drawn), "l1": fmean(self.l1), **facts}
 

@@ -56,7 +56,7 @@ def by_people(folder: Path, count: int, seed: int, side: int) -> tuple[Tensor, T
     """Of FOLDER/images so many as the seed draws and in which a face is found, aligned (N,3,side,side), and the parts
     (N,P,side,side) by FOLDER/masks. UsageError, ImageError."""
     pictures = find_pictures([folder / "images"]) if (folder / "images").is_dir() else []
-    images, masks = [], []
+    images, masks = list[Tensor](), list[Tensor]()
     order = torch.randperm(len(pictures), generator=torch.Generator().manual_seed(seed)).tolist()
     for number in order:
         if len(images) == count:
