@@ -63,6 +63,12 @@ class Crop:
         mask = _smooth(inside / (0.12 * height) + 0.5) * _smooth(border / (0.05 * size))
         return mask.to(self.image)
 
+    def masked(self, mask: Tensor) -> Crop:
+        """The same crop, whose mask (size, size) is this one."""
+        other = replace(self)
+        vars(other)["mask"] = mask
+        return other
+
 
 @exactly
 def crop(image: Tensor, face: Face, size: int = 128, frame: Frame = FACE) -> Crop:
@@ -114,8 +120,7 @@ def move(image: Tensor, crop: Crop, flow: Tensor) -> tuple[Tensor, Crop]:
     two that come from two sides lies nothing."""
     size = crop.image.shape[-1]
     flow = flow.to(crop.image) * crop.mask
-    there = replace(crop, image=warped(crop.image[None], flow[None])[0])
-    vars(there)["mask"] = crop.mask  # which is of the landmarks: they are the same
+    there = replace(crop, image=warped(crop.image[None], flow[None])[0]).masked(crop.mask)  # the landmarks are the same
     planes = torch.cat([flow * size, crop.mask[None], _torn(flow * size), there.image])
     where, planes = spread(image, crop, planes)
     moved = image.clone()

@@ -19,7 +19,7 @@ from shared import SAMPLE, Cli, head
 from torch import Tensor
 
 from zoo import faces
-from zoo.errors import ControlError, ImageError, UsageError
+from zoo.errors import ControlError, ImageError, UsageError, ZooError
 from zoo.faces.portrait import around
 from zoo.generator import build_generator
 from zoo.loading import load
@@ -29,6 +29,8 @@ from zoo.recipe import load_recipe
 from zoo.weights.file import save_weights
 from zoo_facefusion.align import FITTED, align, average, yaw
 from zoo_facefusion.detail import Portrait, carried, meeting
+from zoo_facefusion.parts import PARTS
+from zoo_facefusion.regions import own_maps, region_maps
 from zoo_facefusion.translator import FusionTranslator
 
 
@@ -167,6 +169,36 @@ def test_regions(translator: FusionTranslator) -> None:
 
 
 # -- detail, and whole photographs ---------------------------------------------------------------------------------------
+
+
+def test_regions_are_where_both_people_have_them(translator: FusionTranslator, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The mouth that is seen, not an average face's, changes, and what is around it does not."""
+    side, places = 128, {"eyes": (50, 30), "brows": (44, 30), "nose": (72, 12), "mouth": (86, 20)}
+
+    def drawn(down: int) -> Tensor:
+        planes = dict.fromkeys(PARTS, torch.zeros(side, side)) | {"skin": torch.ones(side, side)}
+        for name, (y, half) in places.items():
+            planes[name] = torch.zeros(side, side)
+            planes[name][y - 4 + down : y + 4 + down, 64 - half : 64 + half] = 1
+            planes["skin"] = planes["skin"] - planes[name]
+        return torch.stack(list(planes.values()))
+
+    a, b = head(), head().transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    change, stays = {}, translator.translate(a, other=b, mix=1, detail=0)
+    for down in (0, 6, 40):
+        monkeypatch.setattr("zoo_facefusion.detail.planes_of", lambda *_, down=down: drawn(down))
+        made = translator.translate(a, other=b, mix=1, mouth=0, detail=0)
+        moved = np.abs(array(made) - array(stays)).mean(2)
+        change[down] = (moved.sum(1) * np.arange(len(moved))).sum() / moved.sum() / len(moved)
+        rows = np.nonzero(moved.max(1) > 1)[0] / len(moved)
+        if down < 40:
+            assert (78 + down - 12) / side < rows.min() < rows.max() < (94 + down + 12) / side
+    assert 0.03 < change[6] - change[0] < 0.06
+    maps = own_maps(torch.stack([drawn(0), drawn(6)]))
+    assert maps is not None and torch.allclose(maps.sum(0), torch.ones(side, side), atol=1e-5)
+    assert own_maps(drawn(40)[None]) is None  # not sure: those of an average face
+    usual = region_maps((side, side))[2]
+    assert abs(change[40] - float((usual.sum(1) * torch.arange(side)).sum() / usual.sum() / side)) < 0.04
 
 
 def test_one_person_alone_is_the_photograph_again(translator: FusionTranslator) -> None:
@@ -322,6 +354,25 @@ def test_a_strip_goes_from_one_to_the_other(translator: FusionTranslator, tmp_pa
         strip.save(tmp_path / "way.png" / "way.gif")
 
 
+def test_everyone_with_everyone(translator: FusionTranslator) -> None:
+    a, b = head(), head().transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    sheet = array(translator.grid([a, b], height=64, mix=0.3))
+    assert sheet.shape == (3 * 64 + 8, 3 * 64 + 8, 3)
+    cell = {(i, j): sheet[68 * i : 68 * i + 64, 68 * j : 68 * j + 64] for i in range(3) for j in range(3)}
+    assert (
+        (cell[0, 0] == 255).all() and np.array_equal(cell[0, 1], cell[1, 0]) and np.array_equal(cell[0, 2], cell[2, 0])
+    )
+    made = translator.translate(a, other=b, mix=0.3).resize((64, 64), Image.Resampling.LANCZOS)
+    assert np.abs(cell[1, 2] - array(made)).max() <= 2 < np.abs(cell[2, 1] - array(made)).max()
+    for people, options, told in (
+        ([a], {}, "a grid of 1 people"),
+        ([a, b], {"face": 2}, "a grid takes no face"),
+        ([a, portrait(1)], {}, "photograph 2: no face found"),
+    ):
+        with pytest.raises(ZooError, match=told):
+            translator.grid(people, **options)
+
+
 def test_latents_there_and_back(translator: FusionTranslator) -> None:
     a, b = portrait(1), portrait(2)
     first, second = (translator.encode(one, face=0) for one in (a, b))
@@ -358,6 +409,24 @@ def test_strip_command(cli: Cli, model: Path, tmp_path: Path) -> None:
         assert code == 2 and reason in told and len(told.splitlines()) <= 2
     code, _, _ = cli("translate", model, a, "--other", b, "--mix", "0.5", "--eyes", 0, "-o", tmp_path / "both.png")
     assert code == 0 and (tmp_path / "both.png").is_file()
+
+
+def test_grid_command(cli: Cli, model: Path, tmp_path: Path) -> None:
+    a, out = tmp_path / "a.png", tmp_path / "family.png"
+    head().save(a)
+    code, told, _ = cli("fusion-grid", model, a, a, "-o", out, "--framing", "whole", "--detail", 0, "--device", "cpu")
+    assert code == 0 and "2 × 2 people" in told
+    with Image.open(out) as sheet:
+        assert sheet.size == (3 * 160 + 8, 3 * 160 + 8)  # no larger than the photographs
+    for words, reason in (
+        ([a, a, "-o", out], "is there already"),
+        ([a, a, "-o", a], "would overwrite the input"),
+        ([a, "-o", tmp_path / "one.png"], "a grid of 1 people"),
+        ([a, a, "-o", tmp_path / "other.png", "--framing", "square"], "framing"),
+        ([a, a, "-o", tmp_path / "way.mp4"], "cannot write .mp4"),
+    ):
+        code, _, told = cli("fusion-grid", model, *words)
+        assert code == 2 and reason in told and len(told.splitlines()) <= 2, told
 
 
 def test_crops_command(cli: Cli, tmp_path: Path) -> None:
@@ -461,8 +530,33 @@ def test_eval_command(cli: Cli, model: Path, tmp_path: Path) -> None:
             assert columns * 64 < sheet.width < (columns + 1) * 64 + 8 * columns
     code, again, _ = cli(*words, "--json")
     assert json.loads(again)["models"] == json.loads(told)["models"]
+    assert len(facts["profiles"]) == 5 and 0 <= facts["alike"] <= 1
+    assert all(sum(one.values()) == pytest.approx(1, abs=1e-4) for one in facts["profiles"])
     code, _, told = cli(*words, "--save", report)
     assert code == 2 and "is there already" in told
     (tmp_path / "empty").mkdir()
     code, _, told = cli("fusion-eval", model, "--faces", tmp_path / "empty")
     assert code == 2 and "there are 0 pictures" in told
+
+
+def test_what_elements_move_by_masks_of_people(cli: Cli, model: Path, tmp_path: Path) -> None:
+    pytest.importorskip("torchmetrics")
+    folder, parts = tmp_path / "faces", tmp_path / "parts"
+    for new in (folder, parts / "images", parts / "masks"):
+        new.mkdir(parents=True)
+    for seed in range(2):
+        portrait(seed).save(folder / f"{seed}.png")
+        head(angle=3 * seed).save(parts / "images" / f"{seed}.png")
+        Image.new("L", (160, 160), 13).save(parts / "masks" / f"{seed}.png")
+    words = ["fusion-eval", model, "--faces", folder, "--no-kid", "--device", "cpu", "--parts", parts]
+    code, told, _ = cli(*words, "--json")
+    facts = json.loads(told)["models"][0]
+    assert code == 0 and facts["alike"] == pytest.approx(1)
+    assert all(one["hair"] == pytest.approx(1) and one["skin"] == 0 for one in facts["profiles"])
+    Image.new("L", (160, 160), 40).save(parts / "masks" / "0.png")
+    for reason in ("is no mask of parts", "there is no mask"):
+        code, _, told = cli(*words)
+        assert code == 2 and reason in told
+        (parts / "masks" / "0.png").unlink(missing_ok=True)
+    code, _, told = cli(*words[:-1], tmp_path)
+    assert code == 2 and "has 0 faces with masks" in told

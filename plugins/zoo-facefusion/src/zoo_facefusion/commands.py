@@ -1,4 +1,4 @@
-"""`zoo fusion-strip`: pictures on the way from one person to another (figure 4)."""
+"""`zoo fusion-strip`: pictures on the way from one person to another (figure 4). `zoo fusion-grid`: everyone with everyone."""
 
 from __future__ import annotations
 
@@ -8,12 +8,20 @@ from typing import Annotated, Any
 import typer
 
 from zoo.errors import UsageError, close_match
+from zoo.helpers.inputs import Inputs
 from zoo.loading import load
+from zoo.pictures.image import writable, write
 from zoo.pictures.morph import ready
 from zoo_facefusion.regions import REGIONS
 from zoo_facefusion.translator import FusionTranslator
 
 Name = Annotated[str, typer.Argument(metavar="MODEL", help="A model of fusion, or its file.")]
+Framing = Annotated[
+    str, typer.Option(metavar="face|portrait|whole", help="The square, or the fused face in the first photograph.")
+]
+Detail = Annotated[float, typer.Option(min=0, max=1, help="How much of the photographs' detail comes back.")]
+Device = Annotated[str | None, typer.Option(help="cuda, cuda:1, mps or cpu; else the best there is.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace a result that is there already.")]
 
 
 def fusion_strip(
@@ -27,8 +35,10 @@ def fusion_strip(
         list[str] | None, typer.Option(metavar="EYES=1", help="A region that keeps a share of A; again for more.")
     ] = None,
     face: Annotated[int | None, typer.Option(min=0, help="Which face of A; 0: both are aligned portraits.")] = None,
-    device: Annotated[str | None, typer.Option(help="cuda, cuda:1, mps or cpu; else the best there is.")] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a result that is there already.")] = False,
+    framing: Framing = "face",
+    detail: Detail = 1.0,
+    device: Device = None,
+    overwrite: Overwrite = False,
 ) -> dict[str, Any]:
     """Go from one person to another in steps: a moving picture there and back, or a strip.
 
@@ -36,7 +46,32 @@ def fusion_strip(
     """
     ready(out, [name, a, b], overwrite)
     regions = dict(map(_share, region or ()))
-    return fused(name, device).strip(a, b, steps=steps, face=face, **regions).report(out, seconds, overwrite)
+    way = fused(name, device).strip(a, b, steps=steps, face=face, framing=framing, detail=detail, **regions)
+    return way.report(out, seconds, overwrite)
+
+
+def fusion_grid(
+    name: Name,
+    people: Annotated[list[Path], typer.Argument(metavar="A B …", help="Photographs of two people or more.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="A picture.")],
+    mix: Annotated[float, typer.Option(min=0, max=1, help="Share of the row's person.")] = 0.5,
+    height: Annotated[int, typer.Option(min=32, max=2048, help="Pixels of a cell, at most.")] = 256,
+    framing: Framing = "face",
+    detail: Detail = 1.0,
+    device: Device = None,
+    overwrite: Overwrite = False,
+) -> dict[str, Any]:
+    """Fuse everyone with everyone: the people along the left side and the top, their fusions between.
+
+    Each row's person is the first of its fusions: with --framing whole the row is that person's photograph.
+
+    Example: zoo fusion-grid facefusion anna.jpg ben.jpg cleo.jpg -o family.png
+    """
+    writable(out)
+    Inputs(name, *people).ready(out, replace=overwrite)
+    sheet = fused(name, device).grid(people, height=height, mix=mix, framing=framing, detail=detail)
+    write(sheet, out, overwrite)
+    return {"lines": [f"{len(people)} × {len(people)} people: {out}"], "out": str(out), "people": len(people)}
 
 
 def fused(name: str, device: Any) -> FusionTranslator:

@@ -7,17 +7,22 @@ hair short hair has nothing to give. A fusion that is one person's alone is so t
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from zoo import faces
 from zoo.faces.geometry import exactly, spline
+from zoo.faces.parsing import Parsed, parsed_crop
 from zoo.pictures.fit import resize, warped
 from zoo_facefusion.align import average
-from zoo_facefusion.regions import REGIONS, region_maps
+from zoo_facefusion.parts import planes_of
+from zoo_facefusion.regions import REGIONS, own_maps, region_maps
 
 APART = 0.2
 """Differences of colours, in [-1, 1], of a fusion and what the network gives back of a person, from which that person's detail
@@ -32,6 +37,11 @@ class Portrait:
     looks: float  # see `zoo_facefusion.align.yaw`
     soft: Tensor | None = None  # (3,S,S) what the network gives back of the crop
 
+    @functools.cached_property
+    def seen(self) -> Parsed:
+        """What its parts are; looked at once."""
+        return parsed_crop(self.crop)
+
 
 @dataclass(frozen=True, eq=False)
 class People:
@@ -41,12 +51,21 @@ class People:
     others: Sequence[Portrait] = ()
     everywhere: Tensor = field(default_factory=lambda: torch.ones(1))
     regions: Mapping[str, Tensor] = field(default_factory=dict)
+    asked: Mapping[str, Any] = field(default_factory=dict)  # what the network is to do, where a region was asked for
 
-    def shares(self, side: int) -> Tensor:
-        """(K,S,S), 1 in all at every pixel."""
+    def maps(self, mine: Portrait, side: int) -> Tensor | None:
+        """(5,side,side): the regions that all have by what is seen of them, where one was asked for and they are seen well;
+        else None, those of an average face."""
+        if not self.asked:
+            return None
+        planes = [planes_of(one.seen, one.crop) for one in (mine, *self.others)]
+        return own_maps(torch.stack([F.interpolate(one[None], (side, side), mode="area")[0] for one in planes]))
+
+    def shares(self, side: int, maps: Tensor | None = None) -> Tensor:
+        """(K,S,S), 1 in all at every pixel. ``maps`` of regions are those of an average face unless given."""
         shares = self.everywhere[:, None, None].expand(-1, side, side)
         if self.regions:
-            maps = region_maps((side, side))
+            maps = region_maps((side, side)) if maps is None else resize(maps, (side, side))
             for name, share in self.regions.items():
                 shares = shares + maps[REGIONS.index(name)] * (share - self.everywhere)[:, None, None]
         return shares

@@ -28,11 +28,15 @@ from zoo.pictures.image import find_pictures, read, to_pil, write
 from zoo.progress import tell
 from zoo.weights.networks import find as find_file
 from zoo_facefusion.commands import fused
-from zoo_facefusion.measure import DEAD, STEPS, Elements, path, unevenness
+from zoo_facefusion.measure import DEAD, STEPS, Elements, likeness, path, profiles, unevenness
+from zoo_facefusion.parts import PARTS, by_network, by_people
 from zoo_facefusion.translator import FusionTranslator
 
 BATCH = 8
 KINDS = ("fusions", "reconstructions")
+PROFILED = 40
+"""So many pairs tell what elements move."""
+
 SHOWN = 8
 """So many pairs are rows of the strips that are kept."""
 
@@ -43,6 +47,8 @@ PROTOCOL = (
     " over the latter",
     f"least: how far the element that does least moves the picture, in equal shares of the way between the faces; dead:"
     f" share of the elements that move it by less than {DEAD:g} of one",
+    "alike: the largest cosine between the profiles of two elements, which are the shares of the change that fall into each"
+    f" part of the two faces, the mean over up to {PROFILED} pairs",
     f"uneven: largest over mean step of a path of {STEPS} pictures, the mean over pairs",
 )
 COLUMNS = {
@@ -54,6 +60,7 @@ COLUMNS = {
     "ratio": ("kid_ratio", ".2f"),
     "least": ("least", ".2f"),
     "dead": ("dead", ".0%"),
+    "alike": ("alike", ".2f"),
     "uneven": ("unevenness", ".2f"),
 }
 
@@ -68,14 +75,19 @@ def fusion_eval(
     kid: Annotated[bool, typer.Option(help="Measure fusions as a set, which takes longest.")] = True,
     inception: Annotated[Path | None, typer.Option(metavar="FILE", help="For KID, as zoo eval's --features.")] = None,
     lpips: Annotated[Path | None, typer.Option(metavar="FILE", help="LPIPS' weights; measured if given.")] = None,
+    parts: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Photographs, images/, and masks of parts, masks/: what elements move."),
+    ] = None,
     save: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Keep results.json and two strips: paths and elements.")
     ] = None,
     device: Annotated[str | None, typer.Option(help="cuda, cuda:1, mps or cpu; else the best there is.")] = None,
 ) -> dict[str, Any]:
-    """Measure models of fusion: are both faces given back, are fusions faces, does each element do something.
+    """Measure models of fusion: are both faces given back, are fusions faces, does each element do something of its own.
 
-    Numbers are comparable under one protocol, faces and seed only, which are printed with them.
+    What elements move is told by the parts that a small network sees, or by people's: --parts takes a folder as
+    CelebAMask-HQ has it, with values from 0 to 18 in masks/NAME.png for images/NAME.jpg. Numbers are comparable under one protocol, faces and seed only, which are printed with them.
 
     Example: zoo fusion-eval facefusion --faces faces/test --save report
     """
@@ -90,12 +102,15 @@ def fusion_eval(
     files = {"inception": find_file("inception", inception, "--inception")} if kid else {}
     tools = Tools({**files, "lpips": lpips}, seed=seed, device=place)
     data = {"faces": _fingerprint(pictures), "seed": seed, "pairs": min(count, len(pictures))}
+    data |= {"parts": _fingerprint(find_pictures([parts]))} if parts else {}
     results = [
-        {"model": name, **Measurement(name, model, pictures, tools, kid, lpips is not None).run(count, save)}
+        {"model": name, **Measurement(name, model, pictures, tools, kid, lpips is not None).run(count, save, parts)}
         for name, model in models.items()
     ]
     lines = [*PROTOCOL, "; ".join(f"{name}: {value}" for name, value in data.items())]
-    lines += [f"{one['model']}: elements move {', '.join(f'{m:.2f}' for m in one['moved'])}" for one in results]
+    for one in results:
+        lines.append(f"{one['model']}: elements move {', '.join(f'{m:.2f}' for m in one['moved'])}")
+        lines += [f"{one['model']}: element {n} moves {_told(shares)}" for n, shares in enumerate(one["profiles"], 1)]
     if save:
         with atomic(save / "results.json", replace=False) as part:
             part.write_text(json.dumps({**data, "lines": lines, "models": results}, indent=2) + "\n", encoding="utf-8")
@@ -117,9 +132,10 @@ class Measurement:
         self.apart: list[list[Image.Image]] = []  # one element at a time
 
     @torch.inference_mode()
-    def run(self, count: int, save: Path | None) -> dict[str, Any]:
+    def run(self, count: int, save: Path | None, parts: Path | None) -> dict[str, Any]:
         order = torch.randperm(len(self.pictures), generator=torch.Generator().manual_seed(self.tools.seed))
         drawn, others = order[:count], order.roll(-1)[:count]
+        profile = self._profiles(drawn[:PROFILED], parts)  # first, since a folder of masks may be wrong
         for batch in torch.arange(len(drawn)).split(BATCH):
             tell(f"fusing by {self.name}", int(batch[0]), len(drawn))
             self._add(self._read(drawn[batch]), self._read(others[batch]))
@@ -137,7 +153,8 @@ class Measurement:
         found |= {f"kid_{kind}": result.value for kind, one in self.sets.items() if (result := one.result())}
         if found.get("kid_reconstructions", 0) > 0:
             found["kid_ratio"] = found["kid_fusions"] / found["kid_reconstructions"]
-        facts = {**found, **self.elements.facts(), "unevenness": fmean(self.uneven)}
+        facts = {**found, **self.elements.facts(), **profile}
+        facts["unevenness"] = fmean(self.uneven)
         return {"n": len(drawn), "l1": fmean(self.l1), **facts}
 
     def _add(self, a: Tensor, b: Tensor) -> None:
@@ -160,6 +177,16 @@ class Measurement:
         self.rows += _cells(a, *frames, b)[:more]
         self.apart += _cells(a, frames[0], *apart, frames[-1], b)[:more]
 
+    def _profiles(self, drawn: Tensor, parts: Path | None) -> dict[str, Any]:
+        """What elements move, by the masks of ``parts`` or by the network of parts."""
+        if parts:
+            images, planes = by_people(parts, PROFILED, self.tools.seed, self.side)
+        else:
+            images = self._read(drawn)
+            planes = by_network(images)
+        profile = profiles(self.generator, images.to(self.tools.device), planes.to(self.tools.device)).mean(0)
+        return {"profiles": [dict(zip(PARTS, shares)) for shares in profile.tolist()], "alike": likeness(profile)}
+
     def _read(self, which: Tensor) -> Tensor:
         """(N,3,side,side) in [-1,1]."""
         faces = [resize(read(self.pictures[int(i)]).on_white().rgb, (self.side, self.side)) for i in which]
@@ -180,7 +207,12 @@ def _fingerprint(pictures: Sequence[Path]) -> str:
     digest = hashlib.sha256()
     for one in pictures:
         digest.update(one.read_bytes())
-    return f"{len(pictures)} faces, sha256 {digest.hexdigest()[:16]}"
+    return f"{len(pictures)} pictures, sha256 {digest.hexdigest()[:16]}"
+
+
+def _told(shares: dict[str, float]) -> str:
+    """The shares of a profile, the largest first."""
+    return ", ".join(f"{name} {share:.0%}" for name, share in sorted(shares.items(), key=lambda one: -one[1]))
 
 
 def _row(facts: dict[str, Any]) -> dict[str, str]:

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from zoo_facefusion.networks import FusionGenerator
 
@@ -46,6 +47,26 @@ class Elements:
     def facts(self) -> dict[str, Any]:
         means = [fmean(column) for column in zip(*self.moved)]
         return {"moved": means, "least": min(means), "dead": fmean(float(mean < DEAD) for mean in means)}
+
+
+def profiles(generator: FusionGenerator, images: Tensor, planes: Tensor) -> Tensor:
+    """(N,E,P): of the change that each element makes, the share that falls into each part; the pairs are each of the faces
+    (N,3,H,W) and the one after it.
+
+    ``planes`` (N,P,H,W) are the faces' parts. A pixel counts half as what it is in either face: hair that comes before a
+    wall is hair as much as wall."""
+    latents = generator.encode(images)
+    pair, both = [latents, latents.roll(-1, 0)], (planes + planes.roll(-1, 0)) / 2
+    ends = generator.decode(pair[0]), generator.decode(pair[1])
+    changes = [(made - ends[0]).abs().mean(1) for made in Elements().add(generator, pair, ends)]
+    falls = torch.einsum("enhw,nphw->nep", torch.stack(changes), both)
+    return falls / falls.sum(2, keepdim=True).clamp(min=1e-6)
+
+
+def likeness(profile: Tensor) -> float:
+    """The largest cosine between the profiles of two elements (E,P); 0 for one element alone."""
+    each = F.normalize(profile, dim=1)
+    return float((each @ each.T).fill_diagonal_(0).max())
 
 
 def path(generator: FusionGenerator, latents: list[Tensor]) -> Iterator[Tensor]:

@@ -104,10 +104,13 @@ class FusionGenerator(Generator):
         other: Sequence[Tensor] = (),
         mix: Tensor | None = None,
         portions: Tensor | None = None,
+        maps: Tensor | None = None,
         **regions: Tensor,
     ) -> dict[str, Tensor]:
         """``other``: the faces beside ``image``, each (N,3,H,W); ``mix`` Λ, one half unless given, and ``portions``: see
-        `shares`. Each of ``regions``, named as in `REGIONS`, is the share (N,) that ``image`` has there: see `regional`."""
+        `shares`. Each of ``regions``, named as in `REGIONS`, is the share (N,) that ``image`` has there: see `regional`.
+        ``maps`` (N,5,H,W) say where they are, those of an average face unless given: see `region_maps`. Outside of them the
+        picture is as without regions."""
         latents = self.encode(torch.cat([image, *other])).unflatten(0, (1 + len(other), image.shape[0])).unbind()
         if not other:
             mix = image.new_ones(image.shape[0], 1)
@@ -122,11 +125,14 @@ class FusionGenerator(Generator):
         ]
         blended = min(BLENDED, len(self.up) - 1)
         everywhere, *features = self._decode(torch.cat([latent, *apart]), 0, blended).chunk(1 + len(apart))
-        maps = region_maps((image.shape[-2], image.shape[-1])).to(everywhere)
-        maps = F.adaptive_avg_pool2d(maps[None], (everywhere.shape[-2], everywhere.shape[-1]))[0]
-        each = [maps[REGIONS.index(name)] for name in regions]  # (h,w) each
-        x = everywhere * (1 - sum(each)) + sum(map(torch.mul, each, features))
-        return {"image": self._decode(x, blended, len(self.up)).float(), "latent": latent}
+        maps = region_maps((image.shape[-2], image.shape[-1]))[None] if maps is None else maps
+        maps = maps[:, [REGIONS.index(name) for name in regions]].to(everywhere)
+        coarse = F.adaptive_avg_pool2d(maps, (everywhere.shape[-2], everywhere.shape[-1]))
+        each = coarse.split(1, 1)  # (N,1,h,w) each
+        x = everywhere * (1 - coarse.sum(1, keepdim=True)) + sum(map(torch.mul, each, features))
+        plain, drawn = self._decode(torch.cat([everywhere, x]), blended, len(self.up)).float().chunk(2)
+        # features reach further than their cells
+        return {"image": torch.lerp(plain, drawn, maps.sum(1, keepdim=True).float().clamp(max=1)), "latent": latent}
 
     def _decode(self, x: Tensor, first: int, last: int) -> Tensor:
         for stage in self.up[first:last]:

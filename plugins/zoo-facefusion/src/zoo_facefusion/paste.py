@@ -9,8 +9,9 @@ from torch import Tensor
 
 from zoo import faces
 from zoo.faces.geometry import exactly, spline
-from zoo.faces.parsing import parsed_crop
+from zoo.faces.parsing import Parsed, parsed_crop
 from zoo.pictures.fit import warped
+from zoo_facefusion.detail import Portrait
 from zoo_facefusion.regions import hull
 
 JAW, BROWS = slice(0, 17), slice(17, 27)
@@ -32,29 +33,29 @@ LEVEL = 0.1
 
 
 @exactly
-def put_back(photograph: Tensor, crop: faces.Crop, made: Tensor, points: Tensor) -> Tensor:
-    """The photograph (3,H,W) with the fusion ``made`` (3,S,S) of its aligned face ``crop``; ``points`` (68,2) are the
-    landmarks of the fusion in pixels of S.
+def put_back(photograph: Tensor, face: Portrait, made: Tensor, points: Tensor) -> Tensor:
+    """The photograph (3,H,W) with the fusion ``made`` (3,S,S) of its ``face``; ``points`` (68,2) are the landmarks of the
+    fusion in pixels of S.
 
     The jaw of the fusion is moved to that of the photograph, so that there are not two; what is inside stays as it was
     fused. Its colours at the seam become those of the photograph, and what is finer there than the crop stays where
     both show the same. Hair in front of the face stays there, and none of the fusion's is put there; outside of the face the
     photograph is as it was, bit by bit."""
-    side = made.shape[-1]
+    side, crop = made.shape[-1], face.crop
     there = points.to(crop.landmarks).clone()
     there[JAW] = crop.landmarks[JAW]
     fitted = warped(made[None], spline(there, points - there, side)[None])[0]
-    (bare, skin), (its_bare, its_skin) = map(bare_and_skin, (crop, replace(crop, image=fitted, landmarks=there)))
-    face = outline(crop.landmarks / side, side)[0]
-    within = replace(crop)
-    vars(within)["mask"] = face * torch.minimum(bare, its_bare)  # not the core's, which reaches over the jaw
-    seam = 4 * face * (1 - face) * torch.minimum(skin, its_skin)
+    fusion = replace(crop, image=fitted, landmarks=there)
+    bare, skin = bare_and_skin(crop, face.seen)
+    its_bare, its_skin = bare_and_skin(fusion, parsed_crop(fusion))
+    inside = outline(crop.landmarks / side, side)[0]
+    within = crop.masked(inside * torch.minimum(bare, its_bare))  # the core's reaches over the jaw
+    seam = 4 * inside * (1 - inside) * torch.minimum(skin, its_skin)
     return faces.paste(photograph, within, recoloured(fitted, crop.image, seam))
 
 
-def bare_and_skin(crop: faces.Crop) -> tuple[Tensor, Tensor]:
+def bare_and_skin(crop: faces.Crop, seen: Parsed) -> tuple[Tensor, Tensor]:
     """(S,S) from 0 to 1: where no hair is in front of the face, and where its skin is seen."""
-    seen = parsed_crop(crop)
     hair, skin = (
         seen.over(crop.image, seen.crop.matrix, *parts, outside=0.0) for parts in (("hair", "hat"), ("skin", "neck"))
     )

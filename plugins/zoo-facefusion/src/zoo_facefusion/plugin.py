@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from zoo import Registrar, hookimpl
 from zoo_facefusion import losses
-from zoo_facefusion.commands import fusion_strip
+from zoo_facefusion.commands import fusion_grid, fusion_strip
 from zoo_facefusion.crops import fusion_crops
 from zoo_facefusion.evaluate import fusion_eval
 from zoo_facefusion.networks import FusionCritic, FusionGenerator
@@ -17,6 +17,7 @@ from zoo_facefusion.translator import FusionTranslator
 def zoo_register(register: Registrar) -> None:
     register.command("fusion-crops", fusion_crops)
     register.command("fusion-strip", fusion_strip)
+    register.command("fusion-grid", fusion_grid)
     register.command("fusion-eval", fusion_eval)
     register.generator("fusion", FusionGenerator)
     register.discriminator("fusion", FusionCritic)

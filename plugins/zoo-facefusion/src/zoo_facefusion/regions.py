@@ -1,4 +1,4 @@
-"""Where eyes, nose, mouth, hair and skin lie in an aligned face: what is mixed apart (Suzuki et al. 2018)."""
+"""Where eyes, nose, mouth, hair and skin lie in aligned faces: what is mixed apart (Suzuki et al. 2018)."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ import math
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from zoo_facefusion.align import average
+from zoo_facefusion.parts import PARTS
 
 REGIONS = ("eyes", "nose", "mouth", "hair", "skin")
 """Eyes have their brows with them, hair all that is around the face; skin is what is left of it, with the forehead."""
@@ -17,6 +19,16 @@ GROWN = 0.03
 
 SOFT = 0.07
 """Shares of the side over which a region fades out."""
+
+
+OWN = {"eyes": ("eyes", "brows"), "nose": ("nose",), "mouth": ("mouth",), "hair": ("hair", "clothes", "backdrop")}
+"""Of `zoo_facefusion.parts.PARTS`; skin is the rest."""
+
+SEEN = 0.1
+"""How large eyes, nose and mouth have to be at least, as shares of an average face's regions, which are larger than they."""
+
+LEAST = 0.5
+"""How much of the eyes, of the nose and of the mouth that were seen has to lie where an average face has them."""
 
 
 def region_maps(size: tuple[int, int]) -> Tensor:
@@ -33,6 +45,35 @@ def region_maps(size: tuple[int, int]) -> Tensor:
     rest = 1 - eyes - nose - mouth
     face = hull(torch.cat([points[:17], brows, forehead]), size)
     return torch.stack([eyes, nose, mouth, rest * (1 - face), rest * face])
+
+
+def own_maps(planes: Tensor) -> Tensor | None:
+    """As `region_maps`, of people by their parts (K,P,H,W), see `zoo_facefusion.parts.PARTS`: where any of them has hair is
+    hair. None where eyes, nose or mouth of one were not seen where they are to be."""
+    size, names = planes.shape[-2:], list(PARTS)
+    seen = {name: planes[:, [names.index(part) for part in parts]].sum(1) for name, parts in OWN.items()}
+    usual = dict(zip(REGIONS, region_maps((size[0], size[1])).to(planes)))
+    for name in ("eyes", "nose", "mouth"):
+        known = seen[name].sum((1, 2))
+        there = (seen[name] * usual[name]).sum((1, 2)) / known.clamp(min=1e-6)
+        if (there < LEAST).any() or (known < SEEN * usual[name].sum()).any():
+            return None
+    rest, maps = torch.ones(size).to(planes), {}
+    for name in ("hair", "eyes", "nose", "mouth"):  # beside an eye of one the other may have hair already
+        grown = _soft(seen[name].amax(0), 0.0 if name == "hair" else GROWN)
+        maps[name] = grown * rest
+        rest = rest - maps[name]
+    maps["skin"] = rest
+    return torch.stack([maps[name] for name in REGIONS])
+
+
+def _soft(plane: Tensor, grown: float) -> Tensor:
+    """A mask (H,W), larger by ``grown`` sides, that fades out over `SOFT` of them."""
+    reach, fade = round(grown * plane.shape[-1]), max(1, round(SOFT / 4 * plane.shape[-1]))
+    plane = F.max_pool2d(plane[None], 2 * reach + 1, 1, reach)
+    for _ in range(2):
+        plane = F.avg_pool2d(plane, 2 * fade + 1, 1, fade, count_include_pad=False)
+    return plane[0]
 
 
 _EYES = ((slice(17, 22), slice(36, 42)), (slice(22, 27), slice(42, 48)))

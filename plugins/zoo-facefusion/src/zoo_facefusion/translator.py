@@ -29,6 +29,7 @@ from zoo.pictures.morph import Morph, shares
 from zoo_facefusion.align import FITTED, FRAME, SHAPE, aligned, yaw
 from zoo_facefusion.detail import ALONE, People, Portrait, carried, meeting
 from zoo_facefusion.doubts import seen_well, turned
+from zoo_facefusion.grid import table
 from zoo_facefusion.networks import FusionGenerator
 from zoo_facefusion.paste import put_back
 from zoo_facefusion.regions import REGIONS
@@ -73,6 +74,7 @@ class FusionTranslator(PortraitTranslator):
         found = [self._other(one, f" {i}" if len(others) > 1 else "") for i, one in enumerate(others, 1)]
         portioned = None if portions is None else torch.tensor([portions])
         everywhere = self.generator.shares(torch.tensor([mix]), portioned, len(others))[0].mean(1)
+        named = any(controls.get(name) is not None for name in REGIONS)
         if controls.get("hair") is None and len(mix) == 1:
             controls = {**controls, "hair": _hair(everywhere)}
         regions = {
@@ -80,7 +82,9 @@ class FusionTranslator(PortraitTranslator):
             for name in REGIONS
             if (share := controls.get(name)) is not None
         }
-        people = People(found, everywhere, regions)
+        asked = {"mix": torch.tensor([mix]), **({} if portioned is None else {"portions": portioned})}
+        asked |= {name: torch.tensor([controls[name]]) for name in regions}
+        people = People(found, everywhere, regions, asked if named else {})
         return {**controls, "other": [(one.crop.image + 1) / 2 for one in found], "people": people}
 
     def placed(self, face: faces.Face) -> faces.Face:
@@ -112,19 +116,26 @@ class FusionTranslator(PortraitTranslator):
         """A face of a photograph, and how its fusion becomes the result. ``size`` is what the network is asked to see,
         ``side`` that of the portrait."""
         mine = self.portrait(picture, face, side)
+        maps = people.maps(mine, self.size.above(self.working))
 
         def join(made: Sequence[Tensor]) -> Tensor:
-            (fused,) = made
-            everyone, of_each = [mine, *people.others], people.shares(fused.shape[-1])
+            (fused,) = made or [self._regional(mine, people, maps, size)]
+            everyone, of_each = [mine, *people.others], people.shares(fused.shape[-1], maps)
             if detail:
                 fused = carried(fused, [self._softened(one, size) for one in everyone], of_each, detail)
             if framing == "face":
                 return fused
-            whole = put_back(picture.rgb, mine.crop, fused, meeting(everyone, of_each) * fused.shape[-1])
+            whole = put_back(picture.rgb, mine, fused, meeting(everyone, of_each) * fused.shape[-1])
             return whole if framing == "whole" else around(replace(picture, rgb=whole, alpha=None), face).rgb
 
-        shown = {"face": lambda: self.cut(picture, face, side), "portrait": lambda: around(picture, face)}
-        return apart.Parts(shown.get(framing, lambda: picture)(), [mine.crop.image], join)
+        drawn = [mine.crop.image] if maps is None else []  # with regions of its own a face is drawn by itself
+        return apart.Parts(self.shown(picture, face, framing, side), drawn, join)
+
+    def shown(self, picture: Picture, face: faces.Face, framing: Around, side: int | None = None) -> Picture:
+        """What of a photograph a result shows."""
+        if framing == "face":
+            return self.cut(picture, face, side)
+        return around(picture, face) if framing == "portrait" else picture
 
     def filmed(
         self, controls: dict[str, Any], *, size: int | None, batch: int | None, tile: int | None
@@ -185,6 +196,29 @@ class FusionTranslator(PortraitTranslator):
         turned(yaw(chosen), [other.looks])
         return Morph([self._fused(picture, chosen, other, mix=share, **controls) for share in way])
 
+    def grid(self, people: Sequence[Source], *, height: int = 256, **controls: Any) -> PILImage:
+        """Everyone with everyone in one picture: the people along its left side and its top, and where a row and a column
+        meet the fusion of both, the row's person being the first.
+
+        ``controls`` are those of `translate` but ``other``, ``portions`` and ``face``; see `table` for ``height``.
+        ControlError, ImageError. UsageError for fewer than two people."""
+        if len(people) < 2:
+            raise UsageError(f"a grid of {len(people)} people shows no fusion", "give two photographs or more")
+        if taken := {"other", "portions", "face"} & controls.keys():
+            raise ControlError(
+                f"a grid takes no {min(taken)}", "it fuses the largest faces of two photographs at a time"
+            )
+        found = [self._found(one, f"photograph {n}") for n, one in enumerate(people, 1)]
+        others = [self._softened(self.portrait(*one), None) for one in found]
+        rows: list[list[PILImage | None]] = [[None]]
+        for picture, face in found:
+            made = [self._fused(picture, face, other, **controls) for other in others]
+            shown = self.shown(picture, face, controls.get("framing", "face"))
+            mine, *fused = Morph([pictures.to_pil(shown.on_white().rgb), *made]).pictures
+            rows[0].append(mine)
+            rows.append([mine, *fused])
+        return table(rows, height)
+
     def encode(self, image: Source, *, face: int | None = None) -> Tensor:
         """The latent (C,h,w) of a face, float32 on the CPU. ImageError if there is no such face."""
         picture = self.framed(pictures.read(image), face)
@@ -219,12 +253,16 @@ class FusionTranslator(PortraitTranslator):
     def _other(self, other: Source | Portrait, number: str = "") -> Portrait:
         if isinstance(other, Portrait):
             return other
+        return self._softened(self.portrait(*self._found(other, f"other{number}")), None)
+
+    def _found(self, source: Source, called: str) -> tuple[Picture, faces.Face]:
+        """A photograph and its largest face. ImageError, which says what it is ``called``."""
         try:
-            picture = pictures.read(other)
-            return self._softened(self.portrait(picture, self.chosen(picture, None)), None)
+            picture = pictures.read(source)
+            return picture, self.chosen(picture, None)
         except ImageError as error:
-            name = f" ({other})" if isinstance(other, str | os.PathLike) else ""
-            raise ImageError(f"other{number}{name}: {error.message}", error.hint) from error
+            name = f" ({source})" if isinstance(source, str | os.PathLike) else ""
+            raise ImageError(f"{called}{name}: {error.message}", error.hint) from error
 
     def _fused(self, picture: Picture, face: faces.Face, other: Portrait, **controls: Any) -> Any:
         """The fusion of a face that was found with another."""
@@ -233,6 +271,18 @@ class FusionTranslator(PortraitTranslator):
         if isinstance(made, ZooError):
             raise made
         return made
+
+    def _regional(self, mine: Portrait, people: People, maps: Tensor | None, size: int | None) -> Tensor:
+        """(3,S,S): the fusion of a face by ``maps`` of regions, as large as its crop."""
+        fitted, box = fit(mine.crop.image, self.size, self.working, size)
+        side = fitted.shape[-2:]
+        assert maps is not None
+        controls = {**people.asked, "maps": F.interpolate(maps[None], side, mode="area")}
+        controls = {name: value.to(self.device) for name, value in controls.items()}
+        others = [_scaled(one.crop.image[None].to(self.device), side) for one in people.others]
+        with self.inference():
+            made = self.draw(self.on_device(fitted[None]), others, **controls)[0].float().cpu()
+        return resize(made[:, *box], mine.crop.image.shape[-2:])
 
     def _softened(self, portrait: Portrait, size: int | None) -> Portrait:
         """With what the network, asked to see ``size``, gives back of it alone."""
