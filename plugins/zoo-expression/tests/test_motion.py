@@ -165,7 +165,7 @@ def test_lips_that_shut_show_no_teeth(head: Image.Image, face: faces.Face) -> No
     )
     with torch.inference_mode():
         made = Motion()(crop.image, missed, torch.full((2, 17), 1.0), torch.zeros(2, 17))
-        shut = Found(crop.image, crop).paste(large, made)
+        shut = Found(crop.image, crop).paste(large.clone(), made)
     left, top = (2 * face.landmarks[[61, 62, 63]]).amin(0).int().tolist()
     right, bottom = (2 * face.landmarks[[65, 66, 67]]).amax(0).int().tolist()
     was, now = (picture[:, top:bottom, left:right].amin(0) for picture in (large, shut))
