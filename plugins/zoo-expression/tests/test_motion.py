@@ -172,6 +172,13 @@ def test_lips_that_shut_show_no_teeth(head: Image.Image, face: faces.Face) -> No
     assert (was > 0.4).float().mean() > 0.3 and (now > 0.4).float().mean() < 0.035
 
 
+def test_a_picture_that_somebody_has_stays(mover: ExpressionTranslator, head: Image.Image) -> None:
+    picture = read(head)
+    before = picture.rgb.clone()
+    assert change(head, mover.translate(picture, AU12=2.0)).any()
+    assert torch.equal(picture.rgb, before)
+
+
 def test_a_crop_and_a_morph_move_too(mover: ExpressionTranslator, head: Image.Image, face: faces.Face) -> None:
     crop = to_pil(faces.crop(read(head).rgb, face, 96).image)
     assert change(crop, mover.translate(crop, face=0, AU12=2)).any()
