@@ -13,7 +13,13 @@ from zoo.helpers.forks import Forks, Process
 
 HEAVY = ("torch", "torch._dynamo", "torch.utils.tensorboard", "torchvision", "torchvision.transforms.v2", "accelerate")
 HEAVY += ("safetensors.torch", "PIL.Image", "PIL.ImageCms", "PIL.JpegImagePlugin", "PIL.PngImagePlugin", "numpy.ma")
-HEAVY += ("pydantic", "pydantic.main", "pydantic.functional_validators", "pydantic.type_adapter", "packaging.specifiers")
+HEAVY += (
+    "pydantic",
+    "pydantic.main",
+    "pydantic.functional_validators",
+    "pydantic.type_adapter",
+    "packaging.specifiers",
+)
 HEAVY += ("yaml", "typer", "typer._adapters", "rich.console", "rich.progress", "pytest")
 
 

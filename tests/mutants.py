@@ -124,7 +124,8 @@ MUTANTS = {
     ),
     # -- what draws -------------------------------------------------------------------------------------------------------
     "looks at its weights when it is built": mutant(
-        "builds_on_the_meta_device", edits=(before(NETWORKS, BUILT, "self.first = float(self.down[0].weight.detach().sum())"),)
+        "builds_on_the_meta_device",
+        edits=(before(NETWORKS, BUILT, "self.first = float(self.down[0].weight.detach().sum())"),),
     ),
     "a size rule that is not true": mutant(
         "sizes", "any_picture", "makes_what_it_says", edits=((NETWORKS, "minimum=8", "minimum=2"),)

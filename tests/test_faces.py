@@ -264,6 +264,8 @@ def test_a_face_is_moved_in_the_picture_and_in_its_crop(image: Tensor, face: fac
     nose, came_from = moved[:, y - 9 : y + 9, x - 9 : x + 9], image[:, y - 11 : y + 7, x - 6 : x + 12]
     assert torch.allclose(nose, came_from, atol=0.02)
     assert torch.allclose(faces.paste(moved, there, there.image), moved, atol=1e-5)
+    changed = image.clone()
+    assert faces.move(changed, crop, flow, in_place=True)[0] is changed and torch.equal(changed, moved)
     again = faces.crop(moved, face, 64, frame).image  # the crop shows what the picture does
     assert (again - there.image).abs().mean() < 0.03 < 2 * (again - crop.image).abs().mean()
     outside = beyond(crop, image)

@@ -36,6 +36,9 @@ CHANGED = 0.2
 FAINT = 1e-3
 """Where a crop's mask is less than this in the picture, the picture stays as it is."""
 
+STRIP = 2**18
+"""Pixels of a picture that are moved at once."""
+
 
 @dataclass(frozen=True, eq=False)
 class Crop:
@@ -83,55 +86,70 @@ def crop(image: Tensor, face: Face, size: int = 128, frame: Frame = FACE) -> Cro
 
 
 @exactly
-def paste(image: Tensor, crop: Crop, result: Tensor) -> Tensor:
-    """``result`` (3, size, size), made of ``crop.image``, put back into the picture (3, H, W) that it was cut out of.
+def paste(image: Tensor, crop: Crop, result: Tensor, in_place: bool = False) -> Tensor:
+    """``result`` (3, size, size), made of ``crop.image``, put back into the picture (3, H, W) that it was cut out of:
+    into a copy, or ``in_place``.
 
     Where the crop's mask is 0 the picture stays as it is, bit by bit. What in the picture is finer than the crop's
     pixels is kept where the result changed little: a large photograph stays sharp, and nothing shines through where
     a mouth has opened.
     """
+    pasted = image if in_place else image.clone()
     change = result.to(crop.image) - crop.image
-    planes = torch.cat([change, crop.image, alike(change, CHANGED), crop.mask[None]])
-    where, planes = spread(image, crop, planes)
-    if not planes.numel():
-        return image.clone()
-    window = image[where]
-    change, coarse, kept, mask = planes.split([3, 3, 1, 1])
-    mask = mask.clamp(0, 1)
-    new = window + mask * (change - (1 - kept.clamp(0, 1)) * (window - coarse))
-    pasted = image.clone()
-    pasted[where] = torch.where(mask > FAINT, new.clamp(-1, 1), window)
+    kept = alike(change, CHANGED)
+    planes = torch.cat([change, crop.image, kept, crop.mask[None]])
+    where, planes = spread(image, crop, planes, (change != 0).any(0) | (kept[0] < 1))
+    if planes.numel():
+        window = image[where]
+        change, coarse, kept, mask = planes.split([3, 3, 1, 1])
+        mask = mask.clamp(0, 1)
+        new = window + mask * (change - (1 - kept.clamp(0, 1)) * (window - coarse))
+        pasted[where] = torch.where(mask > FAINT, new.clamp(-1, 1), window)
     return pasted
 
 
 def alike(change: Tensor, far: float) -> Tensor:
     """(1, H, W) from 1 where two pictures, whose difference is ``change`` (3, H, W), show the same to 0 where they do not,
     because they are ``far`` apart and more: detail of the one belongs to the other there, too."""
-    # brighter or darker as a whole counts little: a smile's wrinkles stay in another light
-    much = (_near(change.square()) - 0.8 * _near(change).square()).mean(0, keepdim=True)
-    return 1 / (1 + (much / far**2) ** 2)
+    same = torch.ones_like(change[:1])
+    radius = max(1, round(change.shape[-1] / 80))
+    changed = (change != 0).any(0)
+    rows, columns = (slice(*_between(changed.any(axis), 3 * radius + 1)) for axis in (1, 0))
+    change = change[:, rows, columns]
+    if change.numel():  # brighter or darker as a whole counts little: a smile's wrinkles stay in another light
+        much = (_near(change.square(), radius) - 0.8 * _near(change, radius).square()).mean(0, keepdim=True)
+        same[:, rows, columns] = 1 / (1 + (much / far**2) ** 2)
+    return same
 
 
 @exactly
-def move(image: Tensor, crop: Crop, flow: Tensor) -> tuple[Tensor, Crop]:
-    """The picture (3, H, W) that ``crop`` was cut out of, and the crop, moved: each pixel of the crop comes from ``flow``
-    (2, size, size) beside it, right and down in shares of its side; less and less where the crop's mask ends, where it
-    is 0 not at all. Where the flow is torn, as between lips that have shut, the picture's pixels are the crop's: between
-    two that come from two sides lies nothing."""
-    size = crop.image.shape[-1]
+def move(image: Tensor, crop: Crop, flow: Tensor, in_place: bool = False) -> tuple[Tensor, Crop]:
+    """The picture (3, H, W) that ``crop`` was cut out of, or ``in_place`` itself, and the crop, moved: each pixel of the crop
+    comes from ``flow`` (2, size, size) beside it, right and down in shares of its side; less and less where the crop's mask
+    ends, where it is 0 not at all. Where the flow is torn, as between lips that have shut, the picture's pixels are the
+    crop's: between two that come from two sides lies nothing."""
+    moved = image if in_place else image.clone()
     flow = flow.to(crop.image) * crop.mask
     there = replace(crop, image=warped(crop.image[None], flow[None])[0]).masked(crop.mask)  # the landmarks are the same
-    planes = torch.cat([flow * size, crop.mask[None], _torn(flow * size), there.image])
-    where, planes = spread(image, crop, planes)
-    moved = image.clone()
+    flow = flow * crop.image.shape[-1]
+    where, matrix = _over(image, crop, (flow != 0).any(0))
+    window = image[where].clone()
+    height, width = window.shape[1:]
+    step = max(1, STRIP // max(1, width))
+    for top in range(0, height, step):
+        rows = slice(top, min(top + step, height))
+        here = torch.cat([matrix[:, :2], matrix[:, 1:2] * top + matrix[:, 2:]], 1)
+        planes = resampled(torch.cat([flow, crop.mask[None]]), here, (rows.stop - top, width))
+        right, down = torch.einsum("ij,jhw->ihw", crop.matrix[:, :2].float(), planes[:2])  # in the picture's pixels
+        x = (torch.arange(width) + 0.5 + right) * (2 / width) - 1
+        y = (torch.arange(top, rows.stop)[:, None] + 0.5 + down) * (2 / height) - 1
+        come = F.grid_sample(window[None], torch.stack([x, y], -1)[None], padding_mode="border", align_corners=False)[0]
+        moved[where][:, rows] = torch.where(planes[2] > FAINT, come, window[:, rows])
+    torn = _torn(flow)
+    where, planes = spread(image, crop, torch.cat([torn, crop.mask[None], there.image]), torn[0] > 0)
     if planes.numel():
-        window = image[where]
-        across = torch.einsum("ij,jhw->ihw", crop.matrix[:, :2].float(), planes[:2])  # in the picture's pixels
-        sides = torch.tensor([window.shape[2], window.shape[1]])[:, None, None]
-        here = torch.lerp(
-            warped(window[None], (across / sides)[None])[0], planes[4:].clamp(-1, 1), planes[3].clamp(0, 1)
-        )
-        moved[where] = torch.where(planes[2] > FAINT, here, window)
+        share = planes[0].clamp(0, 1) * (planes[1] > FAINT)
+        moved[where] = torch.lerp(moved[where], planes[2:].clamp(-1, 1), share)
     return moved, there
 
 
@@ -146,27 +164,47 @@ def _torn(flow: Tensor) -> Tensor:
     return F.avg_pool2d(F.max_pool2d(tears, 5, 1, 2), 3, 1, 1)
 
 
-def spread(image: Tensor, crop: Crop, planes: Tensor) -> tuple[tuple[slice, slice, slice], Tensor]:
+def spread(
+    image: Tensor, crop: Crop, planes: Tensor, counts: Tensor | None = None
+) -> tuple[tuple[slice, slice, slice], Tensor]:
     """Where in the picture the crop lies, and ``planes`` (C, size, size) of the crop over it: (C, h, w); h or w is 0 if
-    it lies outside."""
-    size = crop.image.shape[-1]
-    corners = torch.tensor([[0, 0, 1], [0, size, 1], [size, 0, 1], [size, size, 1]]).double() @ crop.matrix.T
-    left, top = corners.amin(0).floor().long().clamp(min=0).tolist()
-    right, bottom = corners.amax(0).ceil().long().clamp(min=0).tolist()
-    where = slice(None), slice(top, bottom), slice(left, right)
+    it lies outside. Where only a part of the crop ``counts``, (size, size) of truth values, it is that part's surroundings."""
+    where, matrix = _over(image, crop, counts)
     rows, columns = image[where].shape[1:]
     if not rows or not columns:
         return where, planes.new_empty(len(planes), 0, 0)
+    return where, resampled(planes, matrix, (rows, columns))
+
+
+def _over(image: Tensor, crop: Crop, counts: Tensor | None) -> tuple[tuple[slice, slice, slice], Tensor]:
+    """Where in the picture the crop lies, or the part that ``counts``, and (2, 3): from the pixels there to the crop's."""
+    size = crop.image.shape[-1]
+    across, down = (0, size), (0, size)
+    if counts is not None:
+        reach = math.ceil(2 * max(1.0, 1 / float(crop.matrix[:, 0].norm()))) + 2  # of the filters
+        across, down = (_between(counts.any(axis), reach) for axis in (0, 1))
+        if across == down == (0, 0):
+            return (slice(None), slice(0, 0), slice(0, 0)), crop.matrix
+    corners = torch.tensor([[x, y, 1] for x in across for y in down]).double() @ crop.matrix.T
+    left, top = corners.amin(0).floor().long().clamp(min=0).tolist()
+    right, bottom = corners.amax(0).ceil().long().clamp(min=0).tolist()
     linear = torch.linalg.inv(crop.matrix[:, :2])
     shift = linear @ (torch.tensor([left, top]) - crop.matrix[:, 2])
-    return where, resampled(planes, torch.cat([linear, shift[:, None]], 1), (rows, columns))
+    return (slice(None), slice(top, bottom), slice(left, right)), torch.cat([linear, shift[:, None]], 1)
 
 
-def _near(planes: Tensor) -> Tensor:
-    """(C, H, W): means over the surroundings of each pixel, about a twentieth of the side wide, smooth."""
-    radius = max(1, round(planes.shape[-1] / 80))
+def _between(counts: Tensor, reach: int) -> tuple[int, int]:
+    """From the first of these places that counts to behind the last, and ``reach`` around; 0 and 0 where none does."""
+    known = counts.nonzero()[:, 0].tolist()
+    return (max(known[0] - reach, 0), min(known[-1] + 1 + reach, len(counts))) if known else (0, 0)
+
+
+def _near(planes: Tensor, radius: int) -> Tensor:
+    """(C, H, W): means over the surroundings of each pixel, twice of a square's, which is smooth."""
     for _ in range(2):
-        planes = F.avg_pool2d(planes, 2 * radius + 1, 1, radius, count_include_pad=False)
+        for down, across in ((radius, 0), (0, radius)):  # a square's mean is the mean of means of its rows
+            kernel = 2 * down + 1, 2 * across + 1
+            planes = F.avg_pool2d(planes, kernel, 1, (down, across), count_include_pad=False)
     return planes
 
 

@@ -16,7 +16,9 @@ import logging
 import math
 import threading
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import islice, product
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +47,10 @@ SIGHT = 80
 
 PART, FINER = 2560, 8
 """Where small faces are looked for: pixels along the side of a part that the detector sees at once, and by how much it is
-finer than the view before."""
+finer than the view before, at most."""
+
+HANDS = 4
+"""Parts that are looked at together, at most, each on a core: a detector keeps 40 MB of what it sees."""
 
 PIXELS = 100e6
 """Pixels of all parts together, at most: in pictures of more than 25 megapixels the smallest faces are not looked for."""
@@ -66,6 +71,8 @@ MIRRORED = (
 """Where each landmark lies in the mirror."""
 
 LOCK = threading.RLock()  # dlib's objects change while they work
+
+_IDLE: list[Any] = []  # detectors, each for one thread at a time
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,12 +148,12 @@ def _small(image: Tensor, scale: float, known: Sequence[tuple[Box, float]]) -> l
     """What is seen only in finer views than this ``scale`` is, beside the ``known`` ones."""
     found = list(known)
     finest = min(MAGNIFIED, math.sqrt(PIXELS / image[0].numel()))
-    while scale < finest:
-        finer = min(finest, FINER * scale)
-        for box, score in _parts(image, finer, 1.25 * SIGHT / scale):
+    steps = math.ceil(math.log(max(finest / scale, 1), FINER))  # even ones: each view costs as much as it is finer
+    for step in range(steps):
+        coarser, finer = (scale * (finest / scale) ** (of / steps) for of in (step, step + 1))
+        for box, score in _parts(image, finer, 1.25 * SIGHT / coarser):
             if score >= SURE and not any(_same(box, other) for other, _ in found):
                 found.append((box, score))
-        scale = finer
     return found[len(known) :]
 
 
@@ -155,12 +162,20 @@ def _parts(image: Tensor, scale: float, lap: float) -> Iterator[tuple[Box, float
     pixels: larger faces are known."""
     grey = image.mean(0, keepdim=True)
     side = max(PART / scale, 2 * lap)
-    for top in _starts(image.shape[-2], side, lap):
-        for left in _starts(image.shape[-1], side, lap):
-            part = grey[:, top : top + round(side), left : left + round(side)]
-            size = [math.ceil(length * scale) for length in part.shape[-2:]]
-            view = F.interpolate(part[None], size, mode="bilinear", antialias=scale < 1, align_corners=False)[0]
-            yield from _detected(array(view)[..., 0], left, top, scale)
+    tops, lefts = (_starts(length, side, lap) for length in image.shape[-2:])
+    corners = product(tops, lefts)
+    hands = min(HANDS, torch.get_num_threads())
+    with ThreadPoolExecutor(hands) as pool:
+        while some := [*islice(corners, hands)]:
+            views = [_grey(grey[:, top : top + round(side), left : left + round(side)], scale) for top, left in some]
+            for found in pool.map(lambda view, corner: _detected(view, corner[1], corner[0], scale), views, some):
+                yield from found
+
+
+def _grey(part: Tensor, scale: float) -> np.ndarray:
+    size = [math.ceil(length * scale) for length in part.shape[-2:]]
+    view = F.interpolate(part[None], size, mode="bilinear", antialias=scale < 1, align_corners=False)[0]
+    return array(view)[..., 0]
 
 
 def _starts(length: int, side: float, lap: float) -> list[int]:
@@ -171,8 +186,12 @@ def _starts(length: int, side: float, lap: float) -> list[int]:
 
 def _detected(view: np.ndarray, left: float, top: float, scale: float) -> list[tuple[Box, float]]:
     """What the detector sees in a view that lies there in a picture, in the picture's pixels."""
-    with LOCK:
-        found, scores, _ = _detector().run(np.ascontiguousarray(view))
+    try:
+        detector = _IDLE.pop()
+    except IndexError:
+        detector = dlib_module().get_frontal_face_detector()
+    found, scores, _ = detector.run(np.ascontiguousarray(view))
+    _IDLE.append(detector)
     return [
         (
             (
@@ -225,16 +244,24 @@ def _around(points: Tensor) -> Box:
 @exactly
 def landmarks(image: Tensor) -> Tensor:
     """(68, 2): the landmarks of a face that fills a square (3, S, S) as `zoo.faces.FACE` cuts it out, in its pixels."""
-    size = image.shape[-1]
-    return _landmarks(dlib_module(), image, (0.1 * size, 0.13 * size, 0.9 * size, 0.93 * size))
+    return _landmarks(dlib_module(), image, _filled(image.shape[-1]))
 
 
+def _filled(size: int) -> Box:
+    """The box of a face that fills a square."""
+    return 0.1 * size, 0.13 * size, 0.9 * size, 0.93 * size
+
+
+@exactly
 def second_look(image: Tensor) -> tuple[Tensor, Tensor]:
     """The landmarks (68, 2) of such a square as the mean of it and of its mirror image, and (68,) by how much the two
     differ, in distances of the eyes' middles: about 0.01 where a face is seen well, far more where it is hidden or turned
     away and the landmarks are guessed."""
-    here, mirrored = landmarks(image), landmarks(image.flip(-1))[list(MIRRORED)]
-    there = torch.stack([image.shape[-1] - mirrored[:, 0], mirrored[:, 1]], 1)
+    size = image.shape[-1]
+    view, matrix = _view(image, _filled(size))
+    here, mirrored = (_marked(dlib_module(), seen, matrix) for seen in (view, view[:, ::-1]))
+    mirrored = mirrored[list(MIRRORED)]
+    there = torch.stack([size - mirrored[:, 0], mirrored[:, 1]], 1)
     points = (here + there) / 2
     apart = (points[42:48].mean(0) - points[36:42].mean(0)).norm().clamp(min=1e-6)
     return points, (here - there).norm(dim=1) / apart
@@ -273,11 +300,20 @@ def all_usable(found: Sequence[Face], number: int | None, verb: str, whole: str)
     return good
 
 
-def _landmarks(dlib: Any, image: Tensor, box: tuple[float, float, float, float]) -> Tensor:
-    """(68, 2) in the pixels of ``image``. dlib gives whole pixels: it sees every face scaled to 300 of them."""
+def _landmarks(dlib: Any, image: Tensor, box: Box) -> Tensor:
+    """(68, 2) in the pixels of ``image``."""
+    return _marked(dlib, *_view(image, box))
+
+
+def _view(image: Tensor, box: Box) -> tuple[np.ndarray, Tensor]:
+    """What dlib sees of a face: it gives whole pixels, so every face is 300 of them wide. And where they lie in the image."""
     scale = (box[2] - box[0]) / 300
     matrix = placed(0, scale, box[0] - 150 * scale, box[1] - 150 * scale)
-    shape = _predictor()(array(resampled(image, matrix, (600, 600))), dlib.rectangle(150, 150, 449, 449))
+    return array(resampled(image, matrix, (600, 600))), matrix
+
+
+def _marked(dlib: Any, view: np.ndarray, matrix: Tensor) -> Tensor:
+    shape = _predictor()(np.ascontiguousarray(view), dlib.rectangle(150, 150, 449, 449))
     points = torch.tensor([[point.x + 0.5, point.y + 0.5, 1] for point in shape.parts()])
     return (points.double() @ matrix.T).float()
 
@@ -307,11 +343,6 @@ def model_file(name: str) -> str:
     if path is None or not path.is_file():
         raise _missing()
     return str(path)
-
-
-@functools.cache
-def _detector() -> Any:
-    return dlib_module().get_frontal_face_detector()
 
 
 @functools.cache

@@ -78,8 +78,9 @@ class Picture:
         deep = self.kind == "array" and self.dtype.itemsize == 2
         array = np.empty((*shape[1:], shape[0]), self.dtype if floating else np.uint16 if deep else np.uint8)
         for rows, unit in self._strips(rgb):
-            part = unit.permute(1, 2, 0).numpy()
-            array[rows] = part if floating else np.rint(part * np.iinfo(array.dtype).max)
+            planes = unit.numpy() if floating else unit.mul_(np.iinfo(array.dtype).max).round_().numpy()
+            for channel, plane in enumerate(planes.astype(array.dtype, copy=False)):
+                array[rows, :, channel] = plane
         if self.kind != "pil":
             return array
         image = Image.fromarray(array)
@@ -87,7 +88,7 @@ class Picture:
 
     def _strips(self, rgb: Tensor) -> Iterator[tuple[slice, Tensor]]:
         """Colours and alpha in [0, 1], some rows at a time: a large picture is not copied whole."""
-        step = max(1, 2**20 // rgb.shape[-1])
+        step = max(1, 2**17 // rgb.shape[-1])
         for rows in (slice(start, start + step) for start in range(0, rgb.shape[-2], step)):
             unit = (rgb[:, rows].float() + 1).div_(2).clamp_(0, 1).cpu()
             yield rows, unit if self.alpha is None else torch.cat([unit, self.alpha[None, rows]])

@@ -335,7 +335,7 @@ def profile(face: faces.Face) -> faces.Face:
 
 def test_a_turned_face(translator: ExpressionTranslator, monkeypatch: pytest.MonkeyPatch) -> None:
     found = faces.find(read(head()).rgb)
-    monkeypatch.setattr(faces, "find", lambda image: [profile(face) for face in found])
+    monkeypatch.setattr(faces, "find", lambda image, **_: [profile(face) for face in found])
     with pytest.raises(ImageError, match="turned too far to the side"):
         translator.translate(head())
 
@@ -346,7 +346,7 @@ def test_faces_that_cannot_be_edited_beside_others(
     picture = crowd()
     first, second = faces.find(read(picture).rgb)
     _, small = around(picture)
-    monkeypatch.setattr(faces, "find", lambda image: [profile(first), second])
+    monkeypatch.setattr(faces, "find", lambda image, **_: [profile(first), second])
     with caplog.at_level(logging.WARNING, "zoo"):
         where = changed(picture, translator.translate(picture, AU12=2.0))
     assert where[small].any() and not where[~small].any()

@@ -165,11 +165,18 @@ def test_lips_that_shut_show_no_teeth(head: Image.Image, face: faces.Face) -> No
     )
     with torch.inference_mode():
         made = Motion()(crop.image, missed, torch.full((2, 17), 1.0), torch.zeros(2, 17))
-        shut = Found(crop.image, crop).paste(large, made)
+        shut = Found(crop.image, crop).paste(large.clone(), made)
     left, top = (2 * face.landmarks[[61, 62, 63]]).amin(0).int().tolist()
     right, bottom = (2 * face.landmarks[[65, 66, 67]]).amax(0).int().tolist()
     was, now = (picture[:, top:bottom, left:right].amin(0) for picture in (large, shut))
     assert (was > 0.4).float().mean() > 0.3 and (now > 0.4).float().mean() < 0.035
+
+
+def test_a_picture_that_somebody_has_stays(mover: ExpressionTranslator, head: Image.Image) -> None:
+    picture = read(head)
+    before = picture.rgb.clone()
+    assert change(head, mover.translate(picture, AU12=2.0)).any()
+    assert torch.equal(picture.rgb, before)
 
 
 def test_a_crop_and_a_morph_move_too(mover: ExpressionTranslator, head: Image.Image, face: faces.Face) -> None:

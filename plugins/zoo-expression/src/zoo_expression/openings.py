@@ -161,7 +161,7 @@ def _shut(was: Opening, now: Opening, at: Tensor) -> Tensor:
 
 def _without_teeth(result: Tensor, there: Tensor, was: Opening, now: Opening, at: Tensor) -> Tensor:
     """What is added (3,S,S) to the lips of a mouth that has shut: landmarks are not exact, and teeth hang on to lips. What
-    is lighter there than the middle of either lip becomes as that is."""
+    is lighter there than the middle of either lip becomes as that is, and so does what is left of dark corners."""
     shut = _shut(was, now, at)
     if not shut.any():
         return torch.zeros_like(result)
@@ -173,9 +173,19 @@ def _without_teeth(result: Tensor, there: Tensor, was: Opening, now: Opening, at
     upper, lower = _level(colours, max(3, round(float(now.right - now.left) / 8))).unbind(1)
     y, seam = at[:, None], (now.top + now.bottom) / 2
     colour = torch.lerp(upper[:, None], lower[:, None], ((y - seam) / 2 + 0.5).clamp(0, 1))
-    lighter = ((result - colour).mean(0) / 0.12 - 0.25).clamp(0, 1)
-    near = (1 - (y - seam).abs() / torch.where(y < seam, seam - middles[0], middles[1] - seam).clamp(min=1)).clamp(0, 1)
-    return shut * lighter * (3 * near).clamp(max=1) * (colour - result)
+    apart = (result - colour).mean(0)
+    beside = torch.where(y < seam, seam - middles[0], middles[1] - seam)
+    lighter = shut * (apart / 0.12 - 0.25).clamp(0, 1) * _within(y - seam, beside.clamp(min=1))
+    # its corners were dark and lie beyond the inner lips' ends, where lips have no height
+    wide = max(2, round(float(now.right - now.left) / 8))
+    around = F.max_pool1d(shut[None], 2 * wide + 1, 1, wide)[0]
+    darker = around * (-apart / 0.15 - 0.3).clamp(0, 1) * _within(y - seam, beside.clamp(min=wide / 2))
+    return torch.maximum(lighter, darker) * (colour - result)
+
+
+def _within(away: Tensor, far: Tensor) -> Tensor:
+    """1 up to two thirds of ``far``, down to 0 there."""
+    return (3 * (1 - away.abs() / far)).clamp(0, 1)
 
 
 def _level(rows: Tensor, width: int) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,8 +17,9 @@ from zoo.errors import ControlError, ImageError
 from zoo.generator import SizeRule
 from zoo.machine.compiler import compiled
 from zoo.pictures import image as pictures
+from zoo.pictures.batches import Batches
 from zoo.pictures.fit import warped
-from zoo.pictures.image import Source
+from zoo.pictures.image import Picture, Source
 from zoo.pictures.morph import Morph, shares
 from zoo.translator import Translator
 from zoo_expression.motion import ROW
@@ -57,20 +58,21 @@ class Found:
     stays: Sequence[int] = ()  # units that nothing moves
 
     def paste(self, picture: Tensor, made: Parts) -> Tensor:
+        """The picture (3,H,W), changed by what was made of this face in it."""
         if self.whole:
             square, (top, left) = squared(picture)
             edited = enlarged(square, self.image[None], {name: part[None] for name, part in made.items()})[0]
-            return edited[:, top : top + picture.shape[1], left : left + picture.shape[2]]
+            return picture.copy_(edited[:, top : top + picture.shape[1], left : left + picture.shape[2]])
         crop, result = self.crop, made["image"]
         if "flow" in made:  # what is finer than the crop is moved, too
             if not made["flow"].any() and not made["paint"].any():
                 return picture
-            picture, crop = faces.move(picture, crop, made["flow"])
+            _, crop = faces.move(picture, crop, made["flow"], in_place=True)
             if self.image is not self.crop.image:  # moved at the crop's own pixels: nothing else is new
                 if not made["paint"].any():
                     return picture
                 result = crop.image + made["paint"]
-        return faces.paste(picture, crop, result)
+        return faces.paste(picture, crop, result, in_place=True)
 
 
 def unsure(doubt: Tensor, name: str) -> Sequence[int]:
@@ -141,6 +143,12 @@ class ExpressionTranslator(Translator):
                 )  # fmt: skip
         return controls
 
+    def results(self, images: Iterable[Source], batches: Batches, framing: dict[str, Any]) -> Iterator[Any]:
+        """As `Translator.results`. `draw` changes the very picture that was read, since a copy of a large photograph takes
+        longer than its face; pictures that somebody else has, too, are copied."""
+        own = (replace(one, rgb=one.rgb.clone()) if isinstance(one, Picture) else one for one in images)
+        return super().results(own, batches, framing)
+
     def draw(self, image: Tensor, face: Tensor | None = None, like: Tensor | None = None, **controls: Tensor) -> Tensor:
         number = None if face is None else int(face[0])
         found = [self._faces(picture.float().cpu(), number) for picture in image]
@@ -150,8 +158,11 @@ class ExpressionTranslator(Translator):
         if like is not None:
             given["like"] = self._batch([self._shown(like[0].float().cpu(), number)]).expand_as(batch)
         made = self.edited(every, batch, self.generator.own(batch), self.generator.halves(batch, **given))
-        drawn = [self._pasted(picture, ones, made) for picture, ones in zip(image.float().cpu(), found)]
-        return torch.stack(drawn).to(image.device)
+        drawn = image.float().cpu().contiguous()
+        for picture, ones in zip(drawn, found):
+            for one in ones:
+                one.paste(picture, next(made))
+        return drawn.to(image.device)
 
     # -- verbs of its own ---------------------------------------------------------------------------------------------
 
@@ -186,7 +197,7 @@ class ExpressionTranslator(Translator):
             edited = [
                 next(self.edited([found], crop, own, torch.lerp(own.expand_as(asked), asked, share))) for share in way
             ]
-        return Morph([picture.like(found.paste(picture.rgb, made)) for made in edited])
+        return Morph([picture.like(found.paste(picture.rgb.clone(), made)) for made in edited])
 
     # -- faces --------------------------------------------------------------------------------------------------------
 
@@ -199,7 +210,9 @@ class ExpressionTranslator(Translator):
         """All faces that can be edited, or the one with this number. ImageError if there is none."""
         if number == 0:
             return [self._surely(self.crop(picture), "the face")]
-        found = faces.find(picture)
+        found = faces.find(picture, thorough=number is None)
+        if number is not None and len(found) < number:  # a small one, or on its side
+            found = faces.find(picture)
         usable = faces.all_usable(found, number, VERB, "a face crop")
         return [self._surely(self.seen(picture, face), f"face {found.index(face) + 1}") for face in usable]
 
@@ -254,9 +267,3 @@ class ExpressionTranslator(Translator):
             across = torch.linspace(-2, 3, batch.shape[-1]).clamp(0, 1)  # an owner's left is on the right
             left = {name: torch.lerp(right[name], part, across) for name, part in left.items()}
         return (dict(zip(left, one)) for one in zip(*left.values()))
-
-    @staticmethod
-    def _pasted(picture: Tensor, found: list[Found], made: Iterator[Parts]) -> Tensor:
-        for one in found:
-            picture = one.paste(picture, next(made))
-        return picture
