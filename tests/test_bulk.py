@@ -16,7 +16,7 @@ from pathlib import Path
 import forks
 import numpy as np
 import pytest
-from conftest import leave
+from conftest import forget, leave
 from dying import install_dying
 from PIL import Image
 from tiny_plugin import TinyPlugin, tiny  # noqa: F401  (a fixture)
@@ -180,7 +180,7 @@ def test_processes_that_die_cost_nothing_but_time(
     monkeypatch.setenv("PYTHONPATH", str(site))
     monkeypatch.setenv("DYING", str(tmp_path))
     monkeypatch.chdir(tmp_path)
-    host.cache_clear()
+    forget()
     folder(5)
     Path("in/3.png").write_bytes(encoded(np.full_like(COLOURS, 255)))  # at which a process dies each time
     Path("in/none.png").write_bytes(b"none")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from conftest import forget
 from installed import FACTS, FILE
 
 import zoo
@@ -80,6 +81,7 @@ def test_plugins_bring_cards_and_cannot_break_the_catalogue(monkeypatch: pytest.
         "zoo-worse": Plugin("zoo-worse", "1", None, "", error="no manifest"),  # type: ignore[arg-type]
     }
     monkeypatch.setattr(module, "host", lambda: PluginHost(plugins))
+    forget()
     cards = registry().cards
     assert list(cards) == [*NAMES, "x", "z"]
     assert cards["x"].plugin == "zoo-good"

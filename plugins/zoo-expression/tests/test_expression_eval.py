@@ -378,5 +378,5 @@ def test_a_judge_is_not_written_over(tmp_path: Path, judge: Path) -> None:
 @pytest.mark.slow
 def test_a_judge_learns_to_read(tmp_path: Path) -> None:
     folder = mouth_folder(tmp_path / "faces", 8)
-    made = au_judge(folder, tmp_path / "judge.safetensors", test=folder, epochs=30, device="cpu")
+    made = au_judge(folder, tmp_path / "judge.safetensors", test=folder, epochs=60, device="cpu")
     assert made["test"]["correlation"]["AU25"] > 0.9

@@ -29,6 +29,7 @@ from zoo.recipe import load_recipe
 from zoo.weights.file import save_weights
 from zoo_facefusion.align import FITTED, align, average, yaw
 from zoo_facefusion.detail import Portrait, carried, meeting
+from zoo_facefusion.measure import followed
 from zoo_facefusion.parts import PARTS
 from zoo_facefusion.regions import own_maps, region_maps
 from zoo_facefusion.translator import FusionTranslator
@@ -531,6 +532,7 @@ def test_eval_command(cli: Cli, model: Path, tmp_path: Path) -> None:
     code, again, _ = cli(*words, "--json")
     assert json.loads(again)["models"] == json.loads(told)["models"]
     assert len(facts["profiles"]) == 5 and 0 <= facts["alike"] <= 1
+    assert all(len(ways) == 5 for ways in facts["followed"].values())
     assert all(sum(one.values()) == pytest.approx(1, abs=1e-4) for one in facts["profiles"])
     code, _, told = cli(*words, "--save", report)
     assert code == 2 and "is there already" in told
@@ -560,3 +562,23 @@ def test_what_elements_move_by_masks_of_people(cli: Cli, model: Path, tmp_path: 
         (parts / "masks" / "0.png").unlink(missing_ok=True)
     code, _, told = cli(*words[:-1], tmp_path)
     assert code == 2 and "has 0 faces with masks" in told
+
+
+def test_what_follows_an_element_is_measured() -> None:
+    """Of two elements one is the picture, the other does nothing: landmarks and colours go all the way with the first."""
+
+    class Straight:
+        elements = 2
+        encode = staticmethod(lambda images: images)
+        shares = staticmethod(lambda mix, *_: mix)
+        decode = staticmethod(lambda images: images)
+
+        @staticmethod
+        def fuse(pair: list[torch.Tensor], mix: torch.Tensor) -> torch.Tensor:
+            return torch.lerp(pair[1], pair[0], mix[:, :1, None, None])
+
+    images = torch.stack([read(head(angle=angle)).rgb * tone for angle, tone in ((0, 1.0), (12, 0.7))])
+    found = followed(Straight(), images)  # type: ignore[arg-type]
+    assert found.keys() == {"shape", "colours"}
+    for ways in found.values():
+        assert ways == pytest.approx([1, 0], abs=1e-5)

@@ -28,7 +28,7 @@ from zoo.pictures.image import find_pictures, read, to_pil, write
 from zoo.progress import tell
 from zoo.weights.networks import find as find_file
 from zoo_facefusion.commands import fused
-from zoo_facefusion.measure import DEAD, STEPS, Elements, likeness, path, profiles, unevenness
+from zoo_facefusion.measure import DEAD, STEPS, Elements, followed, likeness, path, profiles, unevenness
 from zoo_facefusion.parts import PARTS, by_network, by_people
 from zoo_facefusion.translator import FusionTranslator
 
@@ -49,6 +49,7 @@ PROTOCOL = (
     f" share of the elements that move it by less than {DEAD:g} of one",
     "alike: the largest cosine between the profiles of two elements, which are the shares of the change that fall into each"
     f" part of the two faces, the mean over up to {PROFILED} pairs",
+    "the way: how far landmarks, and the mean and deviation of colours, go to the other face's when one element alone is its",
     f"uneven: largest over mean step of a path of {STEPS} pictures, the mean over pairs",
 )
 COLUMNS = {
@@ -111,6 +112,8 @@ def fusion_eval(
     for one in results:
         lines.append(f"{one['model']}: elements move {', '.join(f'{m:.2f}' for m in one['moved'])}")
         lines += [f"{one['model']}: element {n} moves {_told(shares)}" for n, shares in enumerate(one["profiles"], 1)]
+        for what, ways in one["followed"].items():
+            lines.append(f"{one['model']}: of the way of {what}, elements go {', '.join(f'{way:.2f}' for way in ways)}")
     if save:
         with atomic(save / "results.json", replace=False) as part:
             part.write_text(json.dumps({**data, "lines": lines, "models": results}, indent=2) + "\n", encoding="utf-8")
@@ -184,8 +187,10 @@ class Measurement:
         else:
             images = self._read(drawn)
             planes = by_network(images)
-        profile = profiles(self.generator, images.to(self.tools.device), planes.to(self.tools.device)).mean(0)
-        return {"profiles": [dict(zip(PARTS, shares)) for shares in profile.tolist()], "alike": likeness(profile)}
+        images = images.to(self.tools.device)
+        profile = profiles(self.generator, images, planes.to(self.tools.device)).mean(0)
+        facts: dict[str, Any] = {"profiles": [dict(zip(PARTS, shares)) for shares in profile.tolist()]}
+        return facts | {"alike": likeness(profile), "followed": followed(self.generator, images)}
 
     def _read(self, which: Tensor) -> Tensor:
         """(N,3,side,side) in [-1,1]."""

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from zoo import faces
 from zoo_facefusion.networks import FusionGenerator
 
 STEPS = 6
@@ -61,6 +62,30 @@ def profiles(generator: FusionGenerator, images: Tensor, planes: Tensor) -> Tens
     changes = [(made - ends[0]).abs().mean(1) for made in Elements().add(generator, pair, ends)]
     falls = torch.einsum("enhw,nphw->nep", torch.stack(changes), both)
     return falls / falls.sum(2, keepdim=True).clamp(min=1e-6)
+
+
+def followed(generator: FusionGenerator, images: Tensor) -> dict[str, list[float]]:
+    """How far landmarks and colours go to the second face's when one element after the other is: 1 all the way, 0 not at
+    all. The pairs are those of `profiles`; {} where no face is found in what is drawn.
+
+    Colours are the mean and the deviation of red, green and blue. The way is
+    the least-squares share of the difference between Λ = 1 and 0 of all pairs."""
+    latents = generator.encode(images)
+    pair = [latents, latents.roll(-1, 0)]
+    ends = generator.decode(pair[0]), generator.decode(pair[1])
+    drawn = torch.stack([*ends, *Elements().add(generator, pair, ends)])  # (2 + E, N, 3, H, W)
+    colours = torch.cat([drawn.mean((3, 4)), drawn.std((3, 4))], 2)
+    found = [[faces.find(one, thorough=False) for one in column] for column in drawn.transpose(0, 1).cpu()]
+    shapes = [torch.stack([one[0].landmarks.flatten() for one in column]) for column in found if all(column)]
+    if not shapes:
+        return {}
+    return {"shape": _way(torch.stack(shapes, 1)), "colours": _way(colours)}
+
+
+def _way(facts: Tensor) -> list[float]:
+    """Facts (2 + E, N, F) of Λ = 1, of 0 and of each element alone -> its share of the way."""
+    whole = facts[1] - facts[0]
+    return [float(((one - facts[0]) * whole).sum() / whole.square().sum().clamp(min=1e-9)) for one in facts[2:]]
 
 
 def likeness(profile: Tensor) -> float:
