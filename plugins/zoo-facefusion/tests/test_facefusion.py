@@ -357,7 +357,7 @@ def test_a_strip_goes_from_one_to_the_other(translator: FusionTranslator, tmp_pa
 
 def test_everyone_with_everyone(translator: FusionTranslator) -> None:
     a, b = head(), head().transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-    sheet = array(translator.grid([a, b], height=64, mix=0.3))
+    sheet = array(translator.grid([a, b], height=64, framing="face", mix=0.3))
     assert sheet.shape == (3 * 64 + 8, 3 * 64 + 8, 3)
     cell = {(i, j): sheet[68 * i : 68 * i + 64, 68 * j : 68 * j + 64] for i in range(3) for j in range(3)}
     assert (

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from zoo.errors import UsageError, close_match
+from zoo.faces.portrait import Around
 from zoo.helpers.inputs import Inputs
 from zoo.loading import load
 from zoo.pictures.image import writable, write
@@ -17,7 +18,7 @@ from zoo_facefusion.translator import FusionTranslator
 
 Name = Annotated[str, typer.Argument(metavar="MODEL", help="A model of fusion, or its file.")]
 Framing = Annotated[
-    str, typer.Option(metavar="face|portrait|whole", help="The square, or the fused face in the first photograph.")
+    Around, typer.Option(metavar="face|portrait|whole", help="The square, or the fused face in the first photograph.")
 ]
 Detail = Annotated[float, typer.Option(min=0, max=1, help="How much of the photographs' detail comes back.")]
 Device = Annotated[str | None, typer.Option(help="cuda, cuda:1, mps or cpu; else the best there is.")]
@@ -56,14 +57,14 @@ def fusion_grid(
     out: Annotated[Path, typer.Option("--out", "-o", help="A picture.")],
     mix: Annotated[float, typer.Option(min=0, max=1, help="Share of the row's person.")] = 0.5,
     height: Annotated[int, typer.Option(min=32, max=2048, help="Pixels of a cell, at most.")] = 256,
-    framing: Framing = "face",
+    framing: Framing = "whole",
     detail: Detail = 1.0,
     device: Device = None,
     overwrite: Overwrite = False,
 ) -> dict[str, Any]:
     """Fuse everyone with everyone: the people along the left side and the top, their fusions between.
 
-    Each row's person is the first of its fusions: with --framing whole the row is that person's photograph.
+    Each row's person is the first of its fusions: the row is that person's photograph, unless --framing says otherwise.
 
     Example: zoo fusion-grid facefusion anna.jpg ben.jpg cleo.jpg -o family.png
     """

@@ -196,9 +196,11 @@ class FusionTranslator(PortraitTranslator):
         turned(yaw(chosen), [other.looks])
         return Morph([self._fused(picture, chosen, other, mix=share, **controls) for share in way])
 
-    def grid(self, people: Sequence[Source], *, height: int = 256, **controls: Any) -> PILImage:
+    def grid(
+        self, people: Sequence[Source], *, height: int = 256, framing: Around = "whole", **controls: Any
+    ) -> PILImage:
         """Everyone with everyone in one picture: the people along its left side and its top, and where a row and a column
-        meet the fusion of both, the row's person being the first.
+        meet the fusion of both, the row's person being the first: a row is that person's photograph, or as ``framing`` says.
 
         ``controls`` are those of `translate` but ``other``, ``portions`` and ``face``; see `table` for ``height``.
         ControlError, ImageError. UsageError for fewer than two people."""
@@ -212,8 +214,8 @@ class FusionTranslator(PortraitTranslator):
         others = [self._softened(self.portrait(*one), None) for one in found]
         rows: list[list[PILImage | None]] = [[None]]
         for picture, face in found:
-            made = [self._fused(picture, face, other, **controls) for other in others]
-            shown = self.shown(picture, face, controls.get("framing", "face"))
+            made = [self._fused(picture, face, other, framing=framing, **controls) for other in others]
+            shown = self.shown(picture, face, framing)
             mine, *fused = Morph([pictures.to_pil(shown.on_white().rgb), *made]).pictures
             rows[0].append(mine)
             rows.append([mine, *fused])
