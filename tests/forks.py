@@ -13,14 +13,8 @@ from zoo.helpers.forks import Forks, Process
 
 HEAVY = ("torch", "torch._dynamo", "torch.utils.tensorboard", "torchvision", "torchvision.transforms.v2", "accelerate")
 HEAVY += ("safetensors.torch", "PIL.Image", "PIL.ImageCms", "PIL.JpegImagePlugin", "PIL.PngImagePlugin", "numpy.ma")
-HEAVY += (
-    "pydantic",
-    "pydantic.main",
-    "pydantic.functional_validators",
-    "pydantic.type_adapter",
-    "packaging.specifiers",
-)
-HEAVY += ("yaml", "typer", "typer._adapters", "rich.console", "rich.progress", "pytest")
+HEAVY += ("pydantic", "pydantic.main", "pydantic.functional_validators", "pydantic.type_adapter")
+HEAVY += ("packaging.specifiers", "yaml", "typer", "typer._adapters", "rich.console", "rich.progress", "pytest")
 
 
 def start(*words: str | Path, cwd: Path | None = None, env: Mapping[str, str] | None = None) -> Process:

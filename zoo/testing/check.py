@@ -47,9 +47,8 @@ def check(function: Test) -> Test:
 
 
 def once_for(kind: str) -> Callable[[Test], Test]:
-    """The check runs once for each `Model.kind` of recipe, on the first of them: the others would only repeat it.
-
-    "facts": it takes long, and runs on the recipes that say anything which none before them says."""
+    """The check runs on the recipes that say anything which none before them says, see `Model.says`: the first of each
+    `Model.kind`, or for "facts", where it takes long, those with a new block, loss or option."""
 
     def mark(function: Test) -> Test:
         function.once_for = kind  # type: ignore[attr-defined]
@@ -102,15 +101,13 @@ class Contract:
         if not kind:
             return found
         models = {name: one if isinstance(one, Model) else one[0] for name, one in found.items()}
-        if kind == "facts":
-            said: set[str] = set()
-            for name, model in models.items():
-                if model.facts() <= said:
-                    del found[name]
-                said |= model.facts()
-            return found
-        first = {model.kind(kind): model for model in reversed(models.values())}
-        return {name: one for name, one in found.items() if models[name] in first.values()}
+        said: set[str] = set()
+        telling = set()
+        for model in dict.fromkeys(models.values()):
+            if not model.says(kind) <= said:
+                telling.add(model)
+            said |= model.says(kind)
+        return {name: one for name, one in found.items() if models[name] in telling}
 
     def _known(self, subject: Any, known: dict[str, Model]) -> Any:
         """One model of a name for all checks: what it has written need not be written again."""

@@ -60,8 +60,11 @@ class Model:
         kept = {key: value for key, value in facts.items() if key not in ("name", "recipe", "summary")}
         return json.dumps(_numberless(kept), sort_keys=True)
 
-    def facts(self) -> set[str]:
-        """What the recipe says, but for numbers, each by itself: a block, a loss of a phase, an option of either."""
+    def says(self, of: str) -> set[str]:
+        """Its `kind`; "facts": what the recipe says, but for numbers, each by itself: a block, a loss of a phase, an option
+        of either."""
+        if of != "facts":
+            return {self.kind(of)}
         try:
             return set(_lines(json.loads(self.kind("recipe"))))
         except ValueError:  # its recipe is wrong

@@ -29,7 +29,7 @@ from zoo.recipe import load_recipe
 from zoo.weights.file import save_weights
 from zoo_facefusion.align import FITTED, align, average, yaw
 from zoo_facefusion.detail import Portrait, carried, meeting
-from zoo_facefusion.measure import followed
+from zoo_facefusion.measure import alone, followed
 from zoo_facefusion.parts import PARTS
 from zoo_facefusion.regions import own_maps, region_maps
 from zoo_facefusion.translator import FusionTranslator
@@ -578,7 +578,7 @@ def test_what_follows_an_element_is_measured() -> None:
             return torch.lerp(pair[1], pair[0], mix[:, :1, None, None])
 
     images = torch.stack([read(head(angle=angle)).rgb * tone for angle, tone in ((0, 1.0), (12, 0.7))])
-    found = followed(Straight(), images)  # type: ignore[arg-type]
+    found = followed(alone(Straight(), images))  # type: ignore[arg-type]
     assert found.keys() == {"shape", "colours"}
     for ways in found.values():
         assert ways == pytest.approx([1, 0], abs=1e-5)

@@ -28,7 +28,7 @@ from zoo.pictures.image import find_pictures, read, to_pil, write
 from zoo.progress import tell
 from zoo.weights.networks import find as find_file
 from zoo_facefusion.commands import fused
-from zoo_facefusion.measure import DEAD, STEPS, Elements, followed, likeness, path, profiles, unevenness
+from zoo_facefusion.measure import DEAD, STEPS, Elements, alone, followed, likeness, path, profiles, unevenness
 from zoo_facefusion.parts import PARTS, by_network, by_people
 from zoo_facefusion.translator import FusionTranslator
 
@@ -88,7 +88,8 @@ def fusion_eval(
     """Measure models of fusion: are both faces given back, are fusions faces, does each element do something of its own.
 
     What elements move is told by the parts that a small network sees, or by people's: --parts takes a folder as
-    CelebAMask-HQ has it, with values from 0 to 18 in masks/NAME.png for images/NAME.jpg. Numbers are comparable under one protocol, faces and seed only, which are printed with them.
+    CelebAMask-HQ has it, with values from 0 to 18 in masks/NAME.png for images/NAME.jpg. Numbers are comparable under one
+    protocol, faces and seed only, which are printed with them.
 
     Example: zoo fusion-eval facefusion --faces faces/test --save report
     """
@@ -156,8 +157,7 @@ class Measurement:
         found |= {f"kid_{kind}": result.value for kind, one in self.sets.items() if (result := one.result())}
         if found.get("kid_reconstructions", 0) > 0:
             found["kid_ratio"] = found["kid_fusions"] / found["kid_reconstructions"]
-        facts = {**found, **self.elements.facts(), **profile}
-        facts["unevenness"] = fmean(self.uneven)
+        facts = {**found, **self.elements.facts(), **profile, "unevenness": fmean(self.uneven)}
         return {"n": len(drawn), "l1": fmean(self.l1), **facts}
 
     def _add(self, a: Tensor, b: Tensor) -> None:
@@ -187,10 +187,10 @@ class Measurement:
         else:
             images = self._read(drawn)
             planes = by_network(images)
-        images = images.to(self.tools.device)
-        profile = profiles(self.generator, images, planes.to(self.tools.device)).mean(0)
+        drawn = alone(self.generator, images.to(self.tools.device))
+        profile = profiles(drawn, planes.to(self.tools.device)).mean(0)
         facts: dict[str, Any] = {"profiles": [dict(zip(PARTS, shares)) for shares in profile.tolist()]}
-        return facts | {"alike": likeness(profile), "followed": followed(self.generator, images)}
+        return facts | {"alike": likeness(profile), "followed": followed(drawn)}
 
     def _read(self, which: Tensor) -> Tensor:
         """(N,3,side,side) in [-1,1]."""

@@ -50,30 +50,31 @@ class Elements:
         return {"moved": means, "least": min(means), "dead": fmean(float(mean < DEAD) for mean in means)}
 
 
-def profiles(generator: FusionGenerator, images: Tensor, planes: Tensor) -> Tensor:
-    """(N,E,P): of the change that each element makes, the share that falls into each part; the pairs are each of the faces
-    (N,3,H,W) and the one after it.
-
-    ``planes`` (N,P,H,W) are the faces' parts. A pixel counts half as what it is in either face: hair that comes before a
-    wall is hair as much as wall."""
-    latents = generator.encode(images)
-    pair, both = [latents, latents.roll(-1, 0)], (planes + planes.roll(-1, 0)) / 2
-    ends = generator.decode(pair[0]), generator.decode(pair[1])
-    changes = [(made - ends[0]).abs().mean(1) for made in Elements().add(generator, pair, ends)]
-    falls = torch.einsum("enhw,nphw->nep", torch.stack(changes), both)
-    return falls / falls.sum(2, keepdim=True).clamp(min=1e-6)
-
-
-def followed(generator: FusionGenerator, images: Tensor) -> dict[str, list[float]]:
-    """How far landmarks and colours go to the second face's when one element after the other is: 1 all the way, 0 not at
-    all. The pairs are those of `profiles`; {} where no face is found in what is drawn.
-
-    Colours are the mean and the deviation of red, green and blue. The way is
-    the least-squares share of the difference between Λ = 1 and 0 of all pairs."""
+def alone(generator: FusionGenerator, images: Tensor) -> Tensor:
+    """(2 + E, N, 3, H, W): the pictures of Λ = 1, of 0, and those in which one element after the other is the second face's.
+    The pairs are each of the faces (N,3,H,W) and the one after it."""
     latents = generator.encode(images)
     pair = [latents, latents.roll(-1, 0)]
     ends = generator.decode(pair[0]), generator.decode(pair[1])
-    drawn = torch.stack([*ends, *Elements().add(generator, pair, ends)])  # (2 + E, N, 3, H, W)
+    return torch.stack([*ends, *Elements().add(generator, pair, ends)])
+
+
+def profiles(drawn: Tensor, planes: Tensor) -> Tensor:
+    """(N,E,P): of the change that each element makes in pictures ``drawn`` by `alone`, the share that falls into each part.
+
+    ``planes`` (N,P,H,W) are the faces' parts. A pixel counts half as what it is in either face: hair that comes before a
+    wall is hair as much as wall."""
+    changes = (drawn[2:] - drawn[0]).abs().mean(2)
+    falls = torch.einsum("enhw,nphw->nep", changes, (planes + planes.roll(-1, 0)) / 2)
+    return falls / falls.sum(2, keepdim=True).clamp(min=1e-6)
+
+
+def followed(drawn: Tensor) -> dict[str, list[float]]:
+    """How far landmarks and colours go to the second face's when one element after the other is, in pictures ``drawn`` by
+    `alone`: 1 all the way, 0 not at all; {} where no face is found in them.
+
+    Colours are the mean and the deviation of red, green and blue. The way is the least-squares share of the difference
+    between Λ = 1 and 0 of all pairs."""
     colours = torch.cat([drawn.mean((3, 4)), drawn.std((3, 4))], 2)
     found = [[faces.find(one, thorough=False) for one in column] for column in drawn.transpose(0, 1).cpu()]
     shapes = [torch.stack([one[0].landmarks.flatten() for one in column]) for column in found if all(column)]

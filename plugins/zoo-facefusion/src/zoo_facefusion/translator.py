@@ -119,7 +119,7 @@ class FusionTranslator(PortraitTranslator):
         maps = people.maps(mine, self.size.above(self.working))
 
         def join(made: Sequence[Tensor]) -> Tensor:
-            (fused,) = made or [self._regional(mine, people, maps, size)]
+            fused = made[0] if maps is None else self._regional(mine, people, maps, size)
             everyone, of_each = [mine, *people.others], people.shares(fused.shape[-1], maps)
             if detail:
                 fused = carried(fused, [self._softened(one, size) for one in everyone], of_each, detail)
@@ -274,11 +274,10 @@ class FusionTranslator(PortraitTranslator):
             raise made
         return made
 
-    def _regional(self, mine: Portrait, people: People, maps: Tensor | None, size: int | None) -> Tensor:
+    def _regional(self, mine: Portrait, people: People, maps: Tensor, size: int | None) -> Tensor:
         """(3,S,S): the fusion of a face by ``maps`` of regions, as large as its crop."""
         fitted, box = fit(mine.crop.image, self.size, self.working, size)
         side = fitted.shape[-2:]
-        assert maps is not None
         controls = {**people.asked, "maps": F.interpolate(maps[None], side, mode="area")}
         controls = {name: value.to(self.device) for name, value in controls.items()}
         others = [_scaled(one.crop.image[None].to(self.device), side) for one in people.others]
