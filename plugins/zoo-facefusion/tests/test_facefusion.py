@@ -537,8 +537,9 @@ def test_eval_command(cli: Cli, model: Path, tmp_path: Path) -> None:
     code, _, told = cli(*words, "--save", report)
     assert code == 2 and "is there already" in told
     (tmp_path / "empty").mkdir()
-    code, _, told = cli("fusion-eval", model, "--faces", tmp_path / "empty")
-    assert code == 2 and "there are 0 pictures" in told
+    for nothing in ("empty", "not-there"):
+        code, _, told = cli("fusion-eval", model, "--faces", tmp_path / nothing)
+        assert code == 2 and "there are 0 pictures" in told
 
 
 def test_what_elements_move_by_masks_of_people(cli: Cli, model: Path, tmp_path: Path) -> None:

@@ -98,7 +98,7 @@ def fusion_eval(
     if save:
         kept = [save / f"{model}{end}.png" for model in models for end in ("", "-elements")]
         Inputs().ready(save / "results.json", *kept)
-    pictures = find_pictures([faces])
+    pictures = find_pictures([faces]) if faces.is_dir() else []
     if len(pictures) < 2:
         raise UsageError(f"there are {len(pictures)} pictures in {faces}", "give a folder of zoo fusion-crops")
     files = {"inception": find_file("inception", inception, "--inception")} if kid else {}
