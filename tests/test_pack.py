@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -42,8 +43,24 @@ def test_the_average_is_packed_in_half_precision(trained: Path, tmp_path: Path) 
         assert tensor.dtype == torch.float16 and torch.equal(tensor, all_of_it[f"average/{name}"].half())
         differs |= not torch.equal(tensor, all_of_it[f"networks/draw.{name}"].half())
     assert differs
-    full = load_file(pack(trained, tmp_path / "full", half=False) / "model.safetensors")
+    full = load_file(pack(trained, tmp_path / "full", bits=32) / "model.safetensors")
     assert all(torch.equal(tensor, all_of_it[f"average/{name}"]) for name, tensor in full.items())
+
+
+def test_eight_bits_draw_nearly_the_same_and_a_run_begins_with_them(trained: Path, tmp_path: Path) -> None:
+    for bits in ("32", "8"):
+        with pytest.raises(SystemExit, match="0"):
+            main(["pack", str(trained), "--out", str(tmp_path / bits), "--bits", bits])
+    full, small = (tmp_path / bits / "model.safetensors" for bits in ("32", "8"))
+    assert small.stat().st_size < 0.6 * full.stat().st_size  # so small a network is half header and norms
+    assert any(dtype == "I8" for dtype, _ in read_header(small).tensors.values())
+    photo = Image.effect_mandelbrot((32, 32), (-2, -1.5, 1, 1.5), 50).convert("RGB")
+    drawn = [np.asarray(zoo.load(weights).translate(photo)).astype(int) for weights in (full, small)]
+    assert 0 < abs(drawn[0] - drawn[1]).max() <= 4
+    data = trained.parents[1]
+    run(tmp_path / "on", data / "photos", data / "drawings", "data.batch=2", steps=1, start_from=small)
+    with pytest.raises(SystemExit, match="2"):
+        main(["pack", str(trained), "--bits", "12"])
 
 
 def test_a_card_that_was_completed_is_kept(trained: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from zoo.errors import IntegrityError, NotFoundError
-from zoo.weights.file import load_weights, read_header, save_weights
+from zoo.weights.file import load_weights, read_header, read_tensors, save_weights
 
 NETWORK = {"generator": {"name": "plain", "width": 4}, "recipe": "plain"}
 
@@ -37,7 +37,7 @@ def path(tmp_path: Path) -> Path:
 
 def test_round_trip_in_full_precision(tmp_path):
     source, target = network(), network()
-    save_weights(tmp_path / "w.safetensors", source.state_dict(), NETWORK, half=False)
+    save_weights(tmp_path / "w.safetensors", source.state_dict(), NETWORK, bits=32)
     load_weights(tmp_path / "w.safetensors", target)
     assert all(torch.equal(a, b) for a, b in zip(state(source).values(), state(target).values()))
 
@@ -51,6 +51,27 @@ def test_half_stores_fp16_and_loads_as_the_modules_type(tmp_path):
     load_weights(tmp_path / "w.safetensors", target)
     assert target[0].weight.dtype == torch.float32
     torch.testing.assert_close(target[0].weight, source[0].weight, atol=1e-3, rtol=1e-3)
+
+
+def test_eight_bits_are_off_by_half_a_127th_of_an_outputs_largest(tmp_path):
+    torch.manual_seed(0)
+    source = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Linear(5, 2))
+    source[0].weight.data[1] *= 1000.0
+    source[0].weight.data[2] = 0.0
+    state = {
+        **source.state_dict(),
+        "part.scale": torch.randn(4, 20),
+        "part": torch.randn(4, 20),
+    }  # a name that is taken
+    save_weights(tmp_path / "w.safetensors", state, NETWORK, bits=8)
+    kinds = {name: dtype for name, (dtype, _) in read_header(tmp_path / "w.safetensors").tensors.items()}
+    assert kinds["0.weight"] == kinds["part.scale"] == "I8" and kinds["0.weight.scale"] == "F32"
+    assert {kinds[name] for name in ("0.bias", "1.weight", "2.weight", "part")} == {"F16"}  # of the last, 5 an output
+    read = read_tensors(tmp_path / "w.safetensors")
+    assert read.keys() == state.keys()
+    largest = source[0].weight.abs().amax((1, 2, 3), keepdim=True)
+    assert ((read["0.weight"] - source[0].weight).abs() <= largest / 254 * 1.001).all()
+    assert torch.equal(read["0.weight"][2], torch.zeros(3, 3, 3))
 
 
 def test_a_value_beyond_fp16_keeps_its_precision(tmp_path):
@@ -71,7 +92,7 @@ def test_safetensors_itself_reads_it(path):
 
 def test_tied_and_strided_tensors_are_saved(tmp_path):
     tensor = torch.arange(6.0).reshape(2, 3)
-    save_weights(tmp_path / "w.safetensors", {"a": tensor, "b": tensor, "c": tensor.t()}, NETWORK, half=False)
+    save_weights(tmp_path / "w.safetensors", {"a": tensor, "b": tensor, "c": tensor.t()}, NETWORK, bits=32)
     loaded = load_file(tmp_path / "w.safetensors")
     assert torch.equal(loaded["b"], tensor)
     assert torch.equal(loaded["c"], tensor.t())

@@ -112,7 +112,7 @@ class NetworkChecks(Contract):
         first = model.translator(tmp_path)
         drawn = first.translate(image, **given)
         path = tmp_path / "again.safetensors"
-        save_weights(path, first.generator.state_dict(), model.recipe.network(), half=False)
+        save_weights(path, first.generator.state_dict(), model.recipe.network(), bits=32)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(99)
             second = load(path, device="cpu")
@@ -133,7 +133,7 @@ class NetworkChecks(Contract):
         network = stir(build_generator(model.recipe.network()), 5)
         before = {name: tensor.clone() for name, tensor in tensors_of(network)}
         for fault, wrong in _wrong(state):
-            save_weights(path, wrong, model.recipe.network(), half=False)
+            save_weights(path, wrong, model.recipe.network(), bits=32)
             try:
                 load_weights(path, network)
             except IntegrityError:

@@ -89,7 +89,7 @@ class Model:
         """As a user gets it of a weights file, which is written once."""
         if gates not in self.files:
             path = folder / f"{self.name}-{gates}.safetensors"
-            save_weights(path, self.generator(gates=gates).state_dict(), self.recipe.network(), half=False)
+            save_weights(path, self.generator(gates=gates).state_dict(), self.recipe.network(), bits=32)
             self.files[gates] = path
         return load(self.files[gates], device="cpu", **settings)
 

@@ -27,14 +27,13 @@ log = logging.getLogger("zoo.train")
 CONFIG, CARD = "config.json", "README.md"
 
 
-def pack(
-    run: Path, out: Path | None = None, *, half: bool = True, licence: str = "unknown", last: bool = False
-) -> Path:
+def pack(run: Path, out: Path | None = None, *, bits: int = 16, licence: str = "unknown", last: bool = False) -> Path:
     """Write ``model.safetensors``, ``config.json`` and ``README.md`` of ``run``, from its newest whole checkpoint.
 
     ``out`` is the folder, by default ``run/packed``. The weights are the averaged ones, those that were best on the
-    held-out sitters unless the ``last`` are asked for, fp16 if ``half``. Packing again
-    replaces the three files, but for a card that somebody has completed since: one that its last line does not fit.
+    held-out sitters unless the ``last`` are asked for, in 32, 16 or 8 ``bits`` a number
+    (`zoo.weights.file.save_weights`). Packing again replaces the three files, but for a card that somebody has completed
+    since: one that its last line does not fit.
     UsageError for a folder with files of these names that were not packed from this run: the run keeps their hashes.
     """
     about_run = settings(run)
@@ -59,7 +58,7 @@ def pack(
     about = {"trained": trained, "licence": licence}
     best = _best(tensors, trained, facts.get("watch")) if not last else {}
     chosen = best or checkpoint.select("average", tensors)
-    weights = weights_bytes(run, chosen, recipe.network(), facts=about, half=half)
+    weights = weights_bytes(run, chosen, recipe.network(), facts=about, bits=bits)
     config = {
         "network": recipe.network(),
         "recipe": recipe.model_dump(mode="json"),

@@ -32,6 +32,7 @@ _TYPES = {  # of the format: bytes, and torch's name
     "U64": (8, "uint64"), "I64": (8, "int64"), "F64": (8, "float64"),
 }  # fmt: skip
 _FLOATS = {"F16", "BF16", "F32", "F64"}
+SCALE = ".scale"  # behind the name of a tensor of whole numbers: what they are multiplied by
 _NEEDED: dict[str, Any] = {"recipe": str, "generator": (dict, str)}  # of a header's network
 _KNOWN = {**_NEEDED, "plugin": str, "controls": list, "translator": (str, type(None)), "working": int}
 _LARGEST_HEADER = 10_000_000  # bytes; the format allows ten times more, and they take twenty times that in memory
@@ -53,14 +54,15 @@ def save_weights(
     network: Mapping[str, Any],
     *,
     facts: Mapping[str, Any] | None = None,
-    half: bool = True,
+    bits: int = 16,
     replace: bool = True,
 ) -> None:
     """Write ``state_dict`` with ``network`` in the header, atomically. The same weights give the same bytes.
 
-    ``half`` stores floating tensors as fp16, except one whose values do not fit. IntegrityError for weights that are not
-    finite; ExistsError if something is there and not to be replaced."""
-    content = weights_bytes(path, state_dict, network, facts=facts, half=half)
+    ``bits``: of a floating number. 32 as they are; 16 as fp16, except a tensor whose values do not fit; 8 as 16, but
+    weights that are multiplied with what comes in as int8, with a scale for each output (`eight_bits`).
+    IntegrityError for weights that are not finite; ExistsError if something is there and not to be replaced."""
+    content = weights_bytes(path, state_dict, network, facts=facts, bits=bits)
     with atomic(path, replace) as part:
         part.write_bytes(content)
 
@@ -71,7 +73,7 @@ def weights_bytes(
     network: Mapping[str, Any],
     *,
     facts: Mapping[str, Any] | None = None,
-    half: bool = True,
+    bits: int = 16,
 ) -> bytes:
     """What ``save_weights`` writes; errors call it ``path``."""
     import torch
@@ -81,14 +83,35 @@ def weights_bytes(
 
     def stored(tensor: Tensor) -> Tensor:
         tensor = tensor.detach().to("cpu", copy=True).contiguous()
-        if not half or not tensor.is_floating_point():
+        if bits > 16 or not tensor.is_floating_point():
             return tensor
         short = tensor.to(torch.float16)
         return short if torch.equal(short.isfinite(), tensor.isfinite()) else tensor
 
     about = {"version": 1, "network": dict(network), "card": dict(facts or {})}
     metadata = {"format": "pt", "zoo": json.dumps(about, sort_keys=True)}
-    return _sorted_header(save({name: stored(tensor) for name, tensor in state_dict.items()}, metadata))
+    parts = eight_bits(state_dict) if bits == 8 else state_dict
+    content = {name: stored(tensor) if name in state_dict else tensor.cpu() for name, tensor in parts.items()}
+    return _sorted_header(save(content, metadata))
+
+
+def eight_bits(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Each floating tensor of two dimensions or more, of which an output (the first dimension) has at least 16 numbers,
+    as int8 between -127 and 127, with what each output is multiplied by, as fp32, under its name and ``.scale``; the
+    others as they are. A number is off by half a 127th of its output's largest at most."""
+    import torch
+
+    parts: dict[str, Tensor] = {}
+    for name, tensor in tensors.items():
+        short = tensor.ndim < 2 or tensor[:1].numel() < 16
+        if short or not tensor.is_floating_point() or name + SCALE in tensors:
+            parts[name] = tensor
+            continue
+        numbers = tensor.detach().float()
+        largest = numbers.abs().amax(tuple(range(1, tensor.ndim)), keepdim=True)
+        parts[name + SCALE] = scale = largest.clamp_min(1e-30) / 127
+        parts[name] = (numbers / scale).round().to(torch.int8)
+    return parts
 
 
 def not_finite(tensors: Mapping[str, Tensor]) -> str:
@@ -226,23 +249,20 @@ def load_weights(
     """Copy a file's tensors into ``module``, cast to its dtypes and devices, and return the file's header.
 
     Names and shapes are compared before any tensor is copied: with a wrong file the module stays as it was
-    and IntegrityError lists what differs; it also names a tensor that is not finite. ``names``: what the file calls the module's tensors, where it does not call
-    them as the module does. ``more``: it may hold others, too, which are not read. A tensor may be stored as whole
+    and IntegrityError lists what differs; it also names a tensor that is not finite. ``names``: what the file calls the
+    module's tensors, where it does not call them as the module does. ``more``: it may hold others, too, which are not read. A tensor may be stored as whole
     numbers, with what they are multiplied by, which broadcasts over it, under its name and ``.scale``."""
     with _opened(path) as file:  # once: compared, hashed and copied is one file, whatever its name leads to later
         header, places, raw = _header(path, file)
         state = module.state_dict()
         ours = {name: (names or {}).get(name, name) for name in state}
-        scales = {f"{theirs}.scale" for theirs in ours.values()} & header.tensors.keys() - set(ours.values())
+        scales = {theirs + SCALE for theirs in ours.values()} & header.tensors.keys() - set(ours.values())
         _compare(path, header, {theirs: state[name] for name, theirs in ours.items()}, scales, more)
         if any(tensor.is_meta for tensor in state.values()):
             return header  # a network without memory, made to be compared
         try:
-            read = _read(path, file, raw, header, places, {*ours.values(), *scales})
+            read = _multiplied(_read(path, file, raw, header, places, {*ours.values(), *scales}), scales)
             tensors = {name: read[theirs] for name, theirs in ours.items()}
-            for name, theirs in ours.items():
-                if (scale := f"{theirs}.scale") in scales:
-                    tensors[name] = tensors[name].float().mul_(read[scale].float())
         except (OSError, RuntimeError) as error:
             raise IntegrityError(f"{path} cannot be read: {describe(error)}", "download or copy it again") from error
     check_finite(path, {ours[name]: tensor for name, tensor in tensors.items()})
@@ -265,7 +285,7 @@ def _compare(path: Path | str, header: Header, want: Mapping[str, Tensor], scale
         "of another kind": [
             f"{name} {have[name][0]}"
             for name in both
-            if (f"{name}.scale" in scales or have[name][0] in _FLOATS) != want[name].is_floating_point()
+            if (name + SCALE in scales or have[name][0] in _FLOATS) != want[name].is_floating_point()
         ]
         + [f"{name} {header.tensors[name][0]}" for name in sorted(scales) if header.tensors[name][0] not in _FLOATS],
     }
@@ -308,10 +328,22 @@ def _read(
 
 
 def read_tensors(path: Path | str) -> dict[str, Tensor]:
-    """All tensors of a weights file, as they are stored. Errors as of `read_header`."""
+    """All tensors of a weights file in the types in which they are stored; those of whole numbers with a scale as fp32.
+    Errors as of `read_header`; IntegrityError for a scale that does not fit."""
     with _opened(path) as file:
         header, places, raw = _header(path, file)
-        return _read(path, file, raw, header, places, header.tensors.keys())
+        kinds = {name: dtype for name, (dtype, _) in header.tensors.items()}
+        whole = {name for name, dtype in kinds.items() if dtype not in _FLOATS and kinds.get(name + SCALE) in _FLOATS}
+        try:
+            return _multiplied(_read(path, file, raw, header, places, kinds.keys()), {name + SCALE for name in whole})
+        except RuntimeError as error:
+            raise IntegrityError(f"{path} cannot be read: {describe(error)}", "download or copy it again") from error
+
+
+def _multiplied(tensors: dict[str, Tensor], scales: Collection[str]) -> dict[str, Tensor]:
+    """The tensors that have a scale multiplied by it, which is left out; the others as they are."""
+    whole = {name.removesuffix(SCALE): tensors.pop(name).float() for name in scales}
+    return tensors | {name: tensors[name].float().mul_(scale) for name, scale in whole.items()}
 
 
 def _first(names: list[str], shown: int = 4) -> str:

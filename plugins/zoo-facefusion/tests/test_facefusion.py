@@ -109,15 +109,15 @@ def test_where_a_face_looks(side: float) -> None:
 
 def test_a_portrait_of_both(translator: FusionTranslator) -> None:
     a, b = head(200), head(300).transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-    made = translator.translate(a, other=b)
+    made = translator.translate(a, other=b, framing="face")
     assert made.mode == "RGB" and made.width == made.height and 64 <= made.width <= 200
-    ends = [translator.translate(a, other=b, mix=share) for share in (1.0, 0.0)]
-    swapped = [translator.translate(b, other=a, mix=share).resize(made.size) for share in (0.0, 1.0)]
+    ends = [translator.translate(a, other=b, mix=share, framing="face") for share in (1.0, 0.0)]
+    swapped = [translator.translate(b, other=a, mix=share, framing="face").resize(made.size) for share in (0.0, 1.0)]
     for end, other in zip(ends, swapped):
         assert np.abs(array(end) - array(other)).mean() < 2  # it does not matter which of the two is named first
     assert np.abs(array(ends[0]) - array(ends[1])).mean() > 1
     with_alpha = a.convert("RGBA")
-    assert translator.translate(with_alpha, other=b).size == made.size
+    assert translator.translate(with_alpha, other=b, framing="face").size == made.size
 
 
 def test_mix_is_a_number_or_one_for_each_element(translator: FusionTranslator) -> None:
@@ -185,10 +185,11 @@ def test_regions_are_where_both_people_have_them(translator: FusionTranslator, m
         return torch.stack(list(planes.values()))
 
     a, b = head(), head().transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-    change, stays = {}, translator.translate(a, other=b, mix=1, detail=0)
+    options = {"other": b, "mix": 1, "detail": 0, "framing": "face"}
+    change, stays = {}, translator.translate(a, **options)
     for down in (0, 6, 40):
         monkeypatch.setattr("zoo_facefusion.detail.planes_of", lambda *_, down=down: drawn(down))
-        made = translator.translate(a, other=b, mix=1, mouth=0, detail=0)
+        made = translator.translate(a, mouth=0, **options)
         moved = np.abs(array(made) - array(stays)).mean(2)
         change[down] = (moved.sum(1) * np.arange(len(moved))).sum() / moved.sum() / len(moved)
         rows = np.nonzero(moved.max(1) > 1)[0] / len(moved)
@@ -204,12 +205,13 @@ def test_regions_are_where_both_people_have_them(translator: FusionTranslator, m
 
 def test_one_person_alone_is_the_photograph_again(translator: FusionTranslator) -> None:
     a, b = head(), head().transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-    portrait = array(pictures.to_pil(translator.framed(read(a)).rgb))
-    alone = array(translator.translate(a, other=b, mix=1))
+    options = {"other": b, "mix": 1, "framing": "face"}
+    portrait = array(pictures.to_pil(translator.framed(read(a), framing="face").rgb))
+    alone = array(translator.translate(a, **options))
     assert np.abs(alone - portrait).max() <= 2
-    bare = array(translator.translate(a, other=b, mix=1, detail=0))
+    bare = array(translator.translate(a, detail=0, **options))
     assert np.abs(bare - portrait).mean() > 10  # an untrained network
-    less = array(translator.translate(a, other=b, mix=1, detail=0.5))
+    less = array(translator.translate(a, detail=0.5, **options))
     assert np.abs(less - (bare + portrait) / 2).max() <= 2
 
 
@@ -237,7 +239,7 @@ def test_a_fused_face_is_put_back_where_it_was(translator: FusionTranslator) -> 
     whole.paste(head(200), (60, 40))
     whole = whole.rotate(12, Image.Resampling.BICUBIC)
     other = head().transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-    made = translator.translate(whole, other=other, mix=0.3, framing="whole")
+    made = translator.translate(whole, other=other, mix=0.3)
     assert made.size == whole.size
     change = np.abs(array(made) - array(whole)).max(2)
     face = faces.find(read(whole).rgb)[0]
@@ -337,7 +339,7 @@ def test_a_strip_goes_from_one_to_the_other(translator: FusionTranslator, tmp_pa
     a, b = head(), head().transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     strip = translator.strip(a, b, steps=4)
     assert len(strip.frames) == 4 and strip.strip().size == (4 * strip.frames[0].width, strip.frames[0].height)
-    alone = translator.translate(a, other=b, mix=1.0)
+    alone = translator.translate(a, other=b, mix=1.0, framing="face")
     assert np.abs(array(strip.frames[0]) - array(alone)).max() <= 2
     way = [np.abs(array(frame) - array(strip.frames[0])).mean() for frame in strip.frames]
     assert way[0] == 0 and way[3] == max(way) > way[1] > 0
@@ -363,7 +365,7 @@ def test_everyone_with_everyone(translator: FusionTranslator) -> None:
     assert (
         (cell[0, 0] == 255).all() and np.array_equal(cell[0, 1], cell[1, 0]) and np.array_equal(cell[0, 2], cell[2, 0])
     )
-    made = translator.translate(a, other=b, mix=0.3).resize((64, 64), Image.Resampling.LANCZOS)
+    made = translator.translate(a, other=b, mix=0.3, framing="face").resize((64, 64), Image.Resampling.LANCZOS)
     assert np.abs(cell[1, 2] - array(made)).max() <= 2 < np.abs(cell[2, 1] - array(made)).max()
     for people, options, told in (
         ([a], {}, "a grid of 1 people"),
@@ -467,17 +469,18 @@ def test_a_video_is_fused_with_a_photograph(translator: FusionTranslator, tmp_pa
     other = head().transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     made = {}
     for mix in (1, 0.2):
-        translator.translate_video(tmp_path / "in.mp4", tmp_path / "out.mp4", other=other, mix=mix)
+        people = {"other": other, "mix": mix, "framing": "face"}
+        translator.translate_video(tmp_path / "in.mp4", tmp_path / "out.mp4", **people)
         with av.open(str(tmp_path / "out.mp4")) as film:
             made[mix] = [frame.to_ndarray(format="rgb24").astype(int) for frame in film.decode(video=0)]
     portraits = made[1]
     assert len(portraits) == 4 and portraits[0].shape[0] == portraits[0].shape[1] >= 64
     assert np.abs(portraits[0] - made[0.2][0]).mean() > 1
-    still = array(translator.translate(frames[0], other=other, mix=1).resize(portraits[0].shape[1::-1]))
+    still = array(translator.translate(frames[0], other=other, mix=1, framing="face").resize(portraits[0].shape[1::-1]))
     alike = np.corrcoef([portraits[0].ravel(), still.ravel(), made[0.2][0].ravel()])[0]
     assert alike[1] > alike[2] + 0.05, alike  # compressed, and its landmarks smoothed in time
     people = {"other": [other, head()], "portions": [0.7, 0.3], "mix": 0.2}
-    translator.translate_video(tmp_path / "in.mp4", tmp_path / "out.mp4", framing="whole", **people)
+    translator.translate_video(tmp_path / "in.mp4", tmp_path / "out.mp4", **people)
     with av.open(str(tmp_path / "out.mp4")) as film:
         whole = [frame.to_ndarray(format="rgb24").astype(int) for frame in film.decode(video=0)]
     assert len(whole) == 4

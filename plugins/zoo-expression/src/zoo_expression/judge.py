@@ -229,7 +229,7 @@ def au_judge(
         facts["test"] = {"data": others.fingerprint, "correlation": found}
         told = "  ".join(f"{name} {'–' if r is None else f'{r:.2f}'}" for name, r in found.items())
         lines += [f"correlation on {others.fingerprint}:", told]
-    save_weights(out, judge.state_dict(), {}, facts=facts, half=False, replace=False)
+    save_weights(out, judge.state_dict(), {}, facts=facts, bits=32, replace=False)
     faults = [*known.faults, *(others.faults if others else ())]
     failed = f"{len(faults)} pictures were left out" if faults else ""
     return {**facts, "out": str(out), "lines": [*faults, *lines, f"the judge is {out}"], "failed": failed}

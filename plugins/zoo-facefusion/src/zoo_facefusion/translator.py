@@ -39,8 +39,8 @@ CHANGING = 0.2
 
 
 class FusionTranslator(PortraitTranslator):
-    """Fuses the face of a photograph with those of others: a square portrait, as large as the photograph has the face, or
-    the photograph with the fused face in it.
+    """Fuses the face of a photograph with those of others: the photograph with the fused face in it, or a square portrait,
+    as large as the photograph has the face.
 
     ``mix`` is also taken as one number, and ``region={"eyes": 0.0}`` as a shorter way for the controls of regions.
     `strip` shows the way from one to the other; `encode` and `decode` are for those who want the latents.
@@ -96,7 +96,13 @@ class FusionTranslator(PortraitTranslator):
         return apart.results(images, batches, repeat(partial(self.parts, size=batches.size, **framing)))
 
     def parts(
-        self, picture: Picture, face: int | None = None, framing: Around = "face", *, people: People = ALONE, **how: Any
+        self,
+        picture: Picture,
+        face: int | None = None,
+        framing: Around = "whole",
+        *,
+        people: People = ALONE,
+        **how: Any,
     ) -> apart.Parts:
         chosen = self.chosen(picture, face)
         turned(yaw(chosen), [one.looks for one in people.others])
@@ -106,7 +112,7 @@ class FusionTranslator(PortraitTranslator):
         self,
         picture: Picture,
         face: faces.Face,
-        framing: Around = "face",
+        framing: Around = "whole",
         *,
         people: People,
         detail: float = 1.0,
@@ -141,7 +147,7 @@ class FusionTranslator(PortraitTranslator):
         self, controls: dict[str, Any], *, size: int | None, batch: int | None, tile: int | None
     ) -> Callable[[video.Film], Callable[[Iterable[np.ndarray]], Iterable[Any]]]:
         batches, framing = self.prepared(size, batch, tile, None, _plain(controls))
-        number, how = framing.pop("face", None), framing.get("framing", "face")
+        number, how = framing.pop("face", None), framing.get("framing", "whole")
         if number == 0 or how == "portrait":
             return super().filmed(controls, size=size, batch=batch, tile=tile)
 
@@ -181,20 +187,30 @@ class FusionTranslator(PortraitTranslator):
 
     # -- verbs of its own ---------------------------------------------------------------------------------------------
 
-    def strip(self, a: Source, b: Source, *, steps: int = 6, face: int | None = None, **controls: Any) -> Morph:
-        """From ``a`` to ``b`` in ``steps`` pictures, whose mix falls from 1 to 0 (figure 4).
+    def strip(
+        self,
+        a: Source,
+        b: Source,
+        *,
+        steps: int = 6,
+        face: int | None = None,
+        framing: Around = "face",
+        **controls: Any,
+    ) -> Morph:
+        """From ``a`` to ``b`` in ``steps`` pictures, whose mix falls from 1 to 0 (figure 4): squares, unless ``framing``
+        says otherwise, since a photograph of ``a`` does not become one of ``b``.
 
-        ``controls`` are those of regions, framing and detail. ControlError, ImageError. UsageError for fewer than two
+        ``controls`` are those of regions and detail. ControlError, ImageError. UsageError for fewer than two
         steps."""
         way = shares(steps, 1, 0)
         if taken := {"mix", "other"} & controls.keys():
             raise ControlError(f"a strip takes no {min(taken)}", "its mix goes from 1 to 0")
         if face == 0:
-            return Morph([self.translate(a, other=b, mix=share, face=0, **controls) for share in way])
+            return Morph([self.translate(a, other=b, mix=share, face=0, framing=framing, **controls) for share in way])
         other, picture = self._other(b), pictures.read(a)
         chosen = self.chosen(picture, face)
         turned(yaw(chosen), [other.looks])
-        return Morph([self._fused(picture, chosen, other, mix=share, **controls) for share in way])
+        return Morph([self._fused(picture, chosen, other, mix=share, framing=framing, **controls) for share in way])
 
     def grid(
         self, people: Sequence[Source], *, height: int = 256, framing: Around = "whole", **controls: Any
