@@ -108,6 +108,29 @@ def test_the_network_sees_white(portrait: Image.Image, pixels: Tensor) -> None:
             )
 
 
+class Echoes(Same):
+    """Draws on grey paper, and an echo of the head above it."""
+
+    def parts(self, image: Tensor, **controls: Tensor) -> dict[str, Tensor]:
+        drawn = image - 0.3
+        drawn[..., 6:9, :] = -1
+        return {"image": drawn.clamp(min=-1)}
+
+
+def test_what_a_network_draws_behind_people_is_left_out(portrait: Image.Image, pixels: Tensor) -> None:
+    controls = {"controls": [FRAMING, BACKDROP], "working": 512}
+    echoing = PhotographTranslator(Echoes().eval(), controls, device="cpu")
+    (face,) = faces.find(pixels)
+    for options in ({}, {"framing": "whole"}):
+        empty, kept = (read(echoing.translate(portrait, backdrop=how, **options)).rgb for how in ("white", "keep"))
+        assert (corners(empty) - 0.7).abs().max() < 0.02 and corners(kept).min() == -1
+        assert (empty - kept)[within(face)].abs().mean() < 0.01
+    drawn = torch.rand(3, 300, 200)
+    assert torch.equal(backdrop.emptied(drawn, torch.zeros(30, 20)), drawn)
+    paper = backdrop.emptied(drawn, torch.ones(30, 20))
+    assert paper.flatten(1).std(1).max() < 1e-6 and 0.3 < paper.mean() < 0.7
+
+
 def test_a_person_who_has_been_cut_out_stays_so(portrait: Image.Image) -> None:
     cut = portrait.copy()
     cut.putalpha(255)

@@ -1,8 +1,8 @@
-"""What is behind the people in a portrait, told from them and made white, as portraits are drawn."""
+"""What is behind the people in a portrait: told from them, made white before they are drawn, and left empty after it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -29,14 +29,17 @@ EDGES = 512
 """Pixels along the longer side in which the mask is brought to the picture's own edges."""
 
 STRIP = 2**20
-"""Pixels that are made white at once."""
+"""Pixels that are made white, or empty, at once."""
+
+RIM = 3
+"""Pixels, of `EDGES`, around people in which a drawing stays: outlines are as wide."""
 
 
 def whitened(image: Tensor) -> Tensor:
     """A portrait (3, H, W) in [-1, 1] with white behind the people in it; as it is where no face is large enough.
 
     UsageError without dlib."""
-    return on_white(image, people(image))
+    return on_white(image, people(image))[0]
 
 
 def people(image: Tensor) -> list[Face]:
@@ -49,30 +52,64 @@ def people(image: Tensor) -> list[Face]:
 
 @torch.no_grad()
 @exactly
-def on_white(image: Tensor, found: Sequence[Face]) -> Tensor:
-    """A picture (3, H, W) with white where its people, known by their faces, are not."""
+def on_white(image: Tensor, found: Sequence[Face]) -> tuple[Tensor, Tensor]:
+    """A picture (3, H, W) with white where its people, known by their faces, are not; and how much of it is white, from 0
+    to 1, in some hundred pixels (h, w)."""
+    small = _size(image, EDGES)
     if not found:
-        return image
+        return image, torch.zeros(small)
     line = _line(image, _behind(image, found))
     made = torch.empty_like(image)
-    height, width = image.shape[-2:]
+    for part, here in _strips(line, image.shape[-2:]):
+        mask = (((here[:3] * image[:, part]).sum(0) + here[3] - 0.1) / 0.8).clamp(0, 1)
+        made[:, part] = torch.lerp(image[:, part], torch.ones(()), mask)
+    coarse = F.interpolate(image[None], small, mode="area")[0]
+    white = (((line[:3] * coarse).sum(0) + line[3] - 0.1) / 0.8).clamp(0, 1)
+    return made, white
+
+
+@torch.no_grad()
+@exactly
+def emptied(drawn: Tensor, white: Tensor) -> Tensor:
+    """A drawing (3, H, W) with nothing but its paper where the picture was ``white`` (h, w), see `on_white`, but for a rim
+    around the people.
+
+    A network of portraits that saw a backdrop in training draws echoes of an outline into pure white. Paper is the
+    median of what it draws there: each artist has another."""
+    away = -F.max_pool2d(-white[None], 2 * RIM + 1, 1, RIM)
+    away = F.avg_pool2d(F.pad(away[None], (1, 1, 1, 1), mode="replicate"), 3, 1)[0]
+    coarse = F.interpolate(drawn[None], away.shape[-2:], mode="area")[0]
+    if not (empty := away[0] > 0.99).any():
+        return drawn
+    paper = coarse[:, empty].median(1).values[:, None, None]
+    made = torch.empty_like(drawn)
+    for part, here in _strips(away, drawn.shape[-2:]):
+        made[:, part] = torch.lerp(drawn[:, part], paper, here)
+    return made
+
+
+def _strips(planes: Tensor, size: Sequence[int]) -> Iterator[tuple[slice, Tensor]]:
+    """Rows of a picture of ``size``, and there ``planes`` (C, h, w), brought to it."""
+    height, width = size
     rows = max(1, STRIP // width)
     for top in range(0, height, rows):
         part = slice(top, min(top + rows, height))
-        at = ((torch.arange(part.start, part.stop) + 0.5) * line.shape[1] / height - 0.5).clamp(0, line.shape[1] - 1)
+        at = (torch.arange(part.start, part.stop) + 0.5) * planes.shape[1] / height - 0.5
+        at = at.clamp(0, planes.shape[1] - 1)
         above = at.floor().long()
-        below = (above + 1).clamp(max=line.shape[1] - 1)
-        here = torch.lerp(line[:, above], line[:, below], (at - above)[:, None])
-        here = F.interpolate(here[None], (len(at), width), mode="bilinear")[0]
-        mask = ((here[:3] * image[:, part]).sum(0) + here[3] - 0.1) / 0.8
-        made[:, part] = torch.lerp(image[:, part], torch.ones(()), mask.clamp(0, 1))
-    return made
+        below = (above + 1).clamp(max=planes.shape[1] - 1)
+        here = torch.lerp(planes[:, above], planes[:, below], (at - above)[:, None])
+        yield part, F.interpolate(here[None], (len(at), width), mode="bilinear")[0]
+
+
+def _size(image: Tensor, longest: int) -> list[int]:
+    scale = min(1.0, longest / max(image.shape[-2:]))
+    return [max(1, round(side * scale)) for side in image.shape[-2:]]
 
 
 def _line(image: Tensor, mask: Tensor) -> Tensor:
     """(4, h, w): the line of colours that gives a coarse mask at the picture's own edges, see `guided`."""
-    scale = min(1.0, EDGES / max(image.shape[-2:]))
-    size = [max(1, round(side * scale)) for side in image.shape[-2:]]
+    size = _size(image, EDGES)
     small = F.interpolate(image[None], size, mode="area")[0]
     mask = F.interpolate(mask[None, None], size, mode="bilinear")[0, 0]
     return torch.cat(guided(small, mask, radius=max(2, round(0.02 * max(size))), even=0.003))
@@ -80,8 +117,7 @@ def _line(image: Tensor, mask: Tensor) -> Tensor:
 
 def _behind(image: Tensor, found: Sequence[Face]) -> Tensor:
     """(h, w) from 0 to 1, in coarse pixels: how likely each is background."""
-    scale = min(1.0, COARSE / max(image.shape[-2:]))
-    size = [max(1, round(side * scale)) for side in image.shape[-2:]]
+    size = _size(image, COARSE)
     small = F.interpolate(image[None], size, mode="area")[0]
     shrink = torch.diag(torch.tensor([size[1] / image.shape[-1], size[0] / image.shape[-2]], dtype=torch.float64))
     behind = torch.full(size, torch.nan)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import repeat
@@ -15,7 +15,7 @@ from torch import Tensor
 from zoo import faces
 from zoo.errors import UsageError
 from zoo.faces import apart
-from zoo.faces.backdrop import whitened
+from zoo.faces.backdrop import emptied, on_white, people
 from zoo.pictures.batches import Batches
 from zoo.pictures.image import Picture, Source
 from zoo.translator import Translator
@@ -41,36 +41,46 @@ class PhotographTranslator(Translator):
     The control ``framing``, a choice that the recipe declares, is ``portrait`` or ``whole``: the network sees the whole
     picture alone. So it does in videos, where faces drawn one by one would flicker, and where ``size`` says how large it
     sees the picture. The control ``backdrop`` is ``white`` or ``keep``: a portrait is drawn as if it had been taken in
-    front of a white wall, or of what is there. In videos it is kept.
+    front of a white wall, which stays empty paper, or of what is there. In videos it is kept.
     """
 
     framing = frozenset({"framing", "backdrop"})
 
     def framed(self, picture: Picture, backdrop: str = "keep", **_: Any) -> Picture:
+        return replace(picture, rgb=self._seen(picture, backdrop)[0])
+
+    def _seen(self, picture: Picture, backdrop: str) -> tuple[Tensor, Tensor | None]:
+        """What the network sees of a picture, and what of it was made white, see `on_white`."""
         cut_out = picture.alpha is not None and picture.alpha.min() < 1  # someone has told the person from it already
         if backdrop == "keep" or cut_out:
-            return picture
+            return picture.rgb, None
         try:
-            return replace(picture, rgb=whitened(picture.rgb))
+            found = people(picture.rgb)
         except UsageError as error:
             log.warning("what is behind people stays: %s; %s", error.message, error.hint)
-            return picture
+            return picture.rgb, None
+        return on_white(picture.rgb, found) if found else (picture.rgb, None)
 
     def follow(self, frames: Iterable[Source], rate: float, **controls: Any) -> Iterable[Callable[[Picture], Picture]]:
         return repeat(partial(self.framed, **{**controls, "backdrop": "keep"}))
 
     def results(self, images: Iterable[Source], batches: Batches, framing: dict[str, Any]) -> Iterator[Any]:
-        if framing.get("framing") != "portrait" or batches.size is not None:
-            return super().results(images, batches, framing)
-        return apart.results(images, batches, repeat(partial(self._parts, **framing)))
+        closer = framing.get("framing") == "portrait" and batches.size is None
+        cut = partial(self._parts, closer=closer, backdrop=framing.get("backdrop", "keep"))
+        return apart.results(images, batches, repeat(cut))
 
-    def _parts(self, picture: Picture, **framing: Any) -> apart.Parts | Picture:
-        """The picture and the portraits of its small faces; the picture alone without them."""
-        seen = self.framed(picture, **framing)
-        if not (crops := self._crops(seen.rgb)):
-            return seen
-        images = [seen.rgb, *(crop.image for crop in crops)]
-        return apart.Parts(picture, images, lambda made: apart.joined(made[0], crops, made[1:], FRAME))
+    def _parts(self, picture: Picture, closer: bool, backdrop: str) -> apart.Parts | Picture:
+        """The picture and, to be drawn ``closer``, the portraits of its small faces."""
+        seen, white = self._seen(picture, backdrop)
+        crops = self._crops(seen) if closer else []
+        if white is None and not crops:
+            return picture
+
+        def join(made: Sequence[Tensor]) -> Tensor:
+            drawn = apart.joined(made[0], crops, made[1:], FRAME) if crops else made[0]
+            return drawn if white is None else emptied(drawn, white)
+
+        return apart.Parts(replace(picture, rgb=seen[:, :0, :0]), [seen, *(crop.image for crop in crops)], join)
 
     def _crops(self, image: Tensor) -> list[faces.Crop]:
         """Portraits of the faces that the network would see too small, as large as it knows them."""
