@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
@@ -52,11 +52,12 @@ def results(sources: Iterable[Source], batches: Batches, cuts: Iterable[Cut]) ->
                 found = cut(read(source))
             except (ZooError, RuntimeError, MemoryError) as error:
                 found, framed = _bare(torch.zeros(3, 1, 1)), _raising(error)
-            images = [found] if isinstance(found, Picture) else map(_bare, found.images)
-            row.append(None if isinstance(found, Picture) else found)
-            for image in images:
+            images = deque([found] if isinstance(found, Picture) else map(_bare, found.images))
+            row.append(None if isinstance(found, Picture) else replace(found, images=[_DRAWN] * len(images)))
+            del found  # large pictures are not kept while they are drawn
+            while images:
                 frames.append(framed)
-                yield image
+                yield images.popleft()
 
     def without_parts() -> Iterator[Any]:
         while row and (parted := row[0]) and not parted.images:
@@ -71,8 +72,11 @@ def results(sources: Iterable[Source], batches: Batches, cuts: Iterable[Cut]) ->
             continue
         made = [first, *islice(drawn, len(parted.images) - 1)]
         fault = next((one for one in made if isinstance(one, ZooError)), None)
-        yield fault or parted.made([one.mul(2).sub(1) for one in made])
+        yield fault or parted.made([one.mul_(2).sub_(1) for one in made])
     yield from without_parts()
+
+
+_DRAWN = torch.empty(0)
 
 
 def _bare(image: Tensor) -> Picture:

@@ -71,8 +71,8 @@ def on_white(image: Tensor, found: Sequence[Face]) -> tuple[Tensor, Tensor]:
 @torch.no_grad()
 @exactly
 def emptied(drawn: Tensor, white: Tensor) -> Tensor:
-    """A drawing (3, H, W) with nothing but its paper where the picture was ``white`` (h, w), see `on_white`, but for a rim
-    around the people.
+    """A drawing (3, H, W), in place, with nothing but its paper where the picture was ``white`` (h, w), see `on_white`, but
+    for a rim around the people.
 
     A network of portraits that saw a backdrop in training draws echoes of an outline into pure white. Paper is the
     median of what it draws there: each artist has another."""
@@ -82,10 +82,9 @@ def emptied(drawn: Tensor, white: Tensor) -> Tensor:
     if not (empty := away[0] > 0.99).any():
         return drawn
     paper = coarse[:, empty].median(1).values[:, None, None]
-    made = torch.empty_like(drawn)
     for part, here in _strips(away, drawn.shape[-2:]):
-        made[:, part] = torch.lerp(drawn[:, part], paper, here)
-    return made
+        drawn[:, part].lerp_(paper, here)
+    return drawn
 
 
 def _strips(planes: Tensor, size: Sequence[int]) -> Iterator[tuple[slice, Tensor]]:
