@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import gc
+import importlib
 import ipaddress
+import pickle
 import socket
 import sys
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 import torch
@@ -15,6 +19,7 @@ from shared import leave as leave
 
 from zoo.catalogue.host import host
 from zoo.catalogue.registry import registry
+from zoo.helpers import reading
 
 SETTINGS = (
     "HF_ENDPOINT",
@@ -44,10 +49,10 @@ def alone(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFact
     if _seen != sys.path:
         forget()
         _seen[:] = sys.path
-    before = host(), registry()  # read once for all tests that leave them as they are
+    before = host(), registry()  # read once for all tests
     yield
     if not (host.cache_info().currsize and host() is before[0] and registry() is before[1]):
-        forget()
+        remember(*before)
 
 
 _seen: list[str] = []  # where the plugins were looked for
@@ -65,6 +70,26 @@ def forget() -> None:
     """What is kept for the length of a process, and depends on the environment."""
     host.cache_clear()
     registry.cache_clear()
+
+
+def remember(plugins: Any, cards: Any) -> None:
+    """What was read before is what there is, though nobody reads it again."""
+    forget()
+    hosts, registries = (importlib.import_module(f"zoo.catalogue.{name}") for name in ("host", "registry"))
+    with (
+        patch.multiple(hosts, discover=dict, PluginHost=lambda *_: plugins),
+        patch.multiple(registries, read_yaml=lambda *_: {}, parse_cards=lambda *_: ([], []), Registry=lambda *_: cards),
+    ):
+        host(), registry()
+
+
+@lru_cache(256)
+def _parsed(text: str) -> bytes:
+    return pickle.dumps(_parse(text))
+
+
+_parse = reading.parse_yaml
+reading.parse_yaml = lambda text: pickle.loads(_parsed(text))  # the same few files in most tests, each time as new
 
 
 def _guarded(connect: Any) -> Any:

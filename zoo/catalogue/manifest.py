@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
 import importlib.util
 from collections.abc import Iterable
@@ -100,9 +101,15 @@ def _read(name: str, version: str, entries: list[importlib.metadata.EntryPoint])
     return Plugin(name, version, entry, package, folder, manifest, misfit)
 
 
+@functools.cache
+def _core() -> str:
+    """The version of this one, which every manifest is compared with."""
+    return importlib.metadata.version(CORE)
+
+
 def _parse(raw: Any) -> tuple[Manifest | None, str]:
     """The manifest, and why its core is not this one. For another core it may say what this one cannot read."""
-    core, misfit = importlib.metadata.version(CORE), ""
+    core, misfit = _core(), ""
     wanted = raw.get("requires_core", "") if isinstance(raw, dict) else ""
     try:
         if not SpecifierSet(str(wanted)).contains(core, prereleases=True):

@@ -90,14 +90,16 @@ class Contract:
         known = metafunc.config.stash.setdefault(MODELS, {}).setdefault(type(self), {})
         for subject in SUBJECTS:
             if subject in metafunc.fixturenames:
+                if (every := (type(self), subject, "")) not in subjects:
+                    subjects[every] = self._subjects(SUBJECTS[subject](self.plugin), "", known)
                 if (wanted := (type(self), subject, kind)) not in subjects:
-                    subjects[wanted] = self._subjects(subject, kind, known)
+                    subjects[wanted] = self._subjects(subjects[every], kind, known)
                 found = subjects[wanted]
                 none = pytest.param(None, marks=pytest.mark.skip(f"{self.plugin} has no {subject}"), id="none")
                 metafunc.parametrize(subject, list(found.values()) or [none], ids=list(found) or None)
 
-    def _subjects(self, subject: str, kind: str, known: dict[str, Model]) -> Mapping[str, Any]:
-        found = {name: self._known(one, known) for name, one in SUBJECTS[subject](self.plugin).items()}
+    def _subjects(self, named: Mapping[str, Any], kind: str, known: dict[str, Model]) -> Mapping[str, Any]:
+        found = {name: self._known(one, known) for name, one in named.items()}
         if not kind:
             return found
         models = {name: one if isinstance(one, Model) else one[0] for name, one in found.items()}

@@ -45,13 +45,17 @@ class Model:
 
     @cached_property
     def recipe(self) -> Recipe:
-        return two_hands(load_recipe(self.name, tiny=True))
+        return two_hands(self._written)
+
+    @cached_property
+    def _written(self) -> Recipe:
+        return load_recipe(self.name, tiny=True)
 
     def kind(self, of: str) -> str:
         """Recipes of one kind differ in numbers alone. ``of`` is "recipe"; "network", what a weights file says; or
         "controls", the network but for its blocks, which see no control."""
         try:
-            recipe = load_recipe(self.name, tiny=True)
+            recipe = self._written
         except ZooError:  # another check says so
             return self.name
         facts = recipe.model_dump(mode="json") if of == "recipe" else recipe.network()
