@@ -433,6 +433,8 @@ def test_a_large_photograph_takes_little_memory(photograph, tmp_path):
 
 @pytest.mark.slow
 def test_a_large_photograph_in_its_own_size_takes_little_memory(photograph, tmp_path):
+    """Half as many pixels as above, which are all drawn: at most as much beyond what a program takes without a picture."""
+    Image.open(photograph).resize((3000, 2000)).save(photograph, quality=80)
     code = """
 import sys
 import zoo, zoo.pictures.tiles
@@ -444,8 +446,8 @@ network = load_recipe("cyclegan-small", ["generator.width=4", "generator.blocks=
 Translator(build_generator(network).eval(), network, device="cpu").translate(sys.argv[1], size=0, tile=768).save(sys.argv[2])
 """
     _, peak = limited(code, photograph, tmp_path / "out.jpg")
-    assert peak < 1.5
-    assert Image.open(tmp_path / "out.jpg").size == (4000, 3000)
+    assert peak < 1.1
+    assert Image.open(tmp_path / "out.jpg").size == (3000, 2000)
 
 
 @pytest.mark.slow
