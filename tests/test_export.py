@@ -480,7 +480,7 @@ def test_weights_beyond_16_bits_stay_as_they_are(tiny: TinyPlugin, run: Zoo, tmp
     network = {**zoo.load("cyclegan", device="cpu").network}
     weights = zoo.load("cyclegan", device="cpu").generator.state_dict()
     weights["stem.1.weight"] = weights["stem.1.weight"] * 1e6
-    save_weights(tmp_path / "large.safetensors", weights, network, half=False)
+    save_weights(tmp_path / "large.safetensors", weights, network, bits=32)
     assert run(tmp_path / "large.safetensors", "-o", "large.onnx", "--half", "--size", "32")[0] == 0
     kinds = {t.name: t.data_type for t in onnx.load("large.onnx").graph.initializer if len(t.dims) == 4}
     assert sorted(kinds.values()).count(onnx.TensorProto.FLOAT) == 1 and len(kinds) == 18

@@ -86,7 +86,7 @@ def test_going_on_knows_the_looks_before(measured: Path, sides: tuple[Path, Path
 
 def test_the_best_weights_are_packed_unless_the_last_are_asked_for(measured: Path, tmp_path: Path) -> None:
     found = state(measured)
-    best, last = (load_file(pack(measured, tmp_path / n, half=False, last=n == "last") / "model.safetensors") for n in ("best", "last"))  # fmt: skip
+    best, last = (load_file(pack(measured, tmp_path / n, bits=32, last=n == "last") / "model.safetensors") for n in ("best", "last"))  # fmt: skip
     assert all(torch.equal(tensor, found[f"best/{name}"]) for name, tensor in best.items())
     assert all(torch.equal(tensor, found[f"average/{name}"]) for name, tensor in last.items())
     newest = checkpoint.newest(measured / "checkpoints")
@@ -109,7 +109,7 @@ def test_a_run_that_gets_worse_says_so_and_packs_what_it_began_with(
     told = looks(out)
     assert told[-1]["distance"] > told[0]["distance"] == told[-1]["best"]
     assert "worse than the beginning" in caplog.text and "Try half the rate" in (out / "index.html").read_text()
-    weights = load_file(pack(out, tmp_path / "packed", half=False) / "model.safetensors")
+    weights = load_file(pack(out, tmp_path / "packed", bits=32) / "model.safetensors")
     assert "did not get better" in caplog.text
     assert all(torch.equal(tensor, state(measured)[f"networks/draw.{name}"]) for name, tensor in weights.items())
 

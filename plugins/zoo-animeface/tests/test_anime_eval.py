@@ -57,7 +57,7 @@ def dan(tmp_path: Path) -> Path:
     recipe = load_recipe("dan-anime", SMALL)
     torch.manual_seed(0)
     save_weights(
-        tmp_path / "dan.safetensors", build_generator(recipe.network()).state_dict(), recipe.network(), half=False
+        tmp_path / "dan.safetensors", build_generator(recipe.network()).state_dict(), recipe.network(), bits=32
     )
     return tmp_path / "dan.safetensors"
 

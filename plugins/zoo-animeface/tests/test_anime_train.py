@@ -80,12 +80,12 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Untrained networks, small enough for tests: VGG-19's first layers and a detector."""
     folder = tmp_path_factory.mktemp("weights")
     torch.manual_seed(0)
-    save_weights(folder / "vgg.safetensors", VGG19(last="conv2_1").state_dict(), {}, half=False)
+    save_weights(folder / "vgg.safetensors", VGG19(last="conv2_1").state_dict(), {}, bits=32)
     network = load_recipe("dan-anime", tiny=True).network()
     dan = cast(Dan, build_generator(network))
     for stage in dan.stages:  # untrained it finds its mean shape everywhere
         torch.nn.init.normal_(cast(Stage, stage).fc2.weight)
-    save_weights(folder / "dan.safetensors", dan.state_dict(), network, half=False)
+    save_weights(folder / "dan.safetensors", dan.state_dict(), network, bits=32)
     return {"vgg": folder / "vgg.safetensors", "dan": folder / "dan.safetensors"}
 
 

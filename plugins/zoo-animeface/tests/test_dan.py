@@ -321,7 +321,7 @@ def weights(tmp_path: Path) -> Path:
     """A file as zoo pack writes it."""
     path = tmp_path / "dan.safetensors"
     recipe = load_recipe("dan-anime", [f"generator.{name}={value}" for name, value in TINY.items()])
-    save_weights(path, network().state_dict(), recipe.network(), half=False)
+    save_weights(path, network().state_dict(), recipe.network(), bits=32)
     return path
 
 

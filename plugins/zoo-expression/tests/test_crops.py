@@ -111,7 +111,7 @@ def weights(path: Path, **options: Any) -> Path:
     network["generator"] = {"name": "stargan", "width": 8, "blocks": 1, "meter": meter, **options}
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        save_weights(path, build_generator(network).state_dict(), network, half=False)
+        save_weights(path, build_generator(network).state_dict(), network, bits=32)
     return path
 
 
