@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from PIL import Image
 from safetensors.torch import save_file
 from test_evaluate import CONVS, noise
 from tiny_plugin import TinyPlugin, tiny
+
+from zoo.weights import networks
 
 __all__ = ["tiny"]
 Zoo = Callable[..., tuple[int, str, str]]
@@ -97,7 +100,11 @@ def test_packed_runs_are_called_by_their_folders(
     assert list(results(zoo(*files, *data, "--metrics", "ssim", "--json")[1])) == ["one", "other"]
 
 
-def test_without_a_wish_metrics_whose_files_are_missing_are_left_out(zoo: Zoo, data: list[object]) -> None:
+def test_without_a_wish_metrics_whose_files_are_missing_are_left_out(
+    zoo: Zoo, data: list[object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    missing = replace(networks.FILES["inception"], installed=("no-such-package", "none.pt"))
+    monkeypatch.setitem(networks.FILES, "inception", missing)  # it may be installed here
     code, out, err = zoo("tiny", *data, "--json")
     assert code == 0 and list(results(out)["tiny"]) == ["ssim"]
     left_out = [line for line in err.splitlines() if "left out" in line]
