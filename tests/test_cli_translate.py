@@ -115,6 +115,7 @@ def test_controls_are_options(run: Zoo, words):
         (("--hand", "secnd"), "did you mean second"),
         (("--mix", "3"), "a number from -1 to 1"),
         (("--mix",), "--mix has no value"),
+        (("--mix", "1", "--mix=0"), "--mix is given twice"),
         (("--size", "-4"), "size = -4"),
         (("--on-exists", "ask"), "ask"),
         (("--format", "gif"), "gif"),

@@ -20,7 +20,7 @@ from zoo.cli.list import JsonOption
 from zoo.cli.output import as_json, notes, quiet_libraries
 from zoo.cli.streams import STREAM, piped
 from zoo.cli.translated import Bars, Report
-from zoo.control import Control, Flag, parse_controls
+from zoo.control import Control, Flag, Numbers, parse_controls
 from zoo.errors import UsageError, close_match
 from zoo.helpers.inputs import Inputs
 from zoo.loading import is_recipe, load, need_plugin, weights_file
@@ -197,8 +197,11 @@ def split(words: Sequence[str], controls: Sequence[Control]) -> tuple[list[str],
         value = text if equals else next(rest, None)
         if value is None:
             raise UsageError(f"{option} has no value", f"it takes {control.takes}")
-        taken = control.text(value)
-        values[control.name] = [*values.get(control.name, ()), taken] if getattr(control, "many", False) else taken
+        taken, many = control.text(value), getattr(control, "many", False)
+        if control.name in values and not many:
+            hint = f"several numbers go into one: {option} 1,0" if isinstance(control, Numbers) else "give it once"
+            raise UsageError(f"{option} is given twice", hint)
+        values[control.name] = [*values.get(control.name, ()), taken] if many else taken
     if not inputs:
         raise UsageError("there is no picture to translate", "zoo translate MODEL IN… -o OUT")
     return inputs, values
