@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from zoo.errors import IntegrityError, NotFoundError
+from zoo.errors import IntegrityError, NotFoundError, UsageError
 from zoo.weights.file import load_weights, read_header, read_tensors, save_weights
 
 NETWORK = {"generator": {"name": "plain", "width": 4}, "recipe": "plain"}
@@ -72,6 +72,9 @@ def test_eight_bits_are_off_by_half_a_127th_of_an_outputs_largest(tmp_path):
     largest = source[0].weight.abs().amax((1, 2, 3), keepdim=True)
     assert ((read["0.weight"] - source[0].weight).abs() <= largest / 254 * 1.001).all()
     assert torch.equal(read["0.weight"][2], torch.zeros(3, 3, 3))
+    with pytest.raises(UsageError, match="bits = 12"):
+        save_weights(tmp_path / "other.safetensors", state, NETWORK, bits=12)
+    assert not (tmp_path / "other.safetensors").exists()
 
 
 def test_a_value_beyond_fp16_keeps_its_precision(tmp_path):

@@ -39,7 +39,8 @@ def whitened(image: Tensor) -> Tensor:
     """A portrait (3, H, W) in [-1, 1] with white behind the people in it; as it is where no face is large enough.
 
     UsageError without dlib."""
-    return on_white(image, people(image))[0]
+    found = people(image)
+    return on_white(image, found)[0] if found else image
 
 
 def people(image: Tensor) -> list[Face]:
@@ -53,19 +54,18 @@ def people(image: Tensor) -> list[Face]:
 @torch.no_grad()
 @exactly
 def on_white(image: Tensor, found: Sequence[Face]) -> tuple[Tensor, Tensor]:
-    """A picture (3, H, W) with white where its people, known by their faces, are not; and how much of it is white, from 0
+    """A picture (3, H, W) with white where its people, known by their faces (one or more), are not; and how much of it is white, from 0
     to 1, in some hundred pixels (h, w)."""
-    small = _size(image, EDGES)
-    if not found:
-        return image, torch.zeros(small)
     line = _line(image, _behind(image, found))
     made = torch.empty_like(image)
     for part, here in _strips(line, image.shape[-2:]):
-        mask = (((here[:3] * image[:, part]).sum(0) + here[3] - 0.1) / 0.8).clamp(0, 1)
-        made[:, part] = torch.lerp(image[:, part], torch.ones(()), mask)
-    coarse = F.interpolate(image[None], small, mode="area")[0]
-    white = (((line[:3] * coarse).sum(0) + line[3] - 0.1) / 0.8).clamp(0, 1)
-    return made, white
+        made[:, part] = torch.lerp(image[:, part], torch.ones(()), _white(image[:, part], here))
+    return made, _white(F.interpolate(image[None], line.shape[-2:], mode="area")[0], line)
+
+
+def _white(image: Tensor, line: Tensor) -> Tensor:
+    """(h, w) from 0 to 1: how much of each pixel (3, h, w) becomes white by its line of colours (4, h, w), see `_line`."""
+    return (((line[:3] * image).sum(0) + line[3] - 0.1) / 0.8).clamp(0, 1)
 
 
 @torch.no_grad()

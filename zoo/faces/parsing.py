@@ -127,7 +127,7 @@ def guided(image: Tensor, mask: Tensor, radius: int, even: float) -> tuple[Tenso
     nearest to, ``slope`` · colour + ``offset`` (He et al. 2013, Guided Image Filtering, eq. 14 to 16). Where colours differ
     by less than the root of ``even`` the mask is only smoothed."""
 
-    def mean(planes: Tensor) -> Tensor:  # along one axis, then the other: a tenth of the time of a square at once
+    def mean(planes: Tensor) -> Tensor:  # along one axis, then the other: a square at once takes long
         for window, pad in (((2 * radius + 1, 1), (radius, 0)), ((1, 2 * radius + 1), (0, radius))):
             planes = F.avg_pool2d(planes[None], window, 1, pad, count_include_pad=False)[0]
         return planes

@@ -80,7 +80,7 @@ class PhotographTranslator(Translator):
             drawn = apart.joined(made[0], crops, made[1:], FRAME) if crops else made[0]
             return drawn if white is None else emptied(drawn, white)
 
-        return apart.Parts(replace(picture, rgb=seen[:, :0, :0]), [seen, *(crop.image for crop in crops)], join)
+        return apart.Parts(replace(picture, rgb=torch.empty(3, 0, 0)), [seen, *(crop.image for crop in crops)], join)
 
     def _crops(self, image: Tensor) -> list[faces.Crop]:
         """Portraits of the faces that the network would see too small, as large as it knows them."""

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from zoo.errors import IntegrityError, NotFoundError, describe
+from zoo.errors import IntegrityError, NotFoundError, UsageError, describe
 from zoo.helpers import bounds
 from zoo.helpers.files import atomic
 from zoo.helpers.words import shortened
@@ -32,7 +32,7 @@ _TYPES = {  # of the format: bytes, and torch's name
     "U64": (8, "uint64"), "I64": (8, "int64"), "F64": (8, "float64"),
 }  # fmt: skip
 _FLOATS = {"F16", "BF16", "F32", "F64"}
-SCALE = ".scale"  # behind the name of a tensor of whole numbers: what they are multiplied by
+_SCALE = ".scale"  # behind the name of a tensor of whole numbers: what they are multiplied by
 _NEEDED: dict[str, Any] = {"recipe": str, "generator": (dict, str)}  # of a header's network
 _KNOWN = {**_NEEDED, "plugin": str, "controls": list, "translator": (str, type(None)), "working": int}
 _LARGEST_HEADER = 10_000_000  # bytes; the format allows ten times more, and they take twenty times that in memory
@@ -61,7 +61,7 @@ def save_weights(
 
     ``bits``: of a floating number. 32 as they are; 16 as fp16, except a tensor whose values do not fit; 8 as 16, but
     weights that are multiplied with what comes in as int8, with a scale for each output (`eight_bits`).
-    IntegrityError for weights that are not finite; ExistsError if something is there and not to be replaced."""
+    IntegrityError for weights that are not finite; ExistsError if something is there and not to be replaced; UsageError."""
     content = weights_bytes(path, state_dict, network, facts=facts, bits=bits)
     with atomic(path, replace) as part:
         part.write_bytes(content)
@@ -79,6 +79,8 @@ def weights_bytes(
     import torch
     from safetensors.torch import save
 
+    if bits not in (8, 16, 32):
+        raise UsageError(f"bits = {bits!r} of a number are not written", "give 8, 16 or 32")
     check_finite(path, state_dict)
 
     def stored(tensor: Tensor) -> Tensor:
@@ -104,12 +106,12 @@ def eight_bits(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     parts: dict[str, Tensor] = {}
     for name, tensor in tensors.items():
         short = tensor.ndim < 2 or tensor[:1].numel() < 16
-        if short or not tensor.is_floating_point() or name + SCALE in tensors:
+        if short or not tensor.is_floating_point() or name + _SCALE in tensors:
             parts[name] = tensor
             continue
         numbers = tensor.detach().float()
         largest = numbers.abs().amax(tuple(range(1, tensor.ndim)), keepdim=True)
-        parts[name + SCALE] = scale = largest.clamp_min(1e-30) / 127
+        parts[name + _SCALE] = scale = largest.clamp_min(1e-30) / 127
         parts[name] = (numbers / scale).round().to(torch.int8)
     return parts
 
@@ -250,13 +252,13 @@ def load_weights(
 
     Names and shapes are compared before any tensor is copied: with a wrong file the module stays as it was
     and IntegrityError lists what differs; it also names a tensor that is not finite. ``names``: what the file calls the
-    module's tensors, where it does not call them as the module does. ``more``: it may hold others, too, which are not read. A tensor may be stored as whole
-    numbers, with what they are multiplied by, which broadcasts over it, under its name and ``.scale``."""
+    module's tensors, where it does not call them as the module does. ``more``: it may hold others, too, which are not read.
+    A tensor may be stored as whole numbers, with what they are multiplied by, which broadcasts over it, under its name and ``.scale``."""
     with _opened(path) as file:  # once: compared, hashed and copied is one file, whatever its name leads to later
         header, places, raw = _header(path, file)
         state = module.state_dict()
         ours = {name: (names or {}).get(name, name) for name in state}
-        scales = {theirs + SCALE for theirs in ours.values()} & header.tensors.keys() - set(ours.values())
+        scales = {theirs + _SCALE for theirs in ours.values()} & header.tensors.keys() - set(ours.values())
         _compare(path, header, {theirs: state[name] for name, theirs in ours.items()}, scales, more)
         if any(tensor.is_meta for tensor in state.values()):
             return header  # a network without memory, made to be compared
@@ -285,7 +287,7 @@ def _compare(path: Path | str, header: Header, want: Mapping[str, Tensor], scale
         "of another kind": [
             f"{name} {have[name][0]}"
             for name in both
-            if (name + SCALE in scales or have[name][0] in _FLOATS) != want[name].is_floating_point()
+            if (name + _SCALE in scales or have[name][0] in _FLOATS) != want[name].is_floating_point()
         ]
         + [f"{name} {header.tensors[name][0]}" for name in sorted(scales) if header.tensors[name][0] not in _FLOATS],
     }
@@ -333,16 +335,16 @@ def read_tensors(path: Path | str) -> dict[str, Tensor]:
     with _opened(path) as file:
         header, places, raw = _header(path, file)
         kinds = {name: dtype for name, (dtype, _) in header.tensors.items()}
-        whole = {name for name, dtype in kinds.items() if dtype not in _FLOATS and kinds.get(name + SCALE) in _FLOATS}
+        whole = {name for name, dtype in kinds.items() if dtype not in _FLOATS and kinds.get(name + _SCALE) in _FLOATS}
         try:
-            return _multiplied(_read(path, file, raw, header, places, kinds.keys()), {name + SCALE for name in whole})
+            return _multiplied(_read(path, file, raw, header, places, kinds.keys()), {name + _SCALE for name in whole})
         except RuntimeError as error:
             raise IntegrityError(f"{path} cannot be read: {describe(error)}", "download or copy it again") from error
 
 
 def _multiplied(tensors: dict[str, Tensor], scales: Collection[str]) -> dict[str, Tensor]:
     """The tensors that have a scale multiplied by it, which is left out; the others as they are."""
-    whole = {name.removesuffix(SCALE): tensors.pop(name).float() for name in scales}
+    whole = {name.removesuffix(_SCALE): tensors.pop(name).float() for name in scales}
     return tensors | {name: tensors[name].float().mul_(scale) for name, scale in whole.items()}
 
 

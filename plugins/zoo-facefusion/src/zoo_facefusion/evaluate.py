@@ -187,10 +187,10 @@ class Measurement:
         else:
             images = self._read(drawn)
             planes = by_network(images)
-        drawn = alone(self.generator, images.to(self.tools.device))
-        profile = profiles(drawn, planes.to(self.tools.device)).mean(0)
+        made = alone(self.generator, images.to(self.tools.device))
+        profile = profiles(made, planes.to(self.tools.device)).mean(0)
         facts: dict[str, Any] = {"profiles": [dict(zip(PARTS, shares)) for shares in profile.tolist()]}
-        return facts | {"alike": likeness(profile), "followed": followed(drawn)}
+        return facts | {"alike": likeness(profile), "followed": followed(made)}
 
     def _read(self, which: Tensor) -> Tensor:
         """(N,3,side,side) in [-1,1]."""
