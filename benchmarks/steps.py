@@ -35,6 +35,7 @@ from zoo.train.engine import Engine, Options
 HERE = Path(__file__).parent
 PAST = {  # the first phase of a training, which is another step
     "animegan-landmark-small": ["trainer.warm_up=0"],
+    "cycleda-small": ["trainer.head_start=0"],
     "facefusion-small": ["trainer.first=0"],
     "ganimation-convnext-small": ["trainer.head_start=0"],
 }

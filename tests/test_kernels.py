@@ -38,7 +38,7 @@ def amx(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_every_machine_has_a_row_for_each_precision() -> None:
     machines = {name for name, _ in TABLE}
-    assert machines == {"cuda", "amx", "avx512", "cpu", "other"}
+    assert machines == {"cuda", "amx", "avx512-bf16", "avx512", "cpu", "other"}
     assert TABLE.keys() == {(name, precision) for name in machines for precision in ("fp32", "bf16")}
     assert "bf16 attention, compiled if the training is long" in _told_of_amx()
 
@@ -50,12 +50,19 @@ def _told_of_amx() -> str:
 
 
 @pytest.mark.parametrize(
-    ("tiles", "capability", "name"), [(True, "AVX512", "amx"), (False, "AVX512", "avx512"), (False, "AVX2", "cpu")]
+    ("tiles", "products", "capability", "name"),
+    [
+        (True, True, "AVX512", "amx"),
+        (False, True, "AVX512", "avx512-bf16"),
+        (False, False, "AVX512", "avx512"),
+        (False, True, "AVX2", "cpu"),  # ATEN_CPU_CAPABILITY may hold torch back
+    ],
 )
 def test_a_cpu_is_known_by_what_torch_says(
-    monkeypatch: pytest.MonkeyPatch, tiles: bool, capability: str, name: str
+    monkeypatch: pytest.MonkeyPatch, tiles: bool, products: bool, capability: str, name: str
 ) -> None:
     monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: tiles, raising=False)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: products, raising=False)
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
     assert kernels.machine.__wrapped__("cpu") == name
     assert [kernels.machine.__wrapped__(device) for device in ("cuda", "mps")] == ["cuda", "other"]
