@@ -22,7 +22,7 @@ test: $(VENV)/installed
 	$(RUN) ruff check .
 	$(RUN) ruff format --check .
 	$(RUN) mypy
-	$(RUN) pytest -m "slow or not slow" -n logical --dist worksteal
+	$(RUN) pytest -m "slow or not slow" -n auto --dist worksteal
 
 site: $(VENV)/installed
 	NO_MKDOCS_2_WARNING=1 $(RUN) mkdocs build --strict --quiet

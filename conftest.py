@@ -18,6 +18,12 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # in the background of a 
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """Three to two cores with ``-n auto``: a third of the time of the slowest tests is waiting for other programs."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(2, cores * 3 // 2)
+
+
 @pytest.fixture
 def cli(capsys: pytest.CaptureFixture[str]) -> partial[tuple[int, str, str]]:
     """``zoo …`` in this process -> exit code, stdout, stderr."""

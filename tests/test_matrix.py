@@ -52,6 +52,7 @@ RECIPES: dict[str, list[str]] = {
 }
 GENERATORS: dict[str, dict[str, Any]] = {
     "cartoon": {"width": 4, "blocks": 1},
+    "cartoon-fine": {"width": 4, "blocks": 1, "redraw_width": 4, "redraw_blocks": 1},
     "resnet": {"width": 4, "blocks": 1},
     "fusion": {"width": 4, "stages": 3, "elements": 2},
     "stargan": {"width": 8, "blocks": 1, "meter": {"width": 8, "layers": 4, "widest": 16, "size": 32}},

@@ -15,27 +15,31 @@ from zoo.weights.networks import find
 
 
 class FeatureLoss(Loss):
-    """A loss over the features of ``layers``, by the paper's names.
+    """A loss over the features of ``layers``, by the paper's names, of pictures that are made ``shrink`` times smaller.
 
     ``vgg`` is the network or its weights file, else the card vgg19's."""
 
-    def __init__(self, layers: Sequence[str], vgg: VGG19 | str | None = None) -> None:
+    def __init__(self, layers: Sequence[str], vgg: VGG19 | str | None = None, shrink: int = 1) -> None:
         super().__init__()
         if not layers or (unknown := [layer for layer in layers if layer not in LAYERS]):
             raise ValueError(f"VGG-19 has no layer {unknown[0]}" if layers else "it needs a layer")
-        self.layers = tuple(layers)
+        if shrink < 1:
+            raise ValueError("shrink is a whole number, 1 or more")
+        self.layers, self.shrink = tuple(layers), shrink
         if not isinstance(vgg, VGG19):
             vgg = VGG19(find("vgg", Path(vgg) if vgg else None, "the loss its option vgg:"), max(layers))
         self.vgg = vgg
 
     def seen(self, step: Mapping[str, Tensor], name: str) -> list[Tensor]:
         """The features of the step's picture ``name``, which change from step to step."""
+        if self.shrink > 1:
+            return self.features(step[name])
         features = view(step, name, self.vgg.features)
         return [features[layer] for layer in self.layers]
 
     def features(self, image: Tensor) -> list[Tensor]:
         """Those of a picture that stays: see `zoo.loss.view`."""
-        return self.vgg(image, self.layers)
+        return self.vgg(F.avg_pool2d(image, self.shrink), self.layers)
 
     def grams(self, image: Tensor) -> list[Tensor]:
         return [gram(features) for features in self.features(image)]

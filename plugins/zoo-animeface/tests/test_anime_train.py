@@ -340,6 +340,22 @@ def test_animegan_learns_from_grey_pictures_and_colours(
     assert all(math.isfinite(value) for one in losses for value in one.values())
 
 
+def test_redrawing_is_learned_from_drawings_alone(
+    tmp_path: Path, photos: Path, drawings: Path, weights: dict[str, Path]
+) -> None:
+    """What draws the small picture gets nothing of it; photographs are not seen; and going on is exact."""
+    fine = ["generator.name=cartoon-fine", "generator.redraw_width=4", "generator.redraw_blocks=1"]
+    alone = f"losses.warm-up={{cartoon-content: null, redraw: {{layers: [conv2_1], vgg: {weights['vgg']}}}}}"
+    parts, whole = tmp_path / "parts", tmp_path / "whole"
+    run(parts, photos, drawings, weights, *fine, alone, steps=1)
+    begun = state(parts)
+    losses = run(parts, photos, drawings, weights, *fine, alone, steps=2)
+    assert losses == run(whole, photos, drawings, weights, *fine, alone, steps=2) and same(state(parts), state(whole))
+    assert all(one.keys() == {"warm-up.redraw", "watch.changed", "watch.variety"} for one in losses)
+    learned = {name.split(".")[1] for name, value in state(parts).items() if name.startswith("networks/") and not torch.equal(value, begun[name])}  # fmt: skip
+    assert learned == {"look", "redraw", "sharpen"}
+
+
 def test_the_constant_of_the_thesis_teaches_nothing(
     tmp_path: Path, photos: Path, drawings: Path, weights: dict[str, Path]
 ) -> None:

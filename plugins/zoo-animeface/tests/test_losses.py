@@ -21,8 +21,8 @@ from zoo.providers.faces import Landmarks
 from zoo.train.objective import Terms
 from zoo_animeface.dan import Dan, Stage
 from zoo_animeface.edges import grey
-from zoo_animeface.losses import CartoonContentLoss, EdgeCriticLoss, GreyStyleLoss, LandmarkLoss, wing
-from zoo_animeface.networks import CartoonDiscriminator, CartoonGenerator
+from zoo_animeface.losses import CartoonContentLoss, EdgeCriticLoss, GreyStyleLoss, LandmarkLoss, RedrawLoss, wing
+from zoo_animeface.networks import CartoonDiscriminator, CartoonGenerator, FineCartoonGenerator
 from zoo_animeface.points import FRONTAL, OF_68, SIDE
 from zoo_animeface.providers import FacePoints
 
@@ -193,6 +193,15 @@ def test_grey_style_compares_textures_wherever_they_are(vgg: VGG19) -> None:
     assert same == pytest.approx(float((grams[0] - grams[1]).abs().mean()), rel=1e-4)
 
 
+def test_redraw_compares_colours_and_features(vgg: VGG19) -> None:
+    loss = RedrawLoss(["conv1_1", "conv2_1"], vgg=vgg)
+    made, wanted = picture(0), picture(1)
+    features = [[vgg(image, [layer])[0] for image in (made, wanted)] for layer in ("conv1_1", "conv2_1")]
+    seen = sum((one - other).abs().mean() for one, other in features) / 2
+    value = loss({"redrawn": made, "redrawn_target": wanted})
+    assert torch.allclose(value, (made - wanted).abs().mean() + seen)
+
+
 def test_colours_by_hand() -> None:
     def value(output: tuple[float, ...], source: tuple[float, ...]) -> float:
         made, given = (torch.tensor(rgb)[None, :, None, None].expand(1, 3, 4, 4) * 2 - 1 for rgb in (output, source))
@@ -226,6 +235,7 @@ def test_what_the_discriminator_takes_for_fakes(options: dict[str, float], weigh
         ({"name": "edge-critic", "objective": "none"}, "objective 'none' is not one of"),
         ({"name": "cartoon-content", "layers": ["conv9_9"]}, "VGG-19 has no layer conv9_9"),
         ({"name": "cartoon-content", "shrink": 0}, "shrink is a whole number"),
+        ({"name": "grey-style", "shrink": 0}, "shrink is a whole number"),
         ({"name": "landmark", "width": 0}, "width and epsilon are above 0"),
     ],
 )
@@ -235,6 +245,22 @@ def test_wrong_options_are_one_line(spec: dict[str, Any], told: str) -> None:
 
 
 # -- networks -------------------------------------------------------------------------------------------------------------
+
+
+def test_a_fine_generator_redraws_what_the_plain_one_draws_in_half_the_size() -> None:
+    torch.manual_seed(0)
+    fine, plain = FineCartoonGenerator(width=4, blocks=1, redraw_width=4), CartoonGenerator(width=4, blocks=1)
+    plain.load_state_dict({name: value for name, value in fine.state_dict().items() if name in plain.state_dict()})
+    image = picture(side=48)
+    made = fine.parts(image)
+    assert made.keys() == {"image", *fine.makes} and made["image"].shape == image.shape
+    assert torch.allclose(made["coarse"], plain(nn.functional.avg_pool2d(image, 2)), atol=1e-6)
+    assert torch.equal(made["image"], fine.redrawn(made["coarse"])) and made["image"].abs().max() <= 1
+    last = cast(nn.Conv2d, fine.sharpen[-1])
+    torch.nn.init.zeros_(last.weight)
+    torch.nn.init.zeros_(cast(Tensor, last.bias))
+    enlarged = nn.functional.interpolate(made["coarse"], scale_factor=2, mode="bilinear")
+    assert torch.allclose(fine(image), enlarged, atol=1e-6)
 
 
 @pytest.mark.parametrize("upsample", ["transposed", "resize"])
@@ -250,6 +276,9 @@ def test_the_discriminators_judge_patches(vgg: VGG19) -> None:
     assert judge(picture(side=32)).shape == (2, 3, 4, 4)
     smaller = FeatureDiscriminator(width=4, layers=["conv1_2", "conv2_2"], shrink=2, vgg=VGG19(last="conv2_2"))
     assert smaller(picture(side=32)).shape == (2, 3, 4, 4)
+    both = FeatureDiscriminator(width=4, layers=["conv1_2", "conv2_2"], shrink=[1, 2], vgg=VGG19(last="conv2_2"))
+    assert both(picture(side=32)).shape == (2, 5, 4, 4)
+    assert [len(head) for head in both.heads] == [len(head) for one in (judge, smaller) for head in one.heads]
 
 
 def test_vgg_in_a_discriminator_is_neither_initialised_nor_trained_nor_saved() -> None:
@@ -279,6 +308,8 @@ def test_vgg_in_a_discriminator_is_neither_initialised_nor_trained_nor_saved() -
         ("discriminator", {"name": "cartoon", "width": 0}, "width is 1 or more"),
         ("discriminator", {"name": "features", "layers": ["x"]}, "VGG-19 has no layer x"),
         ("discriminator", {"name": "features", "shrink": 3}, "shrink 1, 2 or 4"),
+        ("discriminator", {"name": "features", "shrink": []}, "shrink 1, 2 or 4, or several"),
+        ("generator", {"name": "cartoon-fine", "redraw_width": 1}, "redraw_width is 2 or more"),
     ],
 )
 def test_wrong_networks_are_one_line(kind: str, spec: dict[str, Any], told: str) -> None:

@@ -71,34 +71,47 @@ class CartoonContentLoss(FeatureLoss):
     needs = frozenset({"output", "source"})
 
     def __init__(self, layers: Sequence[str] = ("conv4_4",), shrink: int = 1, vgg: VGG19 | str | None = None) -> None:
-        super().__init__(layers, vgg)
-        if shrink < 1:
-            raise ValueError("shrink is a whole number, 1 or more")
-        self.shrink = shrink
-
-    def features(self, image: Tensor) -> list[Tensor]:
-        return super().features(F.avg_pool2d(image, self.shrink))
+        super().__init__(layers, vgg, shrink)
 
     def forward(self, step: Mapping[str, Tensor]) -> Tensor:
-        seen = self.seen(step, "output") if self.shrink == 1 else self.features(step["output"])
-        pairs = zip(seen, view(step, "source", self.features))
+        pairs = zip(self.seen(step, "output"), view(step, "source", self.features))
         return torch.stack([F.l1_loss(made.float(), wanted.float()) for made, wanted in pairs]).mean()
 
 
 class GreyStyleLoss(FeatureLoss):
     """The result's Gram matrices against those of a grey anime picture: mean absolute difference (eq. 2.9).
 
-    It teaches textures and lines, not colours.
+    It teaches textures and lines, not colours. With ``shrink`` it sees pictures so many times smaller.
     """
 
     needs = frozenset({"output", "grey_target"})
 
-    def __init__(self, layers: Sequence[str] = ("conv4_4",), vgg: VGG19 | str | None = None) -> None:
-        super().__init__(layers, vgg)
+    def __init__(self, layers: Sequence[str] = ("conv4_4",), shrink: int = 1, vgg: VGG19 | str | None = None) -> None:
+        super().__init__(layers, vgg, shrink)
 
     def forward(self, step: Mapping[str, Tensor]) -> Tensor:
         pairs = zip(self.seen(step, "output"), view(step, "grey_target", self.grams))
         return torch.stack([F.l1_loss(gram(made), wanted) for made, wanted in pairs]).mean()
+
+
+class RedrawLoss(FeatureLoss):
+    """Drawings that were made small and coarse, redrawn by the generator, against what they were: mean absolute difference of
+    colours, and of VGG-19's features (Johnson et al. 2016).
+
+    It teaches what lines are like in the full size (Wang et al. 2021, *Real-ESRGAN*, whose pairs are made of one picture, too).
+    """
+
+    needs = frozenset({"redrawn", "redrawn_target"})
+
+    def __init__(
+        self, layers: Sequence[str] = ("conv1_2", "conv2_2", "conv3_2"), vgg: VGG19 | str | None = None
+    ) -> None:
+        super().__init__(layers, vgg)
+
+    def forward(self, step: Mapping[str, Tensor]) -> Tensor:
+        pairs = zip(self.seen(step, "redrawn"), view(step, "redrawn_target", self.features))
+        seen = torch.stack([F.l1_loss(made.float(), wanted.float()) for made, wanted in pairs]).mean()
+        return F.l1_loss(step["redrawn"].float(), step["redrawn_target"].float()) + seen
 
 
 class ColourLoss(Loss):

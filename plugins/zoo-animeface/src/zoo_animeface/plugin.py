@@ -10,10 +10,18 @@ from zoo_animeface.detect import LandmarkTranslator
 from zoo_animeface.edges import edge_blur
 from zoo_animeface.evaluate import anime_eval, landmark_eval
 from zoo_animeface.label import anime_points
-from zoo_animeface.losses import CartoonContentLoss, ColourLoss, EdgeCriticLoss, GreyStyleLoss, LandmarkLoss
-from zoo_animeface.networks import CartoonDiscriminator, CartoonGenerator
+from zoo_animeface.losses import CartoonContentLoss, ColourLoss, EdgeCriticLoss, GreyStyleLoss, LandmarkLoss, RedrawLoss
+from zoo_animeface.networks import CartoonDiscriminator, CartoonGenerator, FineCartoonGenerator
 from zoo_animeface.photos import photo_points_of
-from zoo_animeface.providers import BlurredLogits, BlurredTarget, FacePoints, GreyLogits, GreyTarget
+from zoo_animeface.providers import (
+    BlurredLogits,
+    BlurredTarget,
+    FacePoints,
+    GreyLogits,
+    GreyTarget,
+    Redrawn,
+    RedrawnTarget,
+)
 from zoo_animeface.trainer import AnimeTrainer
 from zoo_animeface.translator import AnimeTranslator
 
@@ -28,13 +36,17 @@ def zoo_register(register: Registrar) -> None:
     register.command("photo-points", photo_points_of)
     register.translator("portrait", AnimeTranslator)
     register.generator("cartoon", CartoonGenerator)
+    register.generator("cartoon-fine", FineCartoonGenerator)
     register.discriminator("cartoon", CartoonDiscriminator)
     register.loss("cartoon-content", CartoonContentLoss)
     register.loss("grey-style", GreyStyleLoss)
     register.loss("colour", ColourLoss)
     register.loss("edge-critic", EdgeCriticLoss)
     register.loss("landmark", LandmarkLoss)
+    register.loss("redraw", RedrawLoss)
     register.provider("points", FacePoints)
+    register.provider("redrawn", Redrawn)
+    register.provider("redrawn-target", RedrawnTarget)
     register.provider("grey-target", GreyTarget)
     register.provider("blurred", BlurredTarget)
     register.provider("grey-logits", GreyLogits)
