@@ -59,7 +59,14 @@ GENERATORS: dict[str, dict[str, Any]] = {
     "dan": {"width": 4, "size": 32, "hidden": 16, "features": 8},
     "picture-optimiser": {"losses": {}},
 }
-AT_HOME = {"cartoon": "anime", "resnet": "cycle", "fusion": "fusion", "stargan": "expression", "dan": "landmarks"}
+AT_HOME = {
+    "cartoon": "anime",
+    "cartoon-fine": "anime",
+    "resnet": "cycle",
+    "fusion": "fusion",
+    "stargan": "expression",
+    "dan": "landmarks",
+}
 DISCRIMINATORS: dict[str, dict[str, Any]] = {
     "cartoon": {"width": 4},
     "patchgan": {"width": 4, "layers": 2},

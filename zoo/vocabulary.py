@@ -1,7 +1,7 @@
 """What a training step holds, under which name, in which form: the words that trainers, generators, providers and losses
 share. No torch here.
 
-N pictures, H and W their size, U action units, E elements of a latent, T stages, C channels, h and w a size of features.
+N pictures, H and W their size, U action units, E elements of a latent, T stages, C channels, h and w another size.
 A size that is not a number may differ from word to word; ``…`` stands for any more. ``reverse_`` in front of a word is
 the same on the way back, from target to source.
 """
@@ -41,9 +41,9 @@ WORDS: dict[str, Word] = {
     "identity": Word(_PICTURE, _COLOURS, "what the generator makes of the target"),
     "flipped": Word(_PICTURE, _COLOURS, "the output with one share of the mix turned round"),
     "blurred": Word(_PICTURE, _COLOURS, "the target with its edges blurred"),
-    "redrawn": Word(_PICTURE, _COLOURS, "`redrawn_target`, made small and coarse, redrawn by the generator"),
-    "redrawn_target": Word(_PICTURE, _COLOURS, "a part of the target"),
-    "coarse": Word(_PICTURE, _COLOURS, "the output as it is drawn first, smaller"),
+    "redrawn": Word("(N,3,h,w)", _COLOURS, "`redrawn_target`, made small and coarse, redrawn by the generator"),
+    "redrawn_target": Word("(N,3,h,w)", _COLOURS, "a part of the target"),
+    "coarse": Word("(N,3,h,w)", _COLOURS, "the output as it is drawn first, smaller"),
     "grey_target": Word(_PICTURE, _COLOURS, "the target without its colours"),
     "logits": Word("(N,…)", _REAL, "the discriminator's of the output, while the generator learns"),
     "real_logits": Word("(N,…)", _REAL, "of the target, while the discriminator learns"),

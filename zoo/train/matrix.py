@@ -222,6 +222,6 @@ WORDS_HEAD = """\
 ## The vocabulary
 
 What a training step holds, under which name. N pictures, H and W their size, U action units, E elements of a latent, T stages, C
-channels, h and w a size of features, `…` any more. `reverse_` in front of a name is the same on the way back, from target to
+channels, h and w another size, `…` any more. `reverse_` in front of a name is the same on the way back, from target to
 source; what begins with `paired_` is there with pairs only.
 """

@@ -85,10 +85,11 @@ class _Run:
     ``factor``: the first step is FIRST, and nothing is small."""
 
     def __init__(self, picture: Tensor, objective: Objective, done: int, total: int) -> None:
-        self.best, self.least = picture.detach().clone(), math.inf
+        picture = picture.detach().clone(memory_format=torch.contiguous_format)  # as L-BFGS wants it and its gradient
+        self.best, self.least = picture, math.inf
         self._objective, self.done, self._total = objective, done, total
         self.unit, self.factor, self._left = 1.0, 1.0, 0
-        self.variable = picture.detach().clone().requires_grad_()
+        self.variable = picture.clone().requires_grad_()
 
     def go(self, share: int, plan: Plan) -> None:
         """Evaluate the beginning, and ``share`` pictures after it."""
