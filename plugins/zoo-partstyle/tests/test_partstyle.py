@@ -141,6 +141,13 @@ def test_the_objective_falls_and_is_evaluated_as_often_as_asked(plan: Plan) -> N
         assert float((made - aim).square().mean()) < 0.02 * float(aim.square().mean())
 
 
+def test_channels_last_are_drawn_as_channels_first() -> None:
+    """As bf16 has them on many machines."""
+    aim, start = 0.5 * tensor(1, 64), tensor(2, 64)
+    last = start.contiguous(memory_format=torch.channels_last)
+    assert torch.equal(*(optimise(one, one, bowl(aim), Plan(5)) for one in (start, last)))
+
+
 @pytest.mark.parametrize("optimiser", ["lbfgs", "adam"])
 def test_where_nothing_can_change_nothing_does(optimiser: str) -> None:
     start = tensor(1, 64)
