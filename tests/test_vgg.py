@@ -12,7 +12,7 @@ from torchvision.models.vgg import cfgs, make_layers
 
 from zoo.blocks.vgg import _OF_NOISE, _PLACES, LAYERS, VGG19
 from zoo.catalogue.registry import registry
-from zoo.errors import IntegrityError
+from zoo.errors import ConfigError, IntegrityError
 from zoo.generator import build_part
 from zoo.loss import Views
 from zoo.losses.perceptual import gram
@@ -104,6 +104,7 @@ def test_losses_share_what_they_see() -> None:
         build_part("loss", {"name": "content", "layers": ["conv2_1"]}, vgg=vgg),
         build_part("loss", {"name": "style", "layers": ["conv1_1", "conv2_1"]}, vgg=vgg),
         build_part("loss", "total-variation"),
+        build_part("loss", "tone"),
     ]
     still = Views({"source": picture(1), "target": picture(2, 48)})
     apart = [[loss({**still, "output": picture(seed)}) for loss in terms] for seed in (3, 4)]
@@ -133,6 +134,20 @@ def test_losses_are_their_formulas() -> None:
     assert float(chroma({"output": steps})) == 0.0  # all of it is grey
     steps = steps * torch.tensor([1.0, 0.0, -1.0])[:, None, None]
     assert float(chroma({"output": steps})) == pytest.approx(2 / 3) == float(variation({"output": steps}))
+
+
+def test_a_negative_is_told_and_how_light_things_are_is_not() -> None:
+    tone, photo = build_part("loss", {"name": "tone", "shrink": 4}), picture(1)
+    smooth = torch.nn.functional.interpolate(torch.nn.functional.avg_pool2d(photo, 4), scale_factor=4)
+    for output, value in ((smooth, 0.0), (0.1 * smooth + 0.8, 0.0), (-smooth, 1.2), (torch.zeros_like(photo), 0.2)):
+        assert float(tone({"output": output, "source": photo})) == pytest.approx(value, abs=0.01)
+    output = torch.zeros_like(photo, requires_grad=True)  # from nothing the way is to the photograph's
+    tone({"output": output, "source": photo}).backward()
+    assert output.grad is not None and float(-(output.grad * smooth).sum()) > 0
+    assert float(tone({"output": picture(2, 6), "source": picture(3, 6)})) >= 0  # smaller than shrink twice
+    for options in ({"least": 1.0}, {"shrink": 0}):
+        with pytest.raises(ConfigError, match="least is between -1 and 1, shrink 1 or more"):
+            build_part("loss", {"name": "tone", **options})
 
 
 def test_a_weighted_gram_is_that_of_the_part() -> None:

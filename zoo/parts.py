@@ -10,7 +10,7 @@ from zoo.evaluate.pairs import LpipsMetric, SsimMetric, VggMetric
 from zoo.evaluate.sets import FidMetric, KidMetric
 from zoo.faces.photograph import PhotographTranslator
 from zoo.losses.adversarial import AdversarialLoss, CriticLoss, GradientPenalty
-from zoo.losses.perceptual import ContentLoss, PerceptualLoss, StructureLoss, StyleLoss, TotalVariationLoss
+from zoo.losses.perceptual import ContentLoss, PerceptualLoss, StructureLoss, StyleLoss, ToneLoss, TotalVariationLoss
 from zoo.losses.pixelwise import CycleLoss, IdentityLoss, PixelLoss
 from zoo.providers.faces import FaceObject, Landmarks, Skin
 from zoo.providers.pictures import Identity, Target
@@ -31,6 +31,7 @@ def zoo_register(register: Registrar) -> None:
     register.loss("pixel", PixelLoss)
     register.loss("structure", StructureLoss)
     register.loss("style", StyleLoss)
+    register.loss("tone", ToneLoss)
     register.loss("total-variation", TotalVariationLoss)
     register.provider("identity", Identity)
     register.provider("landmarks", Landmarks)

@@ -1,4 +1,4 @@
-"""Losses over VGG-19's features (Gatys et al. 2016; Johnson et al. 2016), and the total variation beside them."""
+"""Losses over VGG-19's features (Gatys et al. 2016; Johnson et al. 2016), and what is told of pixels beside them."""
 
 from __future__ import annotations
 
@@ -132,6 +132,33 @@ class TotalVariationLoss(Loss):
         if self.chroma:
             image = image - image.mean(1, keepdim=True)
         return image.diff(dim=-1).square().mean() + image.diff(dim=-2).square().mean()
+
+
+class ToneLoss(Loss):
+    """What is dark in the photograph is not what is light in the result: how far the correlation of their brightness is below
+    ``least``, in pictures ``shrink`` times smaller; mean over the pictures.
+
+    A network that knows nothing may begin with a negative, which `StructureLoss` does not mind, and out of which it does not
+    find. Above ``least`` nothing is said: how light an artist draws hair is the artist's own.
+    """
+
+    needs = frozenset({"output", "source"})
+
+    def __init__(self, least: float = 0.2, shrink: int = 8) -> None:
+        super().__init__()
+        if not -1 < least < 1 or shrink < 1:
+            raise ValueError("least is between -1 and 1, shrink 1 or more")
+        self.least, self.shrink = least, shrink
+
+    def forward(self, step: Mapping[str, Tensor]) -> Tensor:
+        made, given = (self.brightness(step[name].float()) for name in ("output", "source"))
+        return F.relu(self.least - F.cosine_similarity(made, given, dim=1, eps=1e-4)).mean()
+
+    def brightness(self, image: Tensor) -> Tensor:
+        """(N,3,H,W) -> (N,P), less its mean."""
+        shrink = min(self.shrink, *image.shape[2:])
+        small = F.avg_pool2d(image.mean(1, keepdim=True), shrink).flatten(1)
+        return small - small.mean(1, keepdim=True)
 
 
 def gram(features: Tensor, weight: Tensor | None = None) -> Tensor:
