@@ -49,7 +49,8 @@ def step(recipe_name: str, dtype: str, device: str, compile: bool, side: str) ->
     extra = {"compile": True} if compile and side == "ours" else {}
     engine = Engine(recipe, None, Options(Path(tempfile.gettempdir()), steps=1000, device=device, bf16=bf16, **extra))  # type: ignore[arg-type]
     if recipe_name.startswith("cycle"):
-        stirred(engine.networks)
+        first = torch.contiguous_format  # numbers are drawn in the order of the memory
+        stirred(engine.networks.to(memory_format=first)).to(memory_format=getattr(engine, "layout", first))
     if extra:
         engine._compile()
     batch = noise(recipe.data.batch, *recipe.data.size)
