@@ -68,6 +68,24 @@ def test_a_cpu_is_known_by_what_torch_says(
     assert [kernels.machine.__wrapped__(device) for device in ("cuda", "mps")] == ["cuda", "other"]
 
 
+@pytest.mark.parametrize(("machine", "told"), [("avx512-bf16", True), ("amx", True), ("avx512", False), ("cpu", False)])
+def test_a_run_is_told_that_bf16_is_fast_here(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path, machine: str, told: bool
+) -> None:
+    monkeypatch.setattr(kernels, "machine", lambda device="cpu": machine)
+    photos, drawings = pictures(tmp_path / "photos", 2), pictures(tmp_path / "drawings", 2)
+
+    def said(**options: Any) -> bool:
+        caplog.clear()
+        with caplog.at_level("INFO", logger="zoo.train"):
+            run(tmp_path / str(options.pop("out", "run")), photos, drawings, EVEN, **options)
+        return "--bf16" in caplog.text
+
+    assert said(steps=1) == told
+    assert not said(steps=2)  # a run that goes on
+    assert not said(out="bf16", steps=1, bf16=True)
+
+
 class Conversions(TorchDispatchMode):
     """Notes what makes features (more channels than a picture has) in another layout than channels last."""
 

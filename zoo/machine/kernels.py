@@ -74,6 +74,11 @@ def kernels(device: str, bf16: bool) -> Kernels:
     return TABLE[machine(device), "bf16" if bf16 else "fp32"]
 
 
+def short(device: str) -> bool:
+    """Do products of bf16 take half the time of fp32's, or less?"""
+    return machine(device) in ("cuda", "amx", "avx512-bf16")
+
+
 def kernels_for(x: Tensor) -> Kernels:
     """Those for a tensor, in the precision that autocast now gives it."""
     kind = x.device.type

@@ -15,6 +15,7 @@ from zoo.catalogue.host import host
 from zoo.errors import ConfigError, UsageError
 from zoo.helpers.console import Console
 from zoo.machine.device import pick_device
+from zoo.machine.kernels import short
 from zoo.machine.memory import allowed
 from zoo.recipe import Recipe, load_recipe
 from zoo.train.checkpoint import checkpoints
@@ -70,6 +71,8 @@ def train(
     sitters = given(*test, [*photos, *(path for _, path in drawings)]) or data.held_out
     if first:
         tell(settings, data, [*((path.name, path) for path in photos), *drawings], sitters)
+        if short(engine.device.type) and not options.bf16 and not checkpoints(options.out / "checkpoints"):
+            log.info("steps are shorter here with --bf16, at a little less precision")
         engine.hold(held_out(sitters, data, engine.generator.size, engine.device))
 
     def report() -> Report:
