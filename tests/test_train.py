@@ -343,6 +343,26 @@ def test_minutes_become_steps(tmp_path: Path, photos: Path, drawings: Path, monk
         run(tmp_path / "two", photos, drawings, minutes=1, steps=1)
 
 
+@pytest.mark.parametrize(("pace", "least", "most"), [(3, 24, 34), (0.5, 58, 80)])
+def test_minutes_hold_where_the_machine_slows_down_or_speeds_up(
+    tmp_path: Path, photos: Path, drawings: Path, monkeypatch: pytest.MonkeyPatch, pace: float, least: int, most: int
+) -> None:
+    monkeypatch.setattr("zoo.train.engine.TIMED", 2)
+    passed = [0.0]
+
+    def clock() -> float:
+        passed[0] += 1 if passed[0] < 15 else pace  # seconds of a step
+        return passed[0]
+
+    monkeypatch.setattr("zoo.train.engine.time.monotonic", clock)
+    out = tmp_path / "run"
+    run(out, photos, drawings, minutes=0.75)
+    expected = [line["of"] for line in lines(out)]
+    assert expected[2] == 45 and least <= len(expected) <= most
+    assert 40 <= passed[0] <= 50
+    assert lines(out)[-1]["rate"] < 1e-4  # the rate falls to its end all the same
+
+
 # -- faults -------------------------------------------------------------------------------------------------------------
 
 

@@ -108,7 +108,7 @@ class Engine:
         self.step, self.total, self.seconds = 0, self._budget(), 0.0
         self.kind: tuple[str, ...] = ()  # the phases that the newest steps had
         self.timed = (0, 0.0)  # step and seconds since when they have; what is behind is timed
-        self.timing = options.minutes is not None
+        self.timing, self.again = options.minutes is not None, 0  # again: the step from which it is timed once more
         self.untold: dict[str, Any] = {}  # what the report keeps in a checkpoint
         self.compiled = options.compile if self.kernels.compiled else bool(options.compile)  # None: not decided yet
         self.stopped = ""
@@ -201,23 +201,28 @@ class Engine:
 
     def _time(self, terms: dict[str, Tensor]) -> None:
         """Make the budget a number of steps once the pace is known; again when phases join or leave, which are slower
-        or faster steps. All processes must agree: the slowest one's clock counts."""
+        or faster steps, and when half of what was left is done, since other work comes and goes on a machine. All
+        processes must agree: the slowest one's clock counts."""
         kind = tuple(phase for phase in self.trainer.phases if any(name.startswith(f"{phase}.") for name in terms))
         if kind != self.kind:
             self.kind, self.timing, self.timed = kind, True, (self.step, self.seconds)
             if self.step > 1:
                 return  # its time began with another kind of step
             self.timed = (0, 0.0)
-        if not self.timing:
+        again = self.total is not None and self.again <= self.step <= self.total - TIMED
+        if not self.timing and not again:
             return
         spent = torch.tensor([self.seconds, self.seconds - self.timed[1]], device=self.device)
         seconds, since = self.accelerator.gather(spent[None]).amax(0).tolist()
         steps, left = self.step - self.timed[0], 60 * (self.options.minutes or 0) - seconds
         if steps < TIMED and left > 0:
             return
-        self.total, self.timing = self.step + max(0, int(left * steps / since)), False
-        if any(self.trainer.exported in self.trainer.phases[phase] for phase in kind):  # no mere head start
-            log.info("%d steps are expected in %g minutes", self.total, self.options.minutes)
+        expected, self.total = self.total, self.step + max(0, int(left * steps / since))
+        first, self.timing, self.timed = self.timing, False, (self.step, self.seconds)
+        self.again = self.step + math.ceil((self.total - self.step) / 2)
+        told = any(self.trainer.exported in self.trainer.phases[phase] for phase in kind)  # no mere head start
+        if told and (first or expected is None or abs(self.total - expected) > expected / 10):
+            log.info("%d steps are %sexpected in %g minutes", self.total, "" if first else "now ", self.options.minutes)
 
     def _course(self) -> Course:
         watch, out = self.watch, self.options.out
