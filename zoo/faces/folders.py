@@ -44,19 +44,26 @@ def photographs(photos: Path, out: Path) -> dict[str, Path]:
 
 
 def cut_out(
-    photos: Path, out: Path, size: int, cut: Callable[[Tensor, faces.Face, int], Tensor], command: str, then: str
+    photos: Path,
+    out: Path,
+    size: int,
+    cut: Callable[[Tensor, faces.Face, int], faces.Crop],
+    command: str,
+    then: str,
+    kept: Callable[[str, faces.Crop], None] = lambda name, crop: None,
 ) -> dict[str, Any]:
     """The result of ``command``: the largest face of each photograph, as ``cut(image, face, size)`` has it, a .jpg in ``out``.
 
-    Goes on where it was stopped. ``then`` is what trains on the folder. UsageError if ``out`` holds something else.
+    Goes on where it was stopped. ``then`` is what trains on the folder. ``kept`` hears of each crop by its name in ``out``.
+    UsageError if ``out`` holds something else.
     """
     found = _named(photographs(photos, out))
     _settle(out, command, {"photos": str(photos.resolve()), "size": size})
     skipped: dict[str, str] = {}
     for number, (name, path) in enumerate(found.items()):
         tell("cutting out faces", number, len(found))
-        crop = out / f"{name}.jpg"
-        if crop.exists():
+        path_of_crop = out / f"{name}.jpg"
+        if path_of_crop.exists():
             continue
         try:
             image = read(path).on_white().rgb
@@ -65,13 +72,15 @@ def cut_out(
             continue
         chosen, fault = fit(faces.find(image)[:1], faces.SMALLEST, faces.PROFILE)
         if chosen:
-            write(to_pil(cut(image, chosen[0], size)), crop)
+            crop = cut(image, chosen[0], size)
+            write(to_pil(crop.image), path_of_crop)
+            kept(f"{name}.jpg", crop)
         else:
             skipped[name] = fault
     tell("cutting out faces", len(found), len(found))
-    kept = len(found) - len(skipped)
+    there = len(found) - len(skipped)
     list_skipped(out, skipped)
-    return report(out, [f"{out}: {kept} faces of {len(found)} photographs"], then if kept else "", skipped)
+    return report(out, [f"{out}: {there} faces of {len(found)} photographs"], then if there else "", skipped)
 
 
 def fit(found: Sequence[faces.Face], smallest: float, turned: float) -> tuple[list[faces.Face], str]:

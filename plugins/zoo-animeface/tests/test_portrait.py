@@ -22,6 +22,7 @@ from zoo.faces import apart
 from zoo.generator import Generator, SizeRule
 from zoo.pictures.fit import resize
 from zoo.pictures.image import read
+from zoo_animeface.points import of_68, read_points
 from zoo_animeface.translator import FRAME, AnimeTranslator
 
 av = pytest.importorskip("av")
@@ -193,6 +194,13 @@ def test_photographs_are_cut_out_as_they_are_drawn(
     drawn = translator.framed(read(tmp_path / "photos/one.png")).rgb
     assert cut.shape == (3, 96, 96)
     assert float((resize(drawn, (96, 96)) - cut).abs().mean()) < 0.05
+    (row,) = read_points(tmp_path / "faces/points.csv").values()  # a training need not look for the face again
+    found = of_68(faces.find(cut)[0].landmarks / 96)
+    assert row.file == "one.jpg" and row.shape is not None and float((row.shape - found).abs().max()) < 0.05
+    head(200).save(tmp_path / "photos/two.png")
+    with pytest.raises(SystemExit):
+        main(["anime-crops", str(tmp_path / "photos"), "--out", str(tmp_path / "faces"), "--size", "96"])
+    assert read_points(tmp_path / "faces/points.csv").keys() == {"one.jpg", "two.jpg"}
 
 
 # -- videos ------------------------------------------------------------------------------------------------------------

@@ -82,6 +82,14 @@ def known_points(paths: Iterable[Path], folder: Path) -> tuple[dict[str, Row], l
     return {name: known[name] for name in wanted if name in known}, unreadable
 
 
+def remember(folder: Path, rows: Sequence[Row]) -> None:
+    """Add these rows to the table of the folder."""
+    if rows:
+        table = folder / TABLE
+        known = read_points(table) if table.is_file() else {}
+        _keep(table, known | {row.file: row for row in rows})
+
+
 def _name(path: Path, folder: Path) -> str:
     return path.relative_to(folder).as_posix()
 

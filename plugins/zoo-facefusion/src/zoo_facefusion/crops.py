@@ -20,7 +20,7 @@ def fusion_crops(photos: Photos, out: Out, size: Size = 128) -> dict[str, Any]:
         photos,
         out,
         size,
-        lambda image, face, side: align(image, face, side).image,
+        align,
         "fusion-crops",
         "zoo train facefusion-small",
     )
