@@ -23,7 +23,7 @@ from zoo_animeface.dan import Dan, Stage
 from zoo_animeface.edges import grey
 from zoo_animeface.losses import CartoonContentLoss, EdgeCriticLoss, GreyStyleLoss, LandmarkLoss, RedrawLoss, wing
 from zoo_animeface.networks import CartoonDiscriminator, CartoonGenerator, FineCartoonGenerator
-from zoo_animeface.points import FRONTAL, OF_68, SIDE
+from zoo_animeface.points import FRONTAL, SIDE, of_68
 from zoo_animeface.providers import FacePoints
 
 SAMPLE = Path(__file__).parents[3] / "docs/sample/eileen-collins.jpg"
@@ -137,8 +137,6 @@ def test_points_are_looked_for_once_where_the_trainer_has_none(dan: Dan, monkeyp
     image = read(SAMPLE).rgb[:, 20:320, 60:360]
     photo = nn.functional.interpolate(image[None], (160, 160), mode="bicubic", antialias=True).clamp(-1, 1)
     (face,) = faces.find(photo[0])
-    wanted = face.landmarks / 160
-    wanted[[39, 40, 41, 45, 46, 47], 1] += 8.8 / 112
     calls, find = [], faces.find
 
     def counted(image: Tensor, **options: bool) -> list[faces.Face]:
@@ -153,7 +151,7 @@ def test_points_are_looked_for_once_where_the_trainer_has_none(dan: Dan, monkeyp
     _, values = terms(step)
     found = values["one"]
     assert torch.equal(values["other"], found) and len(calls) == 2  # one a photograph; the black one shows no face
-    told = loss({"output": step["output"][:1], "source": photo, "points": wanted[None, list(OF_68)]})
+    told = loss({"output": step["output"][:1], "source": photo, "points": of_68(face.landmarks / 160)[None]})
     assert float(found) == pytest.approx(float(told), rel=1e-4)
 
 
