@@ -98,7 +98,7 @@ class TrainingChecks(Contract):
                 engine.data = [{name: tensor[0] for name, tensor in first.items()}] * steps * engine.samples_per_step
                 for other in engine.optimisers.keys() - {phase}:
                     engine.optimisers[other].step = lambda: None
-                    engine.losses[other] = _Idle(engine.losses[other].terms)
+                    engine.losses[other] = _Idle(**vars(engine.losses[other]))
                 totals = _run(engine, phase)
                 if totals and sum(totals[-3:]) / 3 < totals[0]:
                     break
