@@ -23,7 +23,7 @@ from zoo_animeface.dan import Dan, Stage
 from zoo_animeface.edges import grey
 from zoo_animeface.losses import CartoonContentLoss, EdgeCriticLoss, GreyStyleLoss, LandmarkLoss, RedrawLoss, wing
 from zoo_animeface.networks import CartoonDiscriminator, CartoonGenerator, FineCartoonGenerator
-from zoo_animeface.points import FRONTAL, SIDE, of_68
+from zoo_animeface.points import FRONTAL, GROUPS, NAMES, SIDE, of_68
 from zoo_animeface.providers import FacePoints
 
 SAMPLE = Path(__file__).parents[3] / "docs/sample/eileen-collins.jpg"
@@ -84,6 +84,10 @@ def test_points_where_they_shall_be_cost_nothing(dan: Dan) -> None:
     assert loss({"source": picture(1), "output": output, "points": there}) == 0
     moved = loss({"source": picture(1), "output": output, "points": there + 3 / SIDE})
     assert float(moved) == pytest.approx(5 * math.log(2.5), rel=1e-4)  # each coordinate is three pixels off
+    elsewhere = there.clone()
+    elsewhere[:, NAMES.index("nose")] += 0.1
+    assert loss({"source": picture(1), "output": output, "points": elsewhere}) > 0
+    assert LandmarkLoss(dan, without=["nose"])({"source": picture(1), "output": output, "points": elsewhere}) == 0
 
 
 def test_photographs_without_a_face_count_nothing(dan: Dan) -> None:
@@ -235,6 +239,8 @@ def test_what_the_discriminator_takes_for_fakes(options: dict[str, float], weigh
         ({"name": "cartoon-content", "shrink": 0}, "shrink is a whole number"),
         ({"name": "grey-style", "shrink": 0}, "shrink is a whole number"),
         ({"name": "landmark", "width": 0}, "width and epsilon are above 0"),
+        ({"name": "landmark", "without": ["ear"]}, "there are no points 'ear': they are jaw"),
+        ({"name": "landmark", "without": list(GROUPS)}, "some points have to count"),
     ],
 )
 def test_wrong_options_are_one_line(spec: dict[str, Any], told: str) -> None:

@@ -11,7 +11,7 @@ from zoo_animeface.points import Row, of_68
 from zoo_animeface.translator import FRAME
 
 
-def anime_crops(photos: Photos, out: Out, size: Size = 128) -> dict[str, Any]:
+def anime_crops(photos: Photos, out: Out, size: Size = 256) -> dict[str, Any]:
     """Cut the largest face out of each photograph, upright, with hair and chin, as it is drawn later.
 
     What the translators learn from beside drawn faces; their points are kept there, too, as points.csv. A run that was

@@ -14,7 +14,7 @@ from zoo.loss import Loss, view
 from zoo.losses.adversarial import OBJECTIVES
 from zoo.losses.perceptual import FeatureLoss, gram
 from zoo_animeface.dan import Dan, load_dan
-from zoo_animeface.points import SIDE
+from zoo_animeface.points import GROUPS, SIDE
 
 
 class LandmarkLoss(Loss):
@@ -24,6 +24,8 @@ class LandmarkLoss(Loss):
     nothing. The photograph's points are ``points`` (N,40,2), in shares, NaN where there is no face: the trainer's, or
     those that the provider of that name looks for, each time.
 
+    ``without`` are groups of points that count nothing, by their names in `zoo_animeface.points.GROUPS`: a drawn nose is a dot
+    that lies lower than a photograph's, and is drawn twice if it is wanted at both places.
     ``dan`` is the detector or its weights file, else the card dan-anime's. ``constant``: the value without its gradient, which is how
     the thesis's own program adds it: generated pictures leave the graph there on their way to the detector, so it
     teaches nothing. For comparison only.
@@ -32,11 +34,23 @@ class LandmarkLoss(Loss):
     needs = frozenset({"points", "output"})
 
     def __init__(
-        self, dan: Dan | str | None = None, width: float = 5.0, epsilon: float = 2.0, constant: bool = False
+        self,
+        dan: Dan | str | None = None,
+        width: float = 5.0,
+        epsilon: float = 2.0,
+        constant: bool = False,
+        without: Sequence[str] = (),
     ) -> None:
         super().__init__()
         if not (width > 0 and epsilon > 0):
             raise ValueError("width and epsilon are above 0")
+        if unknown := sorted(set(without) - GROUPS.keys()):
+            raise ValueError(f"there are no points {unknown[0]!r}: they are {', '.join(GROUPS)}")
+        self.kept = [
+            i for name, (part, _) in GROUPS.items() if name not in without for i in range(part.start, part.stop)
+        ]
+        if not self.kept:
+            raise ValueError("some points have to count")
         self.dan = dan if isinstance(dan, Dan) else load_dan(dan)
         self.width, self.epsilon, self.constant = width, epsilon, constant
 
@@ -46,7 +60,7 @@ class LandmarkLoss(Loss):
         with torch.autocast(output.device.type, enabled=False):  # pixels are counted in fractions
             found = self.dan.points(output.detach() if self.constant else output)
         known = wanted.isfinite().flatten(1).all(1)
-        off = (found - wanted.nan_to_num()) * SIDE
+        off = ((found - wanted.nan_to_num()) * SIDE)[:, self.kept]
         each = wing(off, self.width, self.epsilon).flatten(1).mean(1)
         return torch.where(known, each, 0.0).sum() / known.sum().clamp(min=1)
 

@@ -44,22 +44,12 @@ _ONE_BASED = [*range(1, 18), 18, 20, 22, 23, 25, 27, *range(37, 49), 31, 60, 67,
 OF_68: tuple[int, ...] = tuple(number - 1 for number in _ONE_BASED)
 """Where each point is among iBUG's 68, counted from 0."""
 
-LOWERED = {
-    40: 1.0,
-    41: 1.0,
-    46: 1.0,
-    47: 1.0,
-    36: 0.5,
-    39: 0.5,
-    42: 0.5,
-    45: 0.5,
-    30: 0.5,
-    **dict.fromkeys((55, 57, 59, 66), 0.15),
-}
+LIDS, CORNERS, LIPS = (40, 41, 46, 47), (36, 39, 42, 45), (55, 57, 59, 66)
+LOWERED = {**dict.fromkeys(LIDS, 1.0), **dict.fromkeys(CORNERS, 0.5), **dict.fromkeys(LIPS, 0.15)}
 """How far points of iBUG's 68, counted from 0, are moved down: a drawn eye is larger. The lower lids by all of it, the
-corners by half, so that they stay halfway, and nose and mouth as far as 2 362 drawn faces have them below the eyes: a nose that was
-wanted higher than any drawing has it was drawn twice. The thesis moves neither, and of the corners 39 and 45, one of each eye, like
-the lids, which tilts both eyes the same way and makes a mirrored face another one."""
+corners by half, so that they stay halfway, and the mouth as far as drawn faces have it below the eyes. The thesis leaves the mouth,
+and moves of the corners 39 and 45, one of each eye, like the lids, which tilts both eyes the same way and makes a mirrored
+face another one."""
 
 DROP = 8.8 / SIDE
 """How far it moves them, in shares of the side (section 3.2: the mean height of drawn eyes)."""
