@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -52,6 +53,7 @@ class PerceptualLoss(FeatureLoss):
     """
 
     needs = frozenset({"output", "paired_target"})
+    compared: ClassVar[tuple[str, str]] = ("output", "paired_target")
 
     def __init__(
         self, layers: Sequence[str] = ("conv1_2", "conv2_2", "conv3_2"), vgg: VGG19 | str | None = None
@@ -59,8 +61,9 @@ class PerceptualLoss(FeatureLoss):
         super().__init__(layers, vgg)
 
     def forward(self, step: Mapping[str, Tensor]) -> Tensor:
-        pairs = zip(self.seen(step, "output"), view(step, "paired_target", self.features))
-        return torch.stack([F.l1_loss(made.float(), wanted.float()) for made, wanted in pairs]).mean()
+        made, wanted = self.compared
+        pairs = zip(self.seen(step, made), view(step, wanted, self.features))
+        return torch.stack([F.l1_loss(one.float(), other.float()) for one, other in pairs]).mean()
 
 
 class ContentLoss(FeatureLoss):

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from zoo.blocks.vgg import VGG19
 from zoo.loss import Loss, view
 from zoo.losses.adversarial import OBJECTIVES
-from zoo.losses.perceptual import FeatureLoss, gram
+from zoo.losses.perceptual import FeatureLoss, PerceptualLoss, gram
 from zoo_animeface.dan import Dan, load_dan
 from zoo_animeface.points import GROUPS, SIDE
 
@@ -108,7 +108,7 @@ class GreyStyleLoss(FeatureLoss):
         return torch.stack([F.l1_loss(gram(made), wanted) for made, wanted in pairs]).mean()
 
 
-class RedrawLoss(FeatureLoss):
+class RedrawLoss(PerceptualLoss):
     """Drawings that were made small and coarse, redrawn by the generator, against what they were: mean absolute difference of
     colours, and of VGG-19's features (Johnson et al. 2016).
 
@@ -116,16 +116,10 @@ class RedrawLoss(FeatureLoss):
     """
 
     needs = frozenset({"redrawn", "redrawn_target"})
-
-    def __init__(
-        self, layers: Sequence[str] = ("conv1_2", "conv2_2", "conv3_2"), vgg: VGG19 | str | None = None
-    ) -> None:
-        super().__init__(layers, vgg)
+    compared = ("redrawn", "redrawn_target")
 
     def forward(self, step: Mapping[str, Tensor]) -> Tensor:
-        pairs = zip(self.seen(step, "redrawn"), view(step, "redrawn_target", self.features))
-        seen = torch.stack([F.l1_loss(made.float(), wanted.float()) for made, wanted in pairs]).mean()
-        return F.l1_loss(step["redrawn"].float(), step["redrawn_target"].float()) + seen
+        return F.l1_loss(step["redrawn"].float(), step["redrawn_target"].float()) + super().forward(step)
 
 
 class ColourLoss(Loss):
