@@ -70,9 +70,11 @@ class Translator:
 
     A plugin may subclass it, for verbs of its own or to replace ``draw`` or ``framed``. ``framing`` are the names of the
     controls that say which part of a picture is drawn: ``framed`` and ``follow`` take them, and the network does not.
+    ``finishing`` are those of what ``draw`` does beside the network, which does not take them either.
     """
 
     framing: frozenset[str] = frozenset()
+    finishing: frozenset[str] = frozenset()
     unexported: str = ""
     """Why an exported network would not do what the model does: it is refused then."""
     origin: str = ""

@@ -116,9 +116,9 @@ class Model:
         """The controls at their defaults, or as the kit always gives them, as the generator takes them."""
         found: dict[str, Any] = {}
         part = self.recipe.translator
-        framing = host().part("translator", part).framing if part else ()
+        kind = host().part("translator", part) if part else Translator
         for control in self.controls:
-            if control.name in framing:
+            if control.name in kind.framing | kind.finishing:
                 continue
             value: Any = None
             if control.name in self.always:

@@ -17,7 +17,8 @@ from zoo.errors import ConfigError
 from zoo.faces import MIRRORED
 from zoo.helpers.reading import open_table
 from zoo_expression.openings import CHIN, LOWER_LIP, POINTS, UPPER_LIP, moved
-from zoo_expression.units import NAMES, UNITS
+from zoo_expression.shade import Shade
+from zoo_expression.units import NAMES, ROW, UNITS
 
 TABLE = Path(__file__).parent / "motion.csv"
 BROWS, MOUTH = range(17, 27), range(48, 68)
@@ -62,24 +63,28 @@ PARTED = 0.1
 OVERLAP = 0.05
 """E by which lips that shut slide over each other at most."""
 
-ROW = {number: row for row, number in enumerate(UNITS)}
-
 
 class Motion(nn.Module):
-    """Moves a face from the units that it has to those that are asked for; ``gain`` multiplies how far."""
+    """Moves a face from the units that it has to those that are asked for; ``gain`` multiplies how far, and
+    ``shade`` how strong the folds and shades are that come with them, 0 for none."""
 
     table: Tensor
 
-    def __init__(self, gain: float = 1.0) -> None:
+    def __init__(self, gain: float = 1.0, shade: float = 0.0) -> None:
         super().__init__()
+        self.shade = Shade(shade) if shade else None
         self.register_buffer("table", gain * complete(read_motion()).double(), persistent=False)
 
     def forward(self, image: Tensor, landmarks: Tensor, own: Tensor, asked: Tensor) -> dict[str, Tensor]:
         """A crop (3,S,S), its landmarks (68,2), and intensities (2,17), of the face's left half and of its right one
         -> the crop moved: ``image``, ``flow`` and ``paint``, see `moved`."""
         points = landmarks.double()
-        shifts = self.shifts(points, own.double(), asked.double())
-        return moved(image, points, points + shifts)
+        there = points + self.shifts(points, own.double(), asked.double())
+        made = moved(image, points, there)
+        if self.shade is not None:
+            light = self.shade(made["image"], there, asked - own)
+            made |= {"image": made["image"] + light, "paint": made["paint"] + light}
+        return made
 
     def shifts(self, points: Tensor, own: Tensor, asked: Tensor) -> Tensor:
         """By how many pixels each landmark (68,2) moves."""

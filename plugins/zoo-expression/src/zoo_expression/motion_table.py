@@ -46,6 +46,19 @@ def motion_table(
     """
     if out.is_dir() or (out.exists() and not overwrite):
         raise UsageError(f"{out} is there already", "give another --out, or --overwrite")
+    rows, points, people, lost = labelled(folder, "motion")
+    units = np.array([row.units for row in rows])
+    table, explained = fitted(points, units, people)
+    lines = [(unit, point, *np.round(table[i, point], 5)) for i, unit in enumerate(NAMES) for point in range(68)]
+    write_table(out, ("unit", "point", "dx", "dy"), lines)
+    told = f"{len(rows)} faces of {people.max() + 1} people; {explained:.0%} of what differs within persons explained: {out}"
+    failed = f"{lost} pictures left out: no face found, or unreadable" if lost else ""
+    return {"lines": [*[failed] * bool(lost), told], "out": str(out), "faces": len(rows), "explained": explained}
+
+
+def labelled(folder: Path, what: str) -> tuple[list[Row], Array, Array, int]:
+    """The labelled faces of people that are seen twice or more: their rows, landmarks (N,68,2) in pixels, the people's numbers
+    (N,), and how many pictures have no face. UsageError if there are too few to learn ``what`` from."""
     rows = [row for row in read_table(folder / TABLE) if row.usable]
     seen = Counter(row.person for row in rows)
     rows = [row for row in rows if seen[row.person] > 1]
@@ -62,17 +75,11 @@ def motion_table(
     known = [(row, points) for row, points in known if seen[row.person] > 1]
     if len(known) < LEAST:
         raise UsageError(
-            f"{len(known)} faces of people that are seen twice or more: too few to learn motion from",
+            f"{len(known)} faces of people that are seen twice or more: too few to learn {what} from",
             f"give {LEAST} or more; people are told apart by a column person, or by the folders of their pictures",
         )
-    units = np.array([row.units for row, _ in known])
     people = np.unique([row.person for row, _ in known], return_inverse=True)[1]
-    table, explained = fitted(np.stack([points for _, points in known]), units, people)
-    lines = [(unit, point, *np.round(table[i, point], 5)) for i, unit in enumerate(NAMES) for point in range(68)]
-    write_table(out, ("unit", "point", "dx", "dy"), lines)
-    told = f"{len(known)} faces of {people.max() + 1} people; {explained:.0%} of what differs within persons explained: {out}"
-    failed = f"{lost} pictures left out: no face found, or unreadable" if lost else ""
-    return {"lines": [*[failed] * bool(lost), told], "out": str(out), "faces": len(known), "explained": explained}
+    return [row for row, _ in known], np.stack([points for _, points in known]), people, lost
 
 
 def fitted(points: Array, units: Array, people: Array) -> tuple[Array, float]:

@@ -20,7 +20,7 @@ from zoo.blocks.residual import ResidualBlock
 from zoo.generator import Generator, SizeRule
 from zoo.pictures.fit import warped
 from zoo_expression.motion import Motion
-from zoo_expression.units import EXPRESSIONS, FULL, HALVES, LABELS, MOST, NAMES, STRONGEST, pattern
+from zoo_expression.units import EXPRESSIONS, FULL, HALVES, LABELLED, LABELS, MOST, NAMES, STRONGEST, pattern
 
 NEARLY = 0.98
 """White and black by this much less, so that atanh is finite."""
@@ -164,6 +164,7 @@ class StarGANGenerator(Generator):
         warp: float = 0.0,
         paint: float = 1.0,
         motion: float = 0.0,
+        shade: float = 0.0,
         meter: dict[str, int] | None = None,
     ) -> None:
         super().__init__()
@@ -171,10 +172,10 @@ class StarGANGenerator(Generator):
             raise ValueError("a network has 1 or more channels, and 0 or more blocks")
         if not 0 <= warp < 1:
             raise ValueError("warp is a share of the picture's side")
-        if not 0 <= paint <= 1 or motion < 0:
-            raise ValueError("paint is a share from 0 to 1, and motion a gain of 0 or more")
-        if labels and motion:
-            raise ValueError("motion is of action units: a generator with labels has none")
+        if not 0 <= paint <= 1 or motion < 0 or shade < 0:
+            raise ValueError("paint is a share from 0 to 1, and motion and shade are gains of 0 or more")
+        if shade and not motion:
+            raise ValueError("shade goes with motion: set motion, too")
         self.attention, self.labels, self.residual, self.warp, self.paint = attention, labels, residual, warp, paint
         self.makes = frozenset(["attention", "colour"] * attention + ["flow", "paint"] * bool(warp))
         units = len(LABELS) if labels else len(NAMES)
@@ -189,7 +190,7 @@ class StarGANGenerator(Generator):
         self.meter = Meter(**{**(meter or {}), "units": units})
         as_buffers(self.meter)
         self.flow = nn.Conv2d(4 * width, 2, 3, padding=1) if warp else None
-        self.motion = Motion(motion) if motion else None
+        self.motion = Motion(motion, shade) if motion else None
 
     def parts(self, image: Tensor, units: Tensor | None = None, **controls: Tensor) -> dict[str, Tensor]:
         """``units`` (N,U) is the condition as the trainer has it; else ``controls`` say what it is, see `condition`."""
@@ -250,6 +251,13 @@ class StarGANGenerator(Generator):
             units = [unit if one is None else one / MOST for one, unit in zip(given, common.unbind(1))]
             sides.append(torch.stack(units, dim=1))
         return torch.stack(sides)
+
+    def intensities(self, condition: Tensor) -> Tensor:
+        """Of conditions (…,U) the 17 intensities: as they are, or for labels those that their expression is made of."""
+        if not self.labels:
+            return MOST * condition
+        made_of = [pattern(LABELLED[label]) if label in LABELLED else [0.0] * len(NAMES) for label in LABELS]
+        return condition @ condition.new_tensor(made_of)
 
     def own(self, image: Tensor) -> Tensor:
         """The condition (N,U) that a picture itself fulfils, as the meter reads it."""

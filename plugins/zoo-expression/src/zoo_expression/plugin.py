@@ -20,6 +20,7 @@ from zoo_expression.losses import (
 from zoo_expression.motion_table import motion_table
 from zoo_expression.networks import Discriminator, StarGANGenerator
 from zoo_expression.providers import LabelOfUnits, ScoresOfUnits, UnitsOfOutput, UnitsOfSource
+from zoo_expression.shade_table import shade_table
 from zoo_expression.trainer import ExpressionTrainer
 
 
@@ -32,6 +33,7 @@ def zoo_register(register: Registrar) -> None:
     register.command("au-judge", au_judge)
     register.command("expression-eval", expression_eval)
     register.command("motion-table", motion_table)
+    register.command("shade-table", shade_table)
     register.generator("stargan", StarGANGenerator)
     register.discriminator("stargan", Discriminator)
     register.loss("action-units", ActionUnitLoss)

@@ -22,9 +22,8 @@ from zoo.pictures.fit import warped
 from zoo.pictures.image import Picture, Source
 from zoo.pictures.morph import Morph, shares
 from zoo.translator import Translator
-from zoo_expression.motion import ROW
 from zoo_expression.networks import StarGANGenerator
-from zoo_expression.units import COMPETING, EXPRESSIONS, FULL, HALVES, LABELS, MOST, NAMES, STRONGEST, UNITS
+from zoo_expression.units import COMPETING, EXPRESSIONS, FULL, HALVES, LABELS, NAMES, ROW, STRONGEST, UNITS
 
 VERB = "edit"
 
@@ -253,7 +252,7 @@ class ExpressionTranslator(Translator):
         """What becomes of each face: ``batch`` are their pictures, ``own`` (N,U) and ``asked`` (2,N,U) conditions, of
         the left half of the face and of its right one."""
         if (motion := self.generator.motion) is not None:
-            has, wanted = MOST * own.float().cpu(), MOST * asked.float().cpu()
+            has, wanted = (self.generator.intensities(one.float().cpu()) for one in (own, asked))
             for i, one in enumerate(found):
                 rows = [ROW[unit] for unit in one.stays]
                 wanted[:, i, rows] = has[i, rows]

@@ -25,6 +25,7 @@ UNITS = {
 }
 """The 17 units that OpenFace measures, in its order."""
 
+ROW = {number: row for row, number in enumerate(UNITS)}
 NAMES = tuple(f"AU{number}" for number in UNITS)
 MOST = 5.0
 """Intensities go from 0, relaxed, to this, as far as a face can."""

@@ -1,0 +1,96 @@
+"""People keep their skin: drawn faces get as dark as the photograph's, and nothing else does."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from zoo.generator import Generator, SizeRule
+from zoo.pictures.image import to_pil
+from zoo_animeface.translator import AnimeTranslator
+
+SIDE = 96
+NETWORK = {
+    "working": SIDE,
+    "controls": [
+        {"type": "integer", "name": "face", "minimum": 0},
+        {"type": "number", "name": "skin", "default": 1, "minimum": 0, "maximum": 1},
+    ],
+}
+SKIN, BLUE, INK = (0.9, 0.78, 0.7), (0.2, 0.3, 0.8), (0.1, 0.08, 0.08)
+
+
+def planes(colour: tuple[float, float, float]) -> Tensor:
+    return (2 * torch.tensor(colour) - 1)[:, None, None].expand(3, SIDE, SIDE)
+
+
+def at() -> tuple[Tensor, Tensor]:
+    x = (torch.arange(SIDE) + 0.5) / SIDE
+    return x.expand(SIDE, SIDE), x[:, None].expand(SIDE, SIDE)
+
+
+def eyes() -> Tensor:
+    x, y = at()
+    return ((x - 0.5).abs() - 0.1).square() + (y - 0.48).square() < 0.05**2
+
+
+def face(reach: float) -> Tensor:
+    x, y = at()
+    return ((x - 0.5) / 0.22).square() + ((y - 0.58) / 0.28).square() < reach**2
+
+
+class Drawn(Generator):
+    """A flat face with white eyes in an outline before blue, whatever the photograph shows."""
+
+    size = SizeRule(multiple_of=4, minimum=16)
+
+    def parts(self, image: Tensor) -> dict[str, Tensor]:
+        drawing = torch.where(face(1.0), planes(SKIN), torch.where(face(1.15), planes(INK), planes(BLUE)))
+        return {"image": torch.where(eyes(), torch.ones(()), drawing).expand(len(image), -1, -1, -1)}
+
+
+def drawn(photo: tuple[float, float, float], **controls: Any) -> Tensor:
+    translator = AnimeTranslator(Drawn(), NETWORK, device="cpu")
+    picture = translator.translate(to_pil(planes(photo)), face=0, **controls)
+    return torch.from_numpy(np.array(picture.convert("RGB"))).permute(2, 0, 1) / 255
+
+
+def test_skin_is_drawn_as_dark_as_it_is_and_nothing_else() -> None:
+    as_learned, kept = drawn((0.35, 0.22, 0.15), skin=0.0), drawn((0.35, 0.22, 0.15))
+    inside, ink = face(0.85) & ~eyes(), face(1.15) & ~face(1.0)
+    assert float(kept[:, inside].mean()) < 0.7 * float(as_learned[:, inside].mean())
+    assert float(kept[0, inside].std()) < 0.01  # flat, as it was
+    red, green, blue = kept[:, inside].mean(1).tolist()
+    assert red > green > blue
+    still = ~face(1.2)
+    torch.testing.assert_close(kept[:, still], as_learned[:, still])
+    x, y = at()
+    pupils = ((x - 0.5).abs() - 0.1).square() + (y - 0.48).square() < 0.025**2
+    assert float(kept[:, pupils].min()) > 0.9  # the whites of the eyes
+    assert float(kept[:, ink].mean()) <= float(as_learned[:, ink].mean()) + 0.01
+
+
+def test_the_darker_the_darker_and_half_of_it_lies_between() -> None:
+    tones = [float(drawn((v, 0.7 * v, 0.6 * v))[:, face(0.8)].mean()) for v in (0.2, 0.4, 0.6)]
+    assert tones[0] < tones[1] < tones[2]
+    half = float(drawn((0.2, 0.14, 0.12), skin=0.5)[:, face(0.8)].mean())
+    assert tones[0] < half < float(drawn((0.2, 0.14, 0.12), skin=0.0)[:, face(0.8)].mean())
+
+
+@pytest.mark.parametrize("photo", [(0.9, 0.7, 0.6), (1.0, 1.0, 1.0)])
+def test_light_skin_stays_as_it_was_drawn(photo: tuple[float, float, float]) -> None:
+    torch.testing.assert_close(drawn(photo), drawn(photo, skin=0.0), atol=1 / 254, rtol=0)
+
+
+def test_a_drawing_without_a_face_where_it_should_be_still_comes_out() -> None:
+    class Nothing(Drawn):
+        def parts(self, image: Tensor) -> dict[str, Tensor]:
+            return {"image": torch.full_like(image, -1)}
+
+    translator = AnimeTranslator(Nothing(), NETWORK, device="cpu")
+    picture = translator.translate(to_pil(planes((0.2, 0.1, 0.1))), face=0)
+    assert picture.getextrema() == ((0, 0), (0, 0), (0, 0))
