@@ -27,6 +27,7 @@ NAMES += [
     "animegan",
     "animegan-landmark",
     "dan-anime",
+    "anime-faces",
     "facefusion",
     "facefusion-s3",
     "face-parts",

@@ -26,7 +26,7 @@ UNIT = 48.0
 SIDES = (160, 320, 640)
 """The longer side, in pixels, of what is looked at: in the first are faces that fill the picture, in the last small ones."""
 
-SURE = 0.4
+SURE = 0.5
 APART = 0.3
 """Squares whose intersection is a larger share of their union are one face."""
 

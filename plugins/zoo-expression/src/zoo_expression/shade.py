@@ -31,6 +31,9 @@ BLACK = 0.05
 """Light in [0,1] that everything has, so that logarithms of black are finite, and black hair stays black."""
 
 DARKEST, LIGHTEST = -0.6, 0.5
+FADING = 0.4
+"""Share of a unit's folds that go when it goes: one's own are not where the map has them, and what is taken from it is a stain."""
+
 FACE, EYES, BROWS = [*range(17), 26, 25, 24, 19, 18, 17], (range(36, 42), range(42, 48)), (range(17, 22), range(22, 27))
 LIPS, NOSE = range(48, 60), [21, 22, 42, 47, 35, 54, 48, 31, 40, 39]
 
@@ -91,7 +94,8 @@ class Shade(nn.Module):
         """What is added (3,S',S') to a crop (3,S',S') in [-1,1] with its landmarks (68,2) where intensities change by (2,17),
         in the face's left half and in its right one."""
         size, side = image.shape[-1], self.maps.shape[-1]
-        left, right = torch.einsum("su,uij->sij", change.to(self.maps), self.maps)
+        change = change.clamp(min=0) + FADING * change.clamp(max=0)
+        left, right = _frontal(landmarks) * torch.einsum("su,uij->sij", change.to(self.maps), self.maps)
         across = (
             ((torch.arange(side) + 0.5) / side - 0.5).div(0.15).add(0.5).clamp(0, 1)
         )  # an owner's left is on the right
@@ -103,6 +107,13 @@ class Shade(nn.Module):
         factor = warped(large, flow[None])[0].exp()
         light = (image + 1) / 2
         return 2 * (((light + BLACK) * factor - BLACK).clamp(0, 1) - light)
+
+
+def _frontal(landmarks: Tensor) -> float:
+    """1 for a face that looks into the camera, less the more it is turned, down to 0: the map does not turn with it."""
+    left, nose, right = landmarks[[0, 30, 16], 0].tolist()
+    turned = abs((nose - left) - (right - nose)) / max(right - left, 1e-6)
+    return min(1.0, max(0.0, 1.25 - 2 * turned))
 
 
 def read_shade(path: Path = TABLE) -> tuple[Tensor, Tensor]:
