@@ -10,13 +10,15 @@ are pasted onto the pictures of --behind, which show no drawn faces.
 from __future__ import annotations
 
 import argparse
+import csv
 import math
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from zoo.pictures.image import read
@@ -34,8 +36,6 @@ Face = tuple[Path, tuple[float, float, float]]
 
 
 def faces(drawings: Path, table: Path, test: bool) -> list[Face]:
-    import csv
-
     found = []
     known = {name for name, what in read_detections(table) if isinstance(what, Detection)}
     with table.open(encoding="utf-8") as file:
@@ -53,18 +53,29 @@ class Pages:
 
     def __init__(self, drawn: Sequence[Face], behind: Sequence[Path]) -> None:
         self.drawn = [(read(path).on_white().rgb, square) for path, square in drawn]
-        self.behind = [F.interpolate(read(path).on_white().rgb[None], (320, 320), mode="bilinear")[0] for path in behind]
+        self.behind = [
+            F.interpolate(read(path).on_white().rgb[None], (320, 320), mode="bilinear")[0] for path in behind
+        ]
 
     def page(self, rng: torch.Generator) -> tuple[Tensor, list[Square]]:
-        draw = lambda low, high: low + (high - low) * float(torch.rand(1, generator=rng))
-        pick = lambda n: int(torch.randint(n, (1,), generator=rng))
+
+        def draw(low: float, high: float) -> float:
+            return low + (high - low) * float(torch.rand(1, generator=rng))
+
+        def pick(n: int) -> int:
+            return int(torch.randint(n, (1,), generator=rng))
+
         back = self.behind[pick(len(self.behind))]
         zoom = round(draw(PAGE, 640))
         back = F.interpolate(back[None], (zoom, zoom), mode="bilinear")[0]
         top, left = (round(draw(0, zoom - PAGE)) for _ in range(2))
         page = back[:, top : top + PAGE, left : left + PAGE].clone()
         if draw(0, 1) < 0.2:
-            page = torch.full_like(page, draw(-1, 1)) if draw(0, 1) < 0.5 else page.mean(0, keepdim=True).expand(3, -1, -1).clone()
+            page = (
+                torch.full_like(page, draw(-1, 1))
+                if draw(0, 1) < 0.5
+                else page.mean(0, keepdim=True).expand(3, -1, -1).clone()
+            )
         for _ in range(pick(4)):  # edges are no faces
             patch, wide, high = self.behind[pick(len(self.behind))], round(draw(16, 120)), round(draw(16, 120))
             row, column, i, j = (round(draw(0, most)) for most in (PAGE - high, PAGE - wide, 320 - high, 320 - wide))
@@ -80,12 +91,16 @@ class Pages:
             # what is cut out of the drawing: the square and some of what is around it
             reach = 0.5 * side * draw(0.75, 1.3)
             cx, cy = draw(0, PAGE), draw(0, PAGE)
-            if any(abs(cx - ox) < (wanted + o) / 2 * 1.05 and abs(cy - oy) < (wanted + o) / 2 * 1.05 for ox, oy, o in taken):
+            if any(
+                abs(cx - ox) < (wanted + o) / 2 * 1.05 and abs(cy - oy) < (wanted + o) / 2 * 1.05 for ox, oy, o in taken
+            ):
                 continue
             at = torch.arange(PAGE) + 0.5
             dx, dy = (at - cx).expand(PAGE, PAGE) / scale, (at[:, None] - cy).expand(PAGE, PAGE) / scale
             round_ = draw(0, 1) < 0.4
-            inside = dx.square() + dy.square() < (1.1 * reach) ** 2 if round_ else (dx.abs() < reach) & (dy.abs() < reach)
+            inside = (
+                dx.square() + dy.square() < (1.1 * reach) ** 2 if round_ else (dx.abs() < reach) & (dy.abs() < reach)
+            )
             u = math.cos(angle) * dx + math.sin(angle) * dy
             v = -math.sin(angle) * dx + math.cos(angle) * dy
             u = -u if mirrored else u
@@ -112,7 +127,11 @@ class Pages:
 def loss(found: Tensor, squares: list[list[Square]]) -> Tensor:
     """Focal loss of the middles, softer near them (Zhou et al., eq. 1), and the distance of place and size there."""
     n, _, rows, columns = found.shape
-    wanted, known, values = torch.zeros(n, rows, columns), torch.zeros(n, rows, columns), torch.zeros(n, 3, rows, columns)
+    wanted, known, values = (
+        torch.zeros(n, rows, columns),
+        torch.zeros(n, rows, columns),
+        torch.zeros(n, 3, rows, columns),
+    )
     y, x = torch.meshgrid(torch.arange(rows) + 0.5, torch.arange(columns) + 0.5, indexing="ij")
     for i, ones in enumerate(squares):
         for one in ones:
@@ -135,6 +154,8 @@ def loss(found: Tensor, squares: list[list[Square]]) -> Tensor:
 def train(pages: Pages, steps: int, out: Path, minutes: float) -> None:
     torch.manual_seed(0)
     finder, began = FaceFinder(), time.monotonic()
+    nn.init.zeros_(finder.head.bias)
+    nn.init.constant_(finder.head.bias[:1], -4.0)  # faces are rare
     optimiser = torch.optim.AdamW(finder.parameters(), 2e-3, weight_decay=1e-2)
     mean = {name: value.clone() for name, value in finder.state_dict().items()}
     for step in range(steps):
@@ -153,9 +174,9 @@ def train(pages: Pages, steps: int, out: Path, minutes: float) -> None:
         for name, now in finder.state_dict().items():
             mean[name] = torch.lerp(mean[name], now, 0.01) if now.is_floating_point() else now.clone()
         if step % 25 == 0:
-            print(step, round(float(value), 3), round(time.monotonic() - began), flush=True)
+            sys.stdout.write(f"{step} {float(value):.3f}\n")
     save_weights(out, mean, {})
-    print(f"{step + 1} steps, {(time.monotonic() - began) / 3600:.2f} hours: {out}")
+    sys.stdout.write(f"{step + 1} steps, {(time.monotonic() - began) / 3600:.2f} hours: {out}\n")
 
 
 def test(pages: Pages, finder: FaceFinder, count: int) -> None:
@@ -166,9 +187,9 @@ def test(pages: Pages, finder: FaceFinder, count: int) -> None:
         found = seen(finder, page)
         right = [one for one in squares if any(one.overlap(other) >= 0.5 for other in found)]
         hits, wanted, told = hits + len(right), wanted + len(squares), told + len(found)
-    print(f"{count} pages: {hits} of {wanted} faces found, {told - hits} of {told} finds are none")
+    sys.stdout.write(f"{count} pages: {hits} of {wanted} faces found, {told - hits} of {told} finds are none\n")
     empty = sum(len(seen(finder, picture)) for picture in pages.behind)
-    print(f"{len(pages.behind)} pictures without: {empty} finds")
+    sys.stdout.write(f"{len(pages.behind)} pictures without: {empty} finds\n")
 
 
 def main() -> None:
@@ -191,7 +212,7 @@ def main() -> None:
     else:
         drawn = faces(options.drawings, options.detections, test=True)
         finder = FaceFinder()
-        finder.load_state_dict({name: value for name, value in read_tensors(options.weights).items()})
+        finder.load_state_dict(read_tensors(options.weights))
         test(Pages(drawn, behind[::8]), finder.eval(), options.count)
 
 

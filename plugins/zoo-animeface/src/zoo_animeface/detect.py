@@ -79,7 +79,10 @@ class LandmarkTranslator(Translator):
             for square, part, one in zip(squares, parts, made):
                 top, left, side = _place(square)
                 height, width = whole.shape[1:]
-                rows, columns = slice(max(0, top), min(height, top + side)), slice(max(0, left), min(width, left + side))
+                rows, columns = (
+                    slice(max(0, top), min(height, top + side)),
+                    slice(max(0, left), min(width, left + side)),
+                )
                 drawn = (one - part)[:, rows.start - top : rows.stop - top, columns.start - left : columns.stop - left]
                 whole[:, rows, columns] = (whole[:, rows, columns] + drawn).clamp(-1, 1)
             return whole
@@ -95,7 +98,9 @@ class LandmarkTranslator(Translator):
             return []
         found = find(rgb)
         if face is not None and face > max(1, len(found)):
-            raise ImageError(f"there is no face {face}: {len(found)} found", "1 is the largest; 0: a face fills the picture")
+            raise ImageError(
+                f"there is no face {face}: {len(found)} found", "1 is the largest; 0: a face fills the picture"
+            )
         if not found:
             log.warning("no drawn face found: the picture is taken for one; face=0 says so beforehand")
         if len(found) == 1 and found[0].side >= FILLS * min(rgb.shape[1:]):
@@ -104,9 +109,8 @@ class LandmarkTranslator(Translator):
 
     def _detected(self, rgb: Tensor, face: int | None) -> list[Points]:
         found = []
-        for square in [*self._squares(rgb, face)] or [None]:
-            part = rgb if square is None else _within(rgb, square)
-            top, left, _ = (0, 0, 0) if square is None else _place(square)
+        parts = [(_within(rgb, square), *_place(square)) for square in self._squares(rgb, face)]
+        for part, top, left, _ in parts or [(rgb, 0, 0, 0)]:
             with self.inference():
                 (shape,) = self._shape(self.on_device(part[None])).float().cpu()
             if not shape.isfinite().all():
@@ -133,5 +137,7 @@ def _place(square: Square) -> tuple[int, int, int]:
 def _within(rgb: Tensor, square: Square) -> Tensor:
     """What of a picture (3,H,W) lies in a square (3,S,S); beyond its border that is repeated."""
     top, left, side = _place(square)
-    rows, columns = (torch.arange(start, start + side).clamp(0, most - 1) for start, most in zip((top, left), rgb.shape[1:]))
+    rows, columns = (
+        torch.arange(start, start + side).clamp(0, most - 1) for start, most in zip((top, left), rgb.shape[1:])
+    )
     return rgb[:, rows[:, None], columns]

@@ -62,8 +62,6 @@ class FaceFinder(nn.Module):
             *(_convolution(2 * width, wide, 2), *(_Dilated(wide, far) for far in (1, 2, 4, 2, 1))),
         )
         self.head = nn.Conv2d(wide, 4, 1)
-        nn.init.constant_(self.head.bias, 0.0)
-        nn.init.constant_(self.head.bias[:1], -4.0)  # faces are rare
 
     def forward(self, image: Tensor) -> Tensor:
         found: Tensor = self.head(self.body(image))

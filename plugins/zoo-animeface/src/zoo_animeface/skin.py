@@ -35,7 +35,9 @@ def own_tone(drawing: Tensor, photo: Tensor, share: Tensor) -> Tensor:
     """A drawing (N,3,H,W) in [-1,1] of a photograph with its skin as dark as the photograph's; ``share`` (N,): 0 leaves it
     as it is, 1 goes all the way."""
     with torch.autocast(drawing.device.type, enabled=False):
-        seen, drawn = (F.interpolate((x + 1) / 2, (SIDE, SIDE), mode="bilinear") for x in (photo.float(), drawing.float()))
+        seen, drawn = (
+            F.interpolate((x + 1) / 2, (SIDE, SIDE), mode="bilinear") for x in (photo.float(), drawing.float())
+        )
         luma = drawn.new_tensor(LUMA)
         own, now = _cheeks(seen), _cheeks(drawn)
         light, dark = now @ luma, drawn.new_tensor(DARK)

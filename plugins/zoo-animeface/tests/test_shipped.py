@@ -1,0 +1,45 @@
+"""The weights that the plugin ships: four translators of one budget, and what comes with them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import zoo
+from zoo.catalogue.registry import registry
+from zoo.pictures.image import read
+from zoo.weights.file import read_header
+from zoo.weights.sources import locate
+
+TRANSLATORS = [f"{gan}{loss}" for gan in ("cartoongan", "animegan") for loss in ("", "-landmark")]
+SAMPLE = Path(__file__).parents[3] / "docs/sample/eileen-collins.jpg"
+
+
+@pytest.mark.parametrize("name", TRANSLATORS)
+def test_cards_tell_the_truth(name: str) -> None:
+    card = registry().card(name)[0]
+    header, weights = read_header(locate(card)), card.get()
+    assert header.network["recipe"] == f"{name}-small" and weights.bundled and weights.trained
+    assert {metric.name for metric in weights.metrics} >= {"kid", "variety", "landmark-rmse"}
+
+
+@pytest.mark.parametrize("name", TRANSLATORS)
+def test_a_portrait_is_drawn_and_flat(name: str) -> None:
+    model = zoo.load(name, device="cpu")
+    drawn = model.translate(SAMPLE)
+    assert min(drawn.size) >= 200
+    seen = model.framed(read(Image.open(SAMPLE).convert("RGB"))).rgb
+    before = np.asarray((seen + 1) * 127.5).transpose(1, 2, 0)
+    after = np.asarray(drawn.convert("RGB"), float)
+    assert np.abs(after - before).mean() > 8  # it is no photograph
+    rows, columns = (round(0.66 * after.shape[0]), round(0.4 * after.shape[1]))
+    cheek = after[rows - 4 : rows + 4, columns - 4 : columns + 4]
+    assert cheek.std((0, 1)).max() < 12
+
+
+def test_the_wheel_stays_small() -> None:
+    cards = [registry().card(name)[0] for name in (*TRANSLATORS, "dan-anime", "anime-faces")]
+    assert sum(card.get().bytes for card in cards) < 25_000_000
