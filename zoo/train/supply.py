@@ -94,7 +94,7 @@ def lack(missing: Iterable[str], trainer: str, generator: str, phase: str) -> st
 def who(missing: Iterable[str], name: str, phase: str) -> str:
     """Installed trainers that provide all of ``missing``, and generators that make it for the trainer ``name``."""
     trainer: type[Trainer] = host().part("trainer", name)
-    wanted, found = frozenset(missing), dict[str, list[str]](trainer=[], generator=[])
+    wanted, found = _roots(missing, trainer, phase), dict[str, list[str]](trainer=[], generator=[])
     for part in host().parts():
         if part.kind not in found:
             continue
@@ -116,3 +116,11 @@ def who(missing: Iterable[str], name: str, phase: str) -> str:
         found[part.kind] += having
     hints = [f"{kind}s that have it: {', '.join(names)}" for kind, names in found.items() if names]
     return "; ".join(hints) or "no installed trainer, generator or provider has it"
+
+
+def _roots(missing: Iterable[str], trainer: type[Trainer], phase: str) -> frozenset[str]:
+    """What is missing; in the place of what a provider makes that which it lacks itself."""
+    names = frozenset(missing)
+    there = frozenset(trainer.provides.get(phase, ())) | trainer.held()
+    lacking = {need for name in names if _provided(name) for need in _kind(name, {}).needs - there if not _provided(need)}
+    return frozenset(name for name in names if not _provided(name)) | lacking or names
