@@ -222,7 +222,9 @@ def test_a_loss_that_nothing_can_feed_says_what_is_missing() -> None:
     with pytest.raises(ConfigError, match="needs read") as caught:
         steps("cyclegan", "losses.discriminator.action-units={weight: 1}")
     assert "made of output" in caught.value.hint
-    with pytest.raises(ConfigError, match="needs redrawn, which") as caught:  # its provider wants what a generator makes
+    with pytest.raises(
+        ConfigError, match="needs redrawn, which"
+    ) as caught:  # its provider wants what a generator makes
         steps("animegan", "losses.generator.redraw={weight: 1}")
     assert "generators that have it: cartoon-fine" in caught.value.hint and "coarse" in caught.value.hint
 

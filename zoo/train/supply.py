@@ -122,5 +122,7 @@ def _roots(missing: Iterable[str], trainer: type[Trainer], phase: str) -> frozen
     """What is missing; in the place of what a provider makes that which it lacks itself."""
     names = frozenset(missing)
     there = frozenset(trainer.provides.get(phase, ())) | trainer.held()
-    lacking = {need for name in names if _provided(name) for need in _kind(name, {}).needs - there if not _provided(need)}
+    lacking = {
+        need for name in names if _provided(name) for need in _kind(name, {}).needs - there if not _provided(need)
+    }
     return frozenset(name for name in names if not _provided(name)) | lacking or names
