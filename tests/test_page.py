@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib.metadata
 import json
 import runpy
@@ -22,6 +23,7 @@ from tiny_plugin import TinyPlugin, tiny
 from zoo.cli import main
 from zoo.control import Image, Number, Numbers, Text
 from zoo.errors import ControlError, ExistsError, UsageError
+from zoo.page.serve import Guard
 from zoo.testing.hub import LoopbackHub
 
 pytest.importorskip("gradio")
@@ -256,3 +258,70 @@ def test_a_space_that_cannot_be_published(
     monkeypatch.delenv("HF_TOKEN")
     monkeypatch.setattr("huggingface_hub.get_token", lambda: None)
     assert run("publish", packed, "--space", "me/pencil") == 4 and "hf auth login" in capsys.readouterr().err
+
+
+# -- what a visitor may name ----------------------------------------------------------------------------------------------
+
+
+def asked(folder: Path, body: bytes, path: str = "/gradio_api/queue/join") -> tuple[int, bytes]:
+    """What becomes of a request: the status, and the body that reaches Gradio."""
+    reached, statuses = [b""], []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        more = True
+        while more:
+            message = await receive()
+            reached[0] += message.get("body", b"")
+            more = message.get("more_body", False)
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+
+    async def send(message: Any) -> None:
+        statuses.append(message.get("status"))
+
+    parts = [body[:7], body[7:]]
+
+    async def receive() -> Any:
+        return {"type": "http.request", "body": parts.pop(0), "more_body": bool(parts)}
+
+    headers = [(b"host", b"localhost"), (b"content-length", str(len(body)).encode())]
+    scope = {"type": "http", "path": path, "method": "POST", "headers": headers}
+    asyncio.run(Guard(app, folder, True)(scope, receive, send))
+    return statuses[0], reached[0]
+
+
+def test_files_that_were_uploaded_reach_the_model(tmp_path: Path) -> None:
+    (tmp_path / "uploads").mkdir()
+    here = str(tmp_path / "uploads" / "0123" / "me.png")
+    body = json.dumps(
+        {"data": ["easel", [{"image": {"path": here}, "caption": None}], 0.5, "path"], "fn_index": 8}
+    ).encode()
+    assert asked(tmp_path, body) == (200, body)
+    nothing = json.dumps({"data": [], "fn_index": 1}).encode()
+    assert asked(tmp_path, nothing) == (200, nothing)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/etc/passwd",
+        "{here}/uploads/../secret.png",
+        "{here}/uploads-of-others/me.png",
+        "{here}/uploads/link/secret.png",
+        "secret.png",
+        "http://169.254.169.254/",
+        "",
+        "a\0b",
+    ],
+)
+def test_no_other_file_is_read(tmp_path: Path, path: str) -> None:
+    (tmp_path / "uploads").mkdir()
+    (tmp_path / "uploads" / "link").symlink_to(tmp_path)
+    named = {"image": {"path": path.format(here=tmp_path), "url": "http://localhost/file=me.png"}}
+    for data in ([named], [[{"deep": [named]}]], [{"path": {"path": path.format(here=tmp_path)}}]):
+        status, reached = asked(tmp_path, json.dumps({"data": data}).encode())
+        assert status == 403 and reached == b""
+
+
+@pytest.mark.parametrize("body", [b"{", b"\xff", b"[" * 100_000, b'{"path": "/etc/passwd", "path": "/etc/passwd"}'])
+def test_what_cannot_be_understood_is_refused(tmp_path: Path, body: bytes) -> None:
+    assert asked(tmp_path, body)[0] == 403

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import shutil
@@ -64,6 +65,14 @@ class _Body:
         self.over = message["type"] != "http.request" or not message.get("more_body", False)
         return message
 
+    async def whole(self, most: int) -> bytes | None:
+        """All of it; None for more than ``most`` bytes."""
+        parts, length = [], 0
+        while not self.over and length <= most:
+            parts.append((await self.receive()).get("body", b""))
+            length += len(parts[-1])
+        return b"".join(parts) if length <= most else None
+
     async def drain(self) -> None:
         """Take in the rest and forget it, up to what is too much even for that."""
         left = DRAINED
@@ -91,6 +100,15 @@ class Guard:
         if fault := self._fault(path, str(scope["method"]), headers):
             await body.drain()
             return await _refuse(send, *fault)
+        asked: Receive = body.receive
+        if (
+            path == "/gradio_api/queue/join"
+        ):  # Gradio looks whether a file was uploaded in apps that it launches itself alone
+            said = await body.whole(SAID)
+            if said is None or not _uploaded(said, self.folder / "uploads"):
+                await body.drain()
+                return await _refuse(send, 403, "That file was not uploaded here.")
+            asked = _again(said, body.receive)
         policy = _OF_FILES if path.startswith("/gradio_api/file=") else POLICY.format(frames=self.frames)
         more = {
             "content-security-policy": policy, "x-content-type-options": "nosniff", "referrer-policy": "no-referrer",
@@ -105,7 +123,7 @@ class Guard:
                 message["headers"] = [*kept, *((name.encode(), value.encode()) for name, value in more.items())]
             await send(message)
 
-        await self.app(scope, body.receive, told)
+        await self.app(scope, asked, told)
 
     def _fault(self, path: str, method: str, headers: MutableMapping[str, str]) -> tuple[int, str] | None:
         host = headers.get("host", "")
@@ -123,6 +141,42 @@ class Guard:
         if "transfer-encoding" in headers or not size.isdecimal() or int(size) > SAID:
             return 413, "That is too much."
         return None
+
+
+def _again(said: bytes, then: Receive) -> Receive:
+    """What hands on a body that was read, and ``then`` what comes."""
+    left = [said]
+
+    async def receive() -> MutableMapping[str, Any]:
+        return {"type": "http.request", "body": left.pop(), "more_body": False} if left else await then()
+
+    return receive
+
+
+def _uploaded(said: bytes, folder: Path) -> bool:
+    """Do all files that a request names lie in the folder of uploads? A visitor may name any file of this machine."""
+    try:
+        asked = [json.loads(said)]
+    except (ValueError, RecursionError):
+        return False
+    place = folder.resolve()
+    while asked:
+        one = asked.pop()
+        if isinstance(one, list):
+            asked += one
+        elif isinstance(one, dict):
+            asked += one.values()
+            named = one.get("path")
+            if isinstance(named, str) and not _is_below(named, place):
+                return False
+    return True
+
+
+def _is_below(name: str, place: Path) -> bool:
+    try:
+        return Path(name).resolve().is_relative_to(place)
+    except (OSError, ValueError, RuntimeError):  # a zero byte, or links in a circle
+        return False
 
 
 async def _refuse(send: Send, status: int, text: str) -> None:
