@@ -29,8 +29,11 @@ LIPS: tuple[Chain, Chain] = (60, 61, 62, 63, 64), (60, 67, 66, 65, 64)
 
 OUTER_LIPS: tuple[Chain, Chain] = (48, 49, 50, 51, 52, 53, 54), (48, 59, 58, 57, 56, 55, 54)
 
-LASHES = 0.1
+LASHES = 0.25
 """How much more than an eye shut lids hide, above and below, as a share of how far it was open."""
+
+LASH_LINE, LIP_LINE = 0.5, 0.85
+"""How light the line is in which lids and lips meet, as a share of the darker of what is beside it: lashes are dark."""
 
 TUCK = 0.15
 """By how much of its opening the lips of a mouth that shuts are tucked in, each."""
@@ -90,8 +93,8 @@ def moved(image: Tensor, points: Tensor, there: Tensor) -> dict[str, Tensor]:
     if (share := mask * unseen).any():
         paint = share * (_cavity(image, points, lips, at) - result)
     paint += _without_teeth(result, there, mouth, lips, at)
-    for was, now in (*eyes, (mouth, lips)):
-        paint += _seam(result + paint, was, now, at, soft)
+    for (was, now), light in zip((*eyes, (mouth, lips)), (LASH_LINE, LASH_LINE, LIP_LINE)):
+        paint += _seam(result + paint, was, now, at, soft, light)
     return {"image": result + paint, "flow": flow, "paint": paint}
 
 
@@ -139,8 +142,8 @@ def _tucked(was: Opening, now: Opening, at: Tensor) -> Tensor:
     return much * near * torch.where(y < middle, -1.0, 1.0)
 
 
-def _seam(result: Tensor, was: Opening, now: Opening, at: Tensor, soft: float) -> Tensor:
-    """What is added (3,S,S) where an opening has shut: its edges meet in a line as dark as the darker of them. Between
+def _seam(result: Tensor, was: Opening, now: Opening, at: Tensor, soft: float, light: float) -> Tensor:
+    """What is added (3,S,S) where an opening has shut: its edges meet in a line, ``light`` of the darker of them. Between
     shifts that go two ways lie some that show what is behind."""
     shut = _shut(was, now, at)
     if not shut.any():
@@ -149,7 +152,7 @@ def _seam(result: Tensor, was: Opening, now: Opening, at: Tensor, soft: float) -
     away = (at[:, None] - (now.top + now.bottom) / 2).abs()
     share = shut * (2 * (1 - away / (wide + 0.5))).clamp(0, 1)
     line = torch.minimum(result.roll(wide + 1, 1), result.roll(-wide - 1, 1))
-    return share * (0.85 * (line + 1) - 1 - result)
+    return share * (light * (line + 1) - 1 - result)
 
 
 def _shut(was: Opening, now: Opening, at: Tensor) -> Tensor:
