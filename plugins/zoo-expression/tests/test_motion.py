@@ -11,16 +11,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from moving import mover_in, sample_head
 from PIL import Image
+from shared import SAMPLE
 from torch import Tensor
 
 from zoo import faces
 from zoo.errors import ConfigError, ControlError, ImageError, UsageError
-from zoo.generator import build_generator
-from zoo.loading import load
 from zoo.pictures.image import read, to_pil
-from zoo.recipe import load_recipe
-from zoo.weights.file import save_weights
 from zoo_expression.losses import MotionLoss
 from zoo_expression.motion import TABLE, Motion, distance, read_motion
 from zoo_expression.motion_table import motion_table
@@ -28,7 +26,6 @@ from zoo_expression.table import COLUMNS, Labels, read_table, write_table
 from zoo_expression.translator import ExpressionTranslator, Found
 from zoo_expression.units import MOST, NAMES
 
-SAMPLE = Path(__file__).parents[3] / "docs/sample/eileen-collins.jpg"
 REST = dict.fromkeys(NAMES, 0.0)
 
 
@@ -42,22 +39,12 @@ def one_thread() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def mover(tmp_path_factory: pytest.TempPathFactory) -> ExpressionTranslator:
-    """A tiny network that reads next to nothing: what is moved is what is asked for."""
-    network = load_recipe("ganimation-convnext-small", tiny=True).network()
-    network["generator"] |= {"motion": 1.0, "paint": 0.0}
-    generator = build_generator(network)
-    generator.meter.units.weight.zero_()
-    path = tmp_path_factory.mktemp("models") / "moves.safetensors"
-    save_weights(path, generator.state_dict(), network)
-    made = load(str(path), device="cpu")
-    assert isinstance(made, ExpressionTranslator)
-    return made
+    return mover_in(tmp_path_factory.mktemp("models"), "ganimation-convnext-small")
 
 
 @pytest.fixture(scope="module")
 def head() -> Image.Image:
-    with Image.open(SAMPLE) as whole:
-        return whole.convert("RGB").crop((90, 20, 350, 280))
+    return sample_head()
 
 
 @pytest.fixture(scope="module")

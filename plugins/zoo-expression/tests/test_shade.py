@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from moving import mover_in, sample_head
 from PIL import Image
 from safetensors.torch import save_file
 from torch import Tensor
@@ -15,35 +16,17 @@ from torch import Tensor
 from zoo import faces
 from zoo.errors import ConfigError, IntegrityError, UsageError
 from zoo.generator import build_generator
-from zoo.loading import load
 from zoo.pictures.image import read
 from zoo.recipe import load_recipe
-from zoo.weights.file import save_weights
 from zoo_expression.shade import TABLE, Shade, read_shade
 from zoo_expression.shade_table import shade_table
 from zoo_expression.table import COLUMNS, write_table
-from zoo_expression.translator import ExpressionTranslator
 from zoo_expression.units import ROW
-
-SAMPLE = Path(__file__).parents[3] / "docs/sample/eileen-collins.jpg"
-
-
-def made(folder: Path, recipe: str, **options: float) -> ExpressionTranslator:
-    """A tiny network that reads next to nothing, moved by the table."""
-    network = load_recipe(recipe, tiny=True).network()
-    network["generator"] |= {"motion": 1.0, "paint": 0.0, **options}
-    generator = build_generator(network)
-    generator.meter.units.weight.zero_()
-    save_weights(folder / "model.safetensors", generator.state_dict(), network)
-    translator = load(str(folder / "model.safetensors"), device="cpu")
-    assert isinstance(translator, ExpressionTranslator)
-    return translator
 
 
 @pytest.fixture(scope="module")
 def head() -> Image.Image:
-    with Image.open(SAMPLE) as whole:
-        return whole.convert("RGB").crop((90, 20, 350, 280))
+    return sample_head()
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +80,7 @@ def test_units_without_folds_and_no_change_leave_the_light_as_it_is(crop: faces.
 
 def test_it_comes_with_motion_where_the_weights_say_so(tmp_path: Path, head: Image.Image) -> None:
     plain, folded = (
-        made(_new(tmp_path, name), "ganimation-convnext-small", **o) for name, o in (("a", {}), ("b", {"shade": 1}))
+        mover_in(_new(tmp_path, name), "ganimation-convnext-small", **o) for name, o in (("a", {}), ("b", {"shade": 1}))
     )
     same = {"AU6": 0.0, "AU12": 0.0}
     assert np.array_equal(folded.translate(head, **same), head)
@@ -114,8 +97,8 @@ def test_shade_goes_with_motion() -> None:
 
 
 def test_labels_move_as_their_expressions_do(tmp_path: Path, head: Image.Image, crop: faces.Crop) -> None:
-    labelled = made(_new(tmp_path, "a"), "stargan-small", shade=1.0)  # it reads neutral, the first of all alike
-    units = made(_new(tmp_path, "b"), "ganimation-small", shade=1.0)
+    labelled = mover_in(_new(tmp_path, "a"), "stargan-small", shade=1.0)  # it reads neutral, the first of all alike
+    units = mover_in(_new(tmp_path, "b"), "ganimation-small", shade=1.0)
     assert np.array_equal(labelled.translate(head, expression="neutral"), head)
     assert np.array_equal(labelled.translate(head, expression="happy"), units.translate(head, happiness=1.0))
 

@@ -30,12 +30,16 @@ LEAST = 100
 Array = np.ndarray[Any, np.dtype[Any]]
 
 
+Labelled = Annotated[
+    Path, typer.Argument(metavar="FOLDER", help=f"Faces with their {TABLE}; of people seen twice or more.")
+]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace a table that is there already.")]
+
+
 def motion_table(
-    folder: Annotated[
-        Path, typer.Argument(metavar="FOLDER", help=f"Faces with their {TABLE}; of people seen twice or more.")
-    ],
+    folder: Labelled,
     out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="The table, a CSV file.")],
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a table that is there already.")] = False,
+    overwrite: Overwrite = False,
 ) -> dict[str, Any]:
     """Learn from labelled faces how far each landmark moves for one unit of each action unit: a table of motion.
 
@@ -44,8 +48,7 @@ def motion_table(
 
     Example: zoo motion-table faces -o motion.csv
     """
-    if out.is_dir() or (out.exists() and not overwrite):
-        raise UsageError(f"{out} is there already", "give another --out, or --overwrite")
+    check_free(out, overwrite)
     rows, points, people, lost = labelled(folder, "motion")
     units = np.array([row.units for row in rows])
     table, explained = fitted(points, units, people)
@@ -54,6 +57,12 @@ def motion_table(
     told = f"{len(rows)} faces of {people.max() + 1} people; {explained:.0%} of what differs within persons explained: {out}"
     failed = f"{lost} pictures left out: no face found, or unreadable" if lost else ""
     return {"lines": [*[failed] * bool(lost), told], "out": str(out), "faces": len(rows), "explained": explained}
+
+
+def check_free(out: Path, overwrite: bool) -> None:
+    """UsageError if a table is there that is not to be replaced."""
+    if out.is_dir() or (out.exists() and not overwrite):
+        raise UsageError(f"{out} is there already", "give another --out, or --overwrite")
 
 
 def labelled(folder: Path, what: str) -> tuple[list[Row], Array, Array, int]:

@@ -17,15 +17,14 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torchvision.transforms.functional import gaussian_blur
 
-from zoo.errors import ImageError, NotFoundError, UsageError
+from zoo.errors import ImageError, NotFoundError
 from zoo.faces.geometry import resampled, spline
 from zoo.helpers.files import atomic
 from zoo.pictures.fit import warped
 from zoo.pictures.image import read
 from zoo.progress import tell
-from zoo_expression.motion_table import labelled, laid_upon_mean, pose, within
+from zoo_expression.motion_table import Labelled, Overwrite, check_free, labelled, laid_upon_mean, pose, within
 from zoo_expression.shade import BLACK
-from zoo_expression.table import TABLE
 from zoo_expression.units import NAMES
 
 SIDE = 128
@@ -44,11 +43,9 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 
 def shade_table(
-    folder: Annotated[
-        Path, typer.Argument(metavar="FOLDER", help=f"Faces with their {TABLE}; of people seen twice or more.")
-    ],
+    folder: Labelled,
     out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="The table, a .safetensors file.")],
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a table that is there already.")] = False,
+    overwrite: Overwrite = False,
 ) -> dict[str, Any]:
     """Learn from labelled faces what folds and shades one unit of each action unit makes: a table of shades.
 
@@ -56,8 +53,7 @@ def shade_table(
 
     Example: zoo shade-table faces -o shade.safetensors
     """
-    if out.is_dir() or (out.exists() and not overwrite):
-        raise UsageError(f"{out} is there already", "give another --out, or --overwrite")
+    check_free(out, overwrite)
     rows, points, people, lost = labelled(folder, "shades")
     mean = torch.from_numpy(SIDE * _in_square(points).mean(0))
     folds, known = [], []
