@@ -60,6 +60,7 @@ class PortraitTranslator(Translator):
             " pixels wide",
             "average": None,
             "fitted": None,
+            "moved": None,
             "turn": "the line through the middles of landmarks 36 to 41 and 42 to 47, counted from 0, is level",
             "scale": self.frame.scale,
             "middle": self.frame.middle,

@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import json
 import logging
+import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -27,8 +30,8 @@ from zoo.pictures import image as pictures
 from zoo.pictures.image import read
 from zoo.recipe import load_recipe
 from zoo.weights.file import save_weights
-from zoo_facefusion.align import FITTED, align, average, yaw
-from zoo_facefusion.detail import Portrait, carried, meeting
+from zoo_facefusion.align import FITTED, align, average, shape_free, shaped, square, yaw
+from zoo_facefusion.detail import People, Portrait, carried
 from zoo_facefusion.measure import alone, followed
 from zoo_facefusion.parts import PARTS
 from zoo_facefusion.regions import own_maps, region_maps
@@ -37,9 +40,21 @@ from zoo_facefusion.translator import FusionTranslator
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny network, whose elements are parts of the face."""
+    return weights(tmp_path_factory.mktemp("models") / "tiny.safetensors", "facefusion-small")
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> FusionTranslator:
+    """The paper's, whose elements have no names."""
+    made = load(str(weights(tmp_path_factory.mktemp("models") / "plain.safetensors", "facefusion")), device="cpu")
+    assert isinstance(made, FusionTranslator)
+    return made
+
+
+def weights(path: Path, recipe: str) -> Path:
     """A weights file of a tiny network with statistics as after some training."""
-    path = tmp_path_factory.mktemp("models") / "tiny.safetensors"
-    network = load_recipe("facefusion-small", tiny=True).network()
+    network = load_recipe(recipe, tiny=True).network()
     torch.manual_seed(1)
     generator = build_generator(network)
     for module in generator.modules():
@@ -99,6 +114,18 @@ def test_hair_and_chin_are_inside() -> None:
     assert again and (again[0].landmarks / 128 - average())[FITTED].norm(dim=1).mean() < 0.03
 
 
+@pytest.mark.parametrize("side", [-0.4, 0.3])
+def test_shape_free_and_back_again(side: float) -> None:
+    rows, columns = torch.meshgrid(torch.linspace(-1, 1, 200), torch.linspace(-1, 1, 200), indexing="ij")
+    crop = square(torch.stack([columns, rows, columns * rows]), looking(side, angle=0.2), 128)
+    even = shape_free(crop.image, crop.landmarks)
+    nose, (x, y) = (128 * average()[30]).long(), crop.landmarks[30].long()
+    assert torch.allclose(even[:, nose[1], nose[0]], crop.image[:, y, x], atol=0.04)
+    assert (even - crop.image).abs().max() > 0.04  # it was elsewhere
+    assert (shaped(even, crop.landmarks) - crop.image).abs().mean() < 0.004
+    assert torch.allclose(even[:, 0], crop.image[:, 0], atol=0.02)  # the border stays
+
+
 @pytest.mark.parametrize("side", [-0.6, 0.0, 0.4])
 def test_where_a_face_looks(side: float) -> None:
     assert yaw(looking(side, angle=0.3)) == pytest.approx(side, abs=0.02)
@@ -126,7 +153,8 @@ def test_mix_is_a_number_or_one_for_each_element(translator: FusionTranslator) -
     def fuse(mix: Any) -> np.ndarray:
         return array(translator.translate(a, other=b, face=0, mix=mix))
 
-    assert np.array_equal(fuse(0.25), fuse([0.25] * 5)) and np.array_equal(fuse(1), fuse([1.0]))
+    assert np.array_equal(fuse(0.25), fuse([0, *[0.25] * 4]))  # hair is one person's, unless each element has a number
+    assert np.array_equal(fuse(0.5), fuse([1, *[0.5] * 4])) and np.array_equal(fuse(1), fuse([1.0]))
     single = [fuse([float(i == one) for i in range(5)]) for one in range(5)]
     assert all(not np.array_equal(one, fuse(0)) for one in single)
     assert np.array_equal(array(translator.translate(a, other=b, face=0)), fuse(0.5))
@@ -151,17 +179,18 @@ def test_more_than_two_people(translator: FusionTranslator) -> None:
             fuse([b, c], portions=portions)
 
 
-def test_regions(translator: FusionTranslator) -> None:
+def test_regions(translator: FusionTranslator, plain: FusionTranslator) -> None:
     a, b = portrait(1), portrait(2)
 
-    def fuse(**controls: Any) -> np.ndarray:
-        return array(translator.translate(a, other=b, face=0, mix=1, **controls))
+    def fuse(of: FusionTranslator = plain, **controls: Any) -> np.ndarray:
+        return array(of.translate(a, other=b, face=0, **{"mix": 1, **controls}))
 
     assert np.array_equal(fuse(region={"eyes": 0.0}), fuse(eyes=0.0))
+    assert np.array_equal(fuse(translator, nose=0.25), fuse(translator, mix=[1, 1, 1, 0.25, 1]))  # an element
     change = np.abs(fuse(eyes=0.0) - fuse()).mean((1, 2))  # by row of 64
     assert change[28:36].mean() > 5 * change[50:].mean() and change.max() > 0
     everywhere = fuse(region=dict.fromkeys(("eyes", "nose", "mouth", "hair", "skin"), 0.0))
-    assert np.abs(everywhere - array(translator.translate(a, other=b, face=0, mix=0))).max() <= 1
+    assert np.abs(everywhere - fuse(mix=0)).max() <= 1
     for region, told in (({"ears": 1}, "no region is called 'ears'"), (0.5, "not a mapping")):
         with pytest.raises(ControlError, match=told):
             fuse(region=region)
@@ -172,7 +201,7 @@ def test_regions(translator: FusionTranslator) -> None:
 # -- detail, and whole photographs ---------------------------------------------------------------------------------------
 
 
-def test_regions_are_where_both_people_have_them(translator: FusionTranslator, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_regions_are_where_both_people_have_them(plain: FusionTranslator, monkeypatch: pytest.MonkeyPatch) -> None:
     """The mouth that is seen, not an average face's, changes, and what is around it does not."""
     side, places = 128, {"eyes": (50, 30), "brows": (44, 30), "nose": (72, 12), "mouth": (86, 20)}
 
@@ -186,10 +215,12 @@ def test_regions_are_where_both_people_have_them(translator: FusionTranslator, m
 
     a, b = head(), head().transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     options = {"other": b, "mix": 1, "detail": 0, "framing": "face"}
-    change, stays = {}, translator.translate(a, **options)
+    monkeypatch.setattr("zoo_facefusion.detail.shape_free", lambda planes, _: planes)
+    monkeypatch.setattr("zoo_facefusion.detail.shaped", lambda planes, _: planes)
+    change, stays = {}, plain.translate(a, **options)
     for down in (0, 6, 40):
         monkeypatch.setattr("zoo_facefusion.detail.planes_of", lambda *_, down=down: drawn(down))
-        made = translator.translate(a, mouth=0, **options)
+        made = plain.translate(a, mouth=0, **options)
         moved = np.abs(array(made) - array(stays)).mean(2)
         change[down] = (moved.sum(1) * np.arange(len(moved))).sum() / moved.sum() / len(moved)
         rows = np.nonzero(moved.max(1) > 1)[0] / len(moved)
@@ -216,7 +247,7 @@ def test_one_person_alone_is_the_photograph_again(translator: FusionTranslator) 
 
 
 def test_detail_lies_where_the_fusion_has_its_features() -> None:
-    """Of two faces, one of which has eyes that are further apart, every landmark goes half-way."""
+    """Of two faces, one of which has eyes that are further apart, every landmark goes half-way, and its detail with it."""
     points = (100 * average()).float()
     wide = points.clone()
     wide[36:42, 0] -= 6
@@ -226,12 +257,28 @@ def test_detail_lies_where_the_fusion_has_its_features() -> None:
         image = torch.full((3, 100, 100), -1.0)
         for x, y in own[36:48].tolist():
             image[:, int(y) - 1 : int(y) + 2, int(x) - 1 : int(x) + 2] = 1
-        dots.append(Portrait(faces.Crop(image, own, torch.eye(2, 3).double()), 0.0, torch.zeros(3, 100, 100)))
-    fused = carried(torch.zeros(3, 100, 100), dots, torch.full((2, 100, 100), 0.5))
-    for x, y in ((points + wide) / 2)[36:48].tolist():
+        crop = faces.Crop(image, own, torch.eye(2, 3).double())
+        dots.append(Portrait(crop, shape_free(image, own), 0.0, torch.zeros(3, 100, 100)))
+    half = People([dots[1]], torch.tensor([0.5, 0.5])).points(dots[0]) * 100
+    assert torch.allclose(half, (points + wide) / 2, atol=1e-3)
+    fused = carried(torch.zeros(3, 100, 100), half, dots, torch.full((2, 100, 100), 0.5))
+    for x, y in half[36:48].tolist():
         assert fused[0, int(y), int(x)] > 0.3
-    alone = torch.stack([torch.ones(100, 100), torch.zeros(100, 100)])
-    assert torch.allclose(meeting(dots, alone) * 100, points)
+
+
+def test_each_part_has_the_shape_of_whose_it_is() -> None:
+    one, other = ((100 * average()).float() + torch.tensor([shift, 0.0]) for shift in (0, 3))
+    mine, theirs = (
+        Portrait(faces.Crop(torch.zeros(3, 100, 100), own, torch.eye(2, 3).double()), torch.zeros(3, 100, 100), 0.0)
+        for own in (one, other)
+    )
+    regions = {"eyes": torch.tensor([0.0, 1.0]), "mouth": torch.tensor([0.5, 0.5]), "hair": torch.tensor([0.0, 1.0])}
+    moved = (People([theirs], torch.tensor([1.0, 0.0]), regions).points(mine) * 100 - one)[:, 0]
+    assert torch.allclose(moved[[0, 8, 30]], torch.zeros(3), atol=1e-4)  # jaw and nose
+    assert torch.allclose(moved[[17, 40, 47]], torch.full((3,), 3.0), atol=1e-4)  # brow and eyes
+    assert torch.allclose(moved[48:], torch.full((20,), 1.5), atol=1e-4)
+    all_of_them = People([theirs], torch.tensor([1.0, 0.0]), regions, torch.tensor([0.0, 1.0])).points(mine)
+    assert torch.allclose(all_of_them * 100, other, atol=1e-4)
 
 
 def test_a_fused_face_is_put_back_where_it_was(translator: FusionTranslator) -> None:
@@ -381,7 +428,7 @@ def test_latents_there_and_back(translator: FusionTranslator) -> None:
     first, second = (translator.encode(one, face=0) for one in (a, b))
     assert first.shape == (32, 8, 8) and first.dtype == torch.float32
     half: Tensor = (first + second) / 2
-    wanted = translator.translate(a, other=b, face=0, mix=0.5)
+    wanted = translator.translate(a, other=b, face=0, mix=[0.5] * 5)
     assert np.abs(array(translator.decode(half)) - array(wanted)).max() <= 1
     first.mul_(1)  # in place as any tensor
     both = translator.decode(torch.stack([first, second]))
@@ -586,3 +633,26 @@ def test_what_follows_an_element_is_measured() -> None:
     assert found.keys() == {"shape", "colours"}
     for ways in found.values():
         assert ways == pytest.approx([1, 0], abs=1e-5)
+
+
+def test_a_stranger_fuses_as_the_zoo_does(model: Path, cli: Cli, tmp_path: Path) -> None:
+    """By an exported network and the program of docs/export.md, which has neither torch nor the zoo."""
+    pytest.importorskip("onnxruntime")
+    page = (SAMPLE.parents[1] / "export.md").read_text(encoding="utf-8")
+    program = re.search(r"^`draw.py`:\n\n```python\n(.*?)^```$", page, re.M | re.S)
+    assert program
+    (tmp_path / "draw.py").write_text(program[1], encoding="utf-8")
+    assert cli("export", model, "-o", tmp_path / "model.onnx")[0] == 0
+    a, b = tmp_path / "a.png", tmp_path / "b.png"
+    head(200).save(a), head(300).transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(b)
+    alone = "import sys; sys.modules.update(torch=None, zoo=None); import runpy; runpy.run_path('draw.py')"
+    command = [sys.executable, "-c", alone, "model.onnx", "a.png", "b.png", "both.png"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    translator = load(str(model), device="cpu")
+    wanted = array(translator.translate(a, other=b, mix=[1, *[0.5] * 4], framing="face", detail=0))
+    drawn = Image.open(tmp_path / "both.png")
+    assert abs(drawn.width - len(wanted)) <= 1
+    off = np.abs(array(drawn.resize(wanted.shape[:2])) - wanted)
+    apart = np.abs(np.roll(wanted, 4, axis=1) - wanted)
+    assert off.mean() < 2 and apart.mean() > 2 * off.mean()

@@ -14,11 +14,13 @@ from torch import Tensor
 
 from zoo.blocks.vgg import VGG19
 from zoo.errors import ConfigError
+from zoo.faces.parsing import PARTS
 from zoo.generator import build_part
 from zoo.recipe import Recipe, load_recipe
 from zoo.train import checkpoint
 from zoo.train.engine import Options
 from zoo.train.run import train
+from zoo_facefusion.composite import composite
 from zoo_facefusion.data import Couples
 from zoo_facefusion.losses import FusionContentLoss, FusionStyleLoss
 from zoo_facefusion.networks import FusionCritic, FusionGenerator
@@ -111,6 +113,54 @@ def test_several_people_share_what_is_left() -> None:
     assert torch.allclose(fused[:, half:], (0.75 * latents[1] + 0.25 * latents[2])[:, half:], atol=1e-6)
     alike = generator.shares(mix, None, 2)
     assert torch.allclose(alike[:, 1], alike[:, 2]) and torch.allclose(alike.sum(1), torch.ones(1, 2))
+
+
+@torch.no_grad()
+def test_hair_is_one_persons() -> None:
+    generator = network(elements=["hair", "skin"])
+    for mix, portions, wanted in (
+        (0.6, None, [1, 0]), (0.5, None, [1, 0]), (0.45, None, [0.5, 0.5]), (0.3, None, [0, 1]),
+        (0.2, [1.0, 2.0], [0, 0, 1]), (0.4, [1.0, 2.0], [1, 0, 0]),
+    ):  # fmt: skip
+        others = len(wanted) - 1
+        shares = generator.shares(torch.tensor([[mix]]), None if portions is None else torch.tensor([portions]), others)
+        assert torch.allclose(shares[0, :, 0], torch.tensor(wanted).float(), atol=1e-5)
+        assert shares[0, 0, 1] == pytest.approx(mix)
+    asked = generator.shares(torch.tensor([[0.5, 0.5]]), None, 1)
+    assert (asked == 0.5).all()  # who gives each element a number gets them
+
+
+def test_a_composite_has_each_part_of_whom_it_is() -> None:
+    """A red face with black hair and a blue one with white hair; each has a bright spot on its nose."""
+    size = 64
+    maps = dict(zip(REGIONS, region_maps((size, size))))
+    seen = torch.zeros(1, len(PARTS), size, size)
+    seen[:, PARTS.index("hair")], seen[:, PARTS.index("skin")] = maps["hair"], 1 - maps["hair"]
+    red, blue = torch.tensor([0.6, -0.6, -0.6]), torch.tensor([-0.6, -0.6, 0.6])
+    faces = []
+    for colour, hair in ((red, -1.0), (blue, 1.0)):
+        face = colour[:, None, None] * torch.ones(3, size, size)
+        faces.append(torch.where(maps["hair"] > 0.5, torch.tensor(hair), face)[None])
+    faces[1][:, :, 35:37, 31:33] = 1.0
+    names, (a, b) = ("hair", "skin", "eyes", "nose", "mouth"), faces
+
+    def made(**shares: float) -> Tensor:
+        mix = torch.tensor([[shares.get(name, 1.0) for name in names]])
+        return composite(a, b, seen, seen, mix, names)[0]
+
+    assert torch.allclose(made()[:3], a[0], atol=0.05) and made()[3].min() > 0.99
+    assert torch.allclose(made(**dict.fromkeys(names, 0.0))[:3], b[0], atol=0.05)
+    hair = made(hair=0)
+    assert torch.allclose(hair[:3, 2], b[0, :, 2], atol=0.05) and torch.allclose(
+        hair[:3, 50, 32], a[0, :, 50, 32], atol=0.1
+    )
+    skin = made(skin=0)
+    assert torch.allclose(skin[:3, 2], a[0, :, 2], atol=0.05) and torch.allclose(
+        skin[:3, 50, 32], b[0, :, 50, 32], atol=0.2
+    )
+    nose = made(nose=0)
+    assert nose[0, 35, 31] > a[0, 0, 35, 31] + 0.2  # the spot, in red light
+    assert nose[2, 38, 36] < 0  # and no blue skin around it
 
 
 def test_regions_share_the_picture_out() -> None:
@@ -254,9 +304,10 @@ def test_how_shares_are_drawn(photos: Path) -> None:
     data = {**batch(photos, 2), "seed": torch.arange(200)}
     for ends, between in ((1.0, 0.0), (0.0, 1.0), (0.0, 0.0), (0.5, 0.25)):
         mix, flipped = trainer(ends=ends, between=between)._mixes(data["seed"], data["source"])
-        whole = (mix == mix[:, :1]).all(1)
-        is_end = whole & ((mix[:, 0] == 0) | (mix[:, 0] == 1))
-        inner = (mix[:, 0] > 0) & (mix[:, 0] < 1)
+        assert ((mix[:, 0] == 0) | (mix[:, 0] == 1)).all()  # hair is never mixed
+        whole = (mix[:, 1:] == mix[:, 1:2]).all(1)
+        is_end = whole & (mix[:, 0] == mix[:, 1])
+        inner = (mix[:, 1] > 0) & (mix[:, 1] < 1)
         assert (inner <= whole).all() and float(inner.float().mean()) == pytest.approx(between, abs=0.08)
         assert float(is_end.float().mean()) == pytest.approx(ends + (1 - ends - between) / 16, abs=0.1)
         if ends == 1:
@@ -335,7 +386,7 @@ def test_recipes_are_the_papers() -> None:
     assert sum(p.numel() for p in cast(FusionGenerator, generator).parameters()) > 22e6
     assert paper.optimiser.lr == 1e-3 and paper.data.batch == 100 and paper.data.size == (128, 128)
     split = load_recipe("facefusion-s3")
-    assert split.generator["elements"] == 2
+    assert split.generator["elements"] == ["shape", "colours"]
     terms = split.losses["fusion"]
     assert terms["fusion-content"]["elements"] == [0] and terms["fusion-style"]["elements"] == [1]
     small = build_part("generator", load_recipe("facefusion-small").generator)

@@ -20,7 +20,7 @@ from zoo.pictures.batches import Batches
 from zoo.pictures.image import Picture, Source, read
 from zoo.translator import Translator
 from zoo_animeface.dan import Dan
-from zoo_animeface.finder import Square, find
+from zoo_animeface.finder import Square, find, place, within
 from zoo_animeface.points import NAMES
 from zoo_animeface.sheet import drawn
 
@@ -77,7 +77,7 @@ class LandmarkTranslator(Translator):
             """What was drawn is added: squares may lie on each other."""
             whole = picture.rgb.clone()
             for square, part, one in zip(squares, parts, made):
-                top, left, side = _place(square)
+                top, left, side = place(square)
                 height, width = whole.shape[1:]
                 rows, columns = (
                     slice(max(0, top), min(height, top + side)),
@@ -87,7 +87,7 @@ class LandmarkTranslator(Translator):
                 whole[:, rows, columns] = (whole[:, rows, columns] + drawn).clamp(-1, 1)
             return whole
 
-        parts = [_within(picture.rgb, square) for square in squares]
+        parts = [within(picture.rgb, square) for square in squares]
         return apart.Parts(picture, parts, join)
 
     def _squares(self, rgb: Tensor, face: int | None) -> list[Square]:
@@ -109,7 +109,7 @@ class LandmarkTranslator(Translator):
 
     def _detected(self, rgb: Tensor, face: int | None) -> list[Points]:
         found = []
-        parts = [(_within(rgb, square), *_place(square)) for square in self._squares(rgb, face)]
+        parts = [(within(rgb, square), *place(square)) for square in self._squares(rgb, face)]
         for part, top, left, _ in parts or [(rgb, 0, 0, 0)]:
             with self.inference():
                 (shape,) = self._shape(self.on_device(part[None])).float().cpu()
@@ -127,17 +127,3 @@ class LandmarkTranslator(Translator):
         square = F.pad(image, (left, side - width - left, top, side - height - top), mode="replicate")
         pixels = self.generator.points(square) * side - torch.tensor([left, top], device=image.device)
         return pixels / torch.tensor([width, height], device=image.device)
-
-
-def _place(square: Square) -> tuple[int, int, int]:
-    """The row and the column where a square begins, which may be outside of the picture, and its side, in whole pixels."""
-    return round(square.y - square.side / 2), round(square.x - square.side / 2), max(1, round(square.side))
-
-
-def _within(rgb: Tensor, square: Square) -> Tensor:
-    """What of a picture (3,H,W) lies in a square (3,S,S); beyond its border that is repeated."""
-    top, left, side = _place(square)
-    rows, columns = (
-        torch.arange(start, start + side).clamp(0, most - 1) for start, most in zip((top, left), rgb.shape[1:])
-    )
-    return rgb[:, rows[:, None], columns]

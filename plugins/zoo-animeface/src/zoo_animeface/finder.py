@@ -129,3 +129,17 @@ def _at(finder: FaceFinder, picture: Tensor, scale: float, sure: float) -> list[
         y = (row + 0.5 + float(down[row, column])) * STRIDE / scale
         found.append(Square(x, y, side, float(score[row, column])))
     return found
+
+
+def place(square: Square) -> tuple[int, int, int]:
+    """The row and the column where a square begins, which may be outside of the picture, and its side, in whole pixels."""
+    return round(square.y - square.side / 2), round(square.x - square.side / 2), max(1, round(square.side))
+
+
+def within(rgb: Tensor, square: Square) -> Tensor:
+    """What of a picture (3,H,W) lies in a square (3,S,S); beyond its border that is repeated."""
+    top, left, side = place(square)
+    rows, columns = (
+        torch.arange(start, start + side).clamp(0, most - 1) for start, most in zip((top, left), rgb.shape[1:])
+    )
+    return rgb[:, rows[:, None], columns]

@@ -8,6 +8,8 @@ N pictures, H and W their size; both are a face cut out as `AnimeTranslator` doe
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -39,24 +41,24 @@ def own_tone(drawing: Tensor, photo: Tensor, share: Tensor) -> Tensor:
             F.interpolate((x + 1) / 2, (SIDE, SIDE), mode="bilinear") for x in (photo.float(), drawing.float())
         )
         luma = drawn.new_tensor(LUMA)
-        own, now = _cheeks(seen), _cheeks(drawn)
+        own, now = cheeks(seen), cheeks(drawn)
         light, dark = now @ luma, drawn.new_tensor(DARK)
         wanted = light * ((own @ luma) / LIGHT).clamp(0.1, 1.0) ** (STEEP * share.to(light))
         darker = ((light - wanted) / (light - dark @ luma).clamp(min=0.05)).clamp(0, 1)
         factor = torch.lerp(now, dark.expand_as(now), darker[:, None]) / now  # (N,3)
-        mask = F.interpolate(_skin(drawn, now), drawing.shape[2:], mode="bilinear")
+        mask = F.interpolate(skin(drawn, now), drawing.shape[2:], mode="bilinear")
     rgb = (drawing + 1) / 2
     return 2 * torch.lerp(rgb, rgb * factor[:, :, None, None].to(rgb), mask.to(rgb)) - 1
 
 
-def _cheeks(rgb: Tensor) -> Tensor:
-    """(N,3): the middle colour of where cheeks are."""
-    spots = [rgb[:, :, row - 3 : row + 4, column - 3 : column + 4].flatten(2) for column, row in _places(CHEEKS)]
+def cheeks(rgb: Tensor, places: Sequence[tuple[float, float]] = CHEEKS) -> Tensor:
+    """(N,3): the middle colour of (N,3,SIDE,SIDE) where cheeks are."""
+    spots = [rgb[:, :, row - 3 : row + 4, column - 3 : column + 4].flatten(2) for column, row in _places(places)]
     sorted_ = torch.cat(spots, 2).sort(2).values  # ONNX knows no median
     return sorted_[:, :, sorted_.shape[2] // 2].clamp(min=0.02)
 
 
-def _skin(rgb: Tensor, colour: Tensor) -> Tensor:
+def skin(rgb: Tensor, colour: Tensor) -> Tensor:
     """1 where a drawing (N,3,SIDE,SIDE) shows skin of this ``colour`` (N,3), soft at its edge; (N,1,SIDE,SIDE)."""
     luma = rgb.new_tensor(LUMA)
     away = (_shares(rgb) - _shares(colour)[:, :, None, None]).square().sum(1, keepdim=True)
@@ -73,7 +75,7 @@ def _skin(rgb: Tensor, colour: Tensor) -> Tensor:
     return F.avg_pool2d(F.max_pool2d(joined, 3, 1, 1), 3, 1, 1, count_include_pad=False)
 
 
-def _places(shares: tuple[tuple[float, float], ...]) -> list[tuple[int, int]]:
+def _places(shares: Sequence[tuple[float, float]]) -> list[tuple[int, int]]:
     return [(int(SIDE * x), int(SIDE * y)) for x, y in shares]
 
 

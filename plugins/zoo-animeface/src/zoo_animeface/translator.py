@@ -2,25 +2,48 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from torch import Tensor
 
 from zoo import faces
 from zoo.faces.portrait import PortraitTranslator
+from zoo.pictures.image import Source, read
+from zoo_animeface.finder import find, within
+from zoo_animeface.like import recoloured
 from zoo_animeface.skin import own_tone
 
 FRAME = faces.Frame(2.09, 0.57)
 """Where a face lies in the photographs of the training, and nearly so in drawn faces, whose jaws are as wide and whose eyes
 lie as high."""
 
+log = logging.getLogger("zoo")
+
 
 class AnimeTranslator(PortraitTranslator):
-    """Draws portraits as anime. The control ``skin``, where the recipe declares it, is how far people keep their own."""
+    """Draws portraits as anime. The control ``like``, where the recipe declares it, is a drawing whose colours they get, and
+    ``skin`` how far people keep their own."""
 
     frame = FRAME
-    finishing = frozenset({"skin"})
+    finishing = frozenset({"like", "skin"})
 
-    def draw(self, image: Tensor, skin: Tensor | None = None, **controls: Any) -> Tensor:
+    def check(self, controls: dict[str, Any]) -> dict[str, Any]:
+        """The face of ``like`` is found here, before any picture is read. ImageError."""
+        like = controls.get("like")
+        return controls if like is None else {**controls, "like": (drawn_face(like) + 1) / 2}
+
+    def draw(self, image: Tensor, skin: Tensor | None = None, like: Tensor | None = None, **controls: Any) -> Tensor:
         drawn = super().draw(image, **controls)
+        if like is not None:
+            drawn = recoloured(drawn, image, like)
         return drawn if skin is None else own_tone(drawn, image, skin)
+
+
+def drawn_face(source: Source) -> Tensor:
+    """The largest face of a drawing, (3,S,S), or all of it where none is found. ImageError for what cannot be read."""
+    rgb = read(source).on_white().rgb
+    found = find(rgb)
+    if not found:
+        log.warning("like: no drawn face found, the whole picture is taken for one")
+    return within(rgb, found[0]) if found else rgb

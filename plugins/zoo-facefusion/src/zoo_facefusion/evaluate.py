@@ -28,8 +28,9 @@ from zoo.pictures.image import find_pictures, read, to_pil, write
 from zoo.progress import tell
 from zoo.weights.networks import find as find_file
 from zoo_facefusion.commands import fused
-from zoo_facefusion.measure import DEAD, STEPS, Elements, alone, followed, likeness, path, profiles, unevenness
+from zoo_facefusion.measure import DEAD, STEPS, Elements, alone, followed, likeness, path, profiles, stays, unevenness
 from zoo_facefusion.parts import PARTS, by_network, by_people
+from zoo_facefusion.regions import GROWN
 from zoo_facefusion.translator import FusionTranslator
 
 BATCH = 8
@@ -49,6 +50,8 @@ PROTOCOL = (
     f" share of the elements that move it by less than {DEAD:g} of one",
     "alike: the largest cosine between the profiles of two elements, which are the shares of the change that fall into each"
     f" part of the two faces, the mean over up to {PROFILED} pairs",
+    f"in the region: of the change by an element that is one, the share in that part of either face; near: within {GROWN:g}"
+    " of the side",
     "the way: how far landmarks, and the mean and deviation of colours, go to the other face's when one element alone is its",
     f"uneven: largest over mean step of a path of {STEPS} pictures, the mean over pairs",
 )
@@ -112,7 +115,12 @@ def fusion_eval(
     lines = [*PROTOCOL, "; ".join(f"{name}: {value}" for name, value in data.items())]
     for one in results:
         lines.append(f"{one['model']}: elements move {', '.join(f'{m:.2f}' for m in one['moved'])}")
-        lines += [f"{one['model']}: element {n} moves {_told(shares)}" for n, shares in enumerate(one["profiles"], 1)]
+        elements = one["elements"]
+        lines += [f"{one['model']}: {name} moves {_told(shares)}" for name, shares in zip(elements, one["profiles"])]
+        for name, (inside, near) in one["stays"].items():
+            lines.append(
+                f"{one['model']}: {name}: {inside:.0%} of the change is in the region, {near:.0%} in it or near"
+            )
         for what, ways in one["followed"].items():
             lines.append(f"{one['model']}: of the way of {what}, elements go {', '.join(f'{way:.2f}' for way in ways)}")
     if save:
@@ -129,6 +137,8 @@ class Measurement:
     ) -> None:
         self.name, self.pictures, self.tools = name, pictures, tools
         self.generator, self.side = model.generator.eval(), model.size.above(model.working)
+        numbers = range(1, self.generator.elements + 1)
+        self.called = self.generator.names or tuple(f"element {n}" for n in numbers)
         self.near: list[Metric] = [SsimMetric(tools), *([LpipsMetric(tools)] if lpips else [])]
         self.sets: dict[str, Metric] = {kind: KidMetric(tools) for kind in KINDS} if kid else {}
         self.elements, self.l1, self.uneven = Elements(), list[float](), list[float]()
@@ -151,7 +161,7 @@ class Measurement:
         if save:
             heads = ("A", *(f"{share:g}" for share in torch.linspace(1, 0, STEPS).tolist()), "B")
             write(strip(heads, self.rows), save / f"{self.name}.png", replace=False)
-            heads = ("A", "1", *(f"element {n}" for n in range(1, self.generator.elements + 1)), "0", "B")
+            heads = ("A", "1", *self.called, "0", "B")
             write(strip(heads, self.apart), save / f"{self.name}-elements.png", replace=False)
         found = {metric.name: result.value for metric in self.near if (result := metric.result())}
         found |= {f"kid_{kind}": result.value for kind, one in self.sets.items() if (result := one.result())}
@@ -188,8 +198,10 @@ class Measurement:
             images = self._read(drawn)
             planes = by_network(images)
         made = alone(self.generator, images.to(self.tools.device))
-        profile = profiles(made, planes.to(self.tools.device)).mean(0)
+        planes = planes.to(self.tools.device)
+        profile = profiles(made, planes).mean(0)
         facts: dict[str, Any] = {"profiles": [dict(zip(PARTS, shares)) for shares in profile.tolist()]}
+        facts |= {"elements": self.called, "stays": stays(made, planes, self.generator.names)}
         return facts | {"alike": likeness(profile), "followed": followed(made)}
 
     def _read(self, which: Tensor) -> Tensor:

@@ -128,6 +128,37 @@ class FusionStyleLoss(_Nearness):
         return gram(features)
 
 
+class CompositeLoss(FeatureLoss):
+    """C shows of each person the parts that Λ says: near ``composite`` (N,4,H,W), pixels, and how sure they are.
+
+    The mean absolute difference of colours, and ``perceptual`` times that of features (Johnson et al. 2016), of so many
+    ``samples`` of a batch, all unless given, since VGG costs more than all else. Where nothing is sure any picture will do."""
+
+    needs = frozenset({"output", "composite"})
+
+    def __init__(
+        self,
+        layers: Sequence[str] = ("conv1_2", "conv2_2", "conv3_2"),
+        perceptual: float = 0.1,
+        samples: int | None = None,
+        vgg: VGG19 | str | None = None,
+    ) -> None:
+        super().__init__(layers, vgg)
+        if perceptual < 0 or samples == 0:
+            raise ValueError("perceptual is 0 or more, samples 1 or more")
+        self.perceptual, self.samples = perceptual, samples
+
+    def forward(self, step: Mapping[str, Tensor]) -> Tensor:
+        made, (wanted, sure) = step["output"].float(), step["composite"].split([3, 1], 1)
+        wanted = torch.lerp(made.detach(), wanted, sure)
+        pixels = F.l1_loss(made, wanted)
+        if not self.perceptual:
+            return pixels
+        pairs = zip(self.features(made[: self.samples]), self.features(wanted[: self.samples]))
+        features = [F.l1_loss(one.float(), other.float()) for one, other in pairs]
+        return pixels + self.perceptual * torch.stack(features).mean()
+
+
 class ElementsLoss(Loss):
     """Each element carries something: ``flipped`` is C with one λ turned round, and shall differ from it.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from statistics import fmean
@@ -14,6 +14,8 @@ from torch.nn import functional as F
 
 from zoo import faces
 from zoo_facefusion.networks import FusionGenerator
+from zoo_facefusion.parts import PARTS
+from zoo_facefusion.regions import GROWN, OWN, REGIONS
 
 STEPS = 6
 """Pictures of a path: Λ = 1, 0.8 … 0 (figure 4)."""
@@ -67,6 +69,23 @@ def profiles(drawn: Tensor, planes: Tensor) -> Tensor:
     changes = (drawn[2:] - drawn[0]).abs().mean(2)
     falls = torch.einsum("enhw,nphw->nep", changes, (planes + planes.roll(-1, 0)) / 2)
     return falls / falls.sum(2, keepdim=True).clamp(min=1e-6)
+
+
+def stays(drawn: Tensor, planes: Tensor, names: Sequence[str]) -> dict[str, list[float]]:
+    """Of the change that each element makes which is called as a region, the share that falls into that of either face, and
+    into it and `GROWN` around it; see `profiles`."""
+    parts, found = list(PARTS), {}
+    reach = round(GROWN * drawn.shape[-1])
+    for name, change in zip(names, (drawn[2:] - drawn[0]).abs().mean(2)):
+        if name not in REGIONS:
+            continue
+        own = OWN.get(name, ("skin", "nose"))
+        plane = planes[:, [parts.index(part) for part in own]].sum(1)
+        either = torch.maximum(plane, plane.roll(-1, 0)).clamp(max=1)
+        grown = F.max_pool2d(either[:, None], 2 * reach + 1, 1, reach)[:, 0]
+        whole = change.sum((1, 2)).clamp(min=1e-6)
+        found[name] = [float(((change * where).sum((1, 2)) / whole).mean()) for where in (either, grown)]
+    return found
 
 
 def followed(drawn: Tensor) -> dict[str, list[float]]:

@@ -7,7 +7,7 @@ norm have no bias, since the norm takes it away again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from typing import ClassVar
 
@@ -28,12 +28,17 @@ BLENDED = 2
 
 NORMS = ("batch", "instance", "none")
 
+CHANGING = 0.2
+"""By how much more another has than the first until the hair is all the other's."""
+
 
 class FusionGenerator(Generator):
     """Pictures (N,3,H,W) in [-1,1] of several people -> one of all of them, by shares for each element of the latent.
 
     ``widest`` limits the channels, which double from ``width`` on with each of the ``stages``. The latent is split along
-    its channels into ``elements`` of equal size, what is left over goes to the last. ``upsample`` is ``transposed`` (the
+    its channels into ``elements`` of equal size, what is left over goes to the last: so many, or their names. Those named as
+    in `REGIONS` are parts of the face, taught by the loss ``composite``; with ``shape`` goes the shape of the face, which
+    else goes with each part, or with all. ``upsample`` is ``transposed`` (the
     paper) or ``resize`` (nearest neighbour and convolution, which leaves no checkerboard: Odena et al. 2016). The paper
     has no residual blocks; with ``block(channels)`` so many ``blocks`` of it stand at the end of E.
     """
@@ -44,7 +49,7 @@ class FusionGenerator(Generator):
     def __init__(
         self,
         width: int = 64,
-        elements: int = 5,
+        elements: int | Sequence[str] = 5,
         stages: int = 5,
         widest: int = 1024,
         upsample: str = "transposed",
@@ -52,22 +57,25 @@ class FusionGenerator(Generator):
         blocks: int = 1,
     ) -> None:
         super().__init__()
-        if min(width, elements, stages, widest) < 1 or blocks < 0:
+        self.names = () if isinstance(elements, int) else tuple(elements)
+        self.elements = elements if isinstance(elements, int) else len(self.names)
+        if min(width, self.elements, stages, widest) < 1 or blocks < 0:
             raise ValueError("width, elements, stages and widest are 1 or more, blocks 0 or more")
+        if len(set(self.names)) < len(self.names):
+            raise ValueError(f"no two elements have one name: {', '.join(self.names)}")
         if upsample not in ("transposed", "resize"):
             raise ValueError(f"upsample is 'transposed' or 'resize', not {upsample!r}")
         channels = _channels(width, stages, widest)
-        if elements > channels[-1]:
-            raise ValueError(f"{channels[-1]} channels of the latent cannot be split into {elements} elements")
-        self.elements = elements
+        if self.elements > channels[-1]:
+            raise ValueError(f"{channels[-1]} channels of the latent cannot be split into {self.elements} elements")
         self.size = SizeRule(multiple_of=2**stages, minimum=2**stages * (1 if block is None else 2))
         self.down = nn.ModuleList(_down(before, after, "batch") for before, after in pairwise(channels))
         self.body = nn.Sequential(*([block(channels[-1]) for _ in range(blocks)] if block else []))
         self.up = nn.ModuleList(
             _up(before, after, upsample, last=after == 3) for before, after in pairwise(channels[::-1])
         )
-        places = torch.arange(channels[-1]) // (channels[-1] // elements)
-        self.register_buffer("element_of", places.clamp(max=elements - 1), persistent=False)  # (C,)
+        places = torch.arange(channels[-1]) // (channels[-1] // self.elements)
+        self.register_buffer("element_of", places.clamp(max=self.elements - 1), persistent=False)  # (C,)
 
     def encode(self, image: Tensor) -> Tensor:
         """E: (N,3,H,W) in [-1,1] -> latent (N,C,H/2^s,W/2^s)."""
@@ -80,23 +88,29 @@ class FusionGenerator(Generator):
         return self._decode(latent, 0, len(self.up)).float()
 
     def fuse(self, latents: Sequence[Tensor], shares: Tensor) -> Tensor:
-        """Equation 1: K latents, each (N,C,h,w), and the shares (N,K,E) that each has in each element -> (N,C,h,w)."""
-        each = shares[..., self.element_of, None, None].to(latents[0].dtype)  # (N,K,C,1,1)
+        """Equation 1: K latents, each (N,C,h,w), and the shares (N,K,E) that each has in each element, or (N,K,1)
+        in all -> (N,C,h,w)."""
+        each = shares.expand(-1, -1, self.elements)[..., self.element_of, None, None].to(
+            latents[0].dtype
+        )  # (N,K,C,1,1)
         return sum((share * latent for share, latent in zip(each.unbind(1), latents)), torch.zeros_like(latents[0]))
 
     def shares(self, mix: Tensor, portions: Tensor | None, others: int) -> Tensor:
         """(N,1+others,E): the first face has ``mix`` (N,E) or (N,1), the others share the rest by ``portions`` (N,others),
-        equally without them."""
-        mix = mix.expand(-1, self.elements)[:, None]  # (N,1,E)
-        portions = mix.new_ones(mix.shape[0], others) if portions is None else portions
-        return torch.cat([mix, (1 - mix) * (portions / portions.sum(1, keepdim=True))[..., None]], 1)
+        equally without them. Of an element that is the hair, one has all with (N,1): see `of_one`."""
+        shares = _shared(mix.expand(-1, self.elements), portions, others)
+        if mix.shape[1] == 1 and "hair" in self.names:
+            hair = self.names.index("hair")
+            shares = torch.cat([shares[..., :hair], of_one(shares[..., :1]), shares[..., hair + 1 :]], 2)
+        return shares
 
     def regional(self, name: str, mix: Tensor, portions: Tensor | None, others: int) -> Tensor:
-        """As `shares`, in a region. Hair of two others together would be neither's: who has the largest portion has it."""
+        """(N,1+others,1): as `shares`, in a region of which the first has ``mix`` (N,1). Hair of two others together would be
+        neither's: who has the largest portion has it."""
         if name == "hair":
             most = mix.new_zeros(mix.shape[0], dtype=torch.long) if portions is None else portions.argmax(1)
             portions = F.one_hot(most, others).to(mix)
-        return self.shares(mix, portions, others)
+        return _shared(mix, portions, others)
 
     def parts(
         self,
@@ -116,7 +130,11 @@ class FusionGenerator(Generator):
             mix = image.new_ones(image.shape[0], 1)
         elif mix is None:
             mix = image.new_full((image.shape[0], 1), 0.5)
-        latent = self.fuse(latents, self.shares(mix, portions, len(other)))
+        shares = self.shares(mix, portions, len(other))
+        if other:
+            of_elements = {name: regions.pop(name) for name in self.names if name in regions}
+            shares = self.replaced(shares, of_elements, portions)
+        latent = self.fuse(latents, shares)
         if not regions or not other:
             return {"image": self.decode(latent), "latent": latent}
         apart = [
@@ -133,6 +151,14 @@ class FusionGenerator(Generator):
         plain, drawn = self._decode(torch.cat([everywhere, x]), blended, len(self.up)).float().chunk(2)
         # features reach further than their cells
         return {"image": torch.lerp(plain, drawn, maps.sum(1, keepdim=True).float().clamp(max=1)), "latent": latent}
+
+    def replaced(self, shares: Tensor, regions: Mapping[str, Tensor], portions: Tensor | None) -> Tensor:
+        """``shares`` (N,K,E) with those of `regional` for elements that are parts of the face."""
+        of = dict(zip(self.names, shares.split(1, 2)))
+        of |= {
+            name: self.regional(name, share[:, None], portions, shares.shape[1] - 1) for name, share in regions.items()
+        }
+        return torch.cat([*of.values()], 2) if of else shares
 
     def _decode(self, x: Tensor, first: int, last: int) -> Tensor:
         for stage in self.up[first:last]:
@@ -166,6 +192,24 @@ class FusionCritic(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         return self.head(self.body(image).flatten(1)).float()
+
+
+def _shared(mix: Tensor, portions: Tensor | None, others: int) -> Tensor:
+    """(N,1+others,E): the first has ``mix`` (N,E), the others what is left, by ``portions`` (N,others) or alike."""
+    portions = mix.new_ones(mix.shape[0], others) if portions is None else portions
+    left = portions / portions.sum(1, keepdim=True)
+    return torch.cat([mix[:, None], (1 - mix[:, None]) * left[..., None]], 1)
+
+
+def of_one(shares: Tensor) -> Tensor:
+    """The shares (N,K,1) of all in the hair: that of two heads together is a ghost, so that one has it, who has most. The
+    first hands it over while another's share grows beyond its own: in films not at once."""
+    if shares.shape[1] == 1:
+        return shares
+    first, others = shares[:, :1], shares[:, 1:]
+    mine = (1 + (first - others.amax(1, keepdim=True)) / CHANGING).clamp(0, 1)
+    most = F.one_hot(others[..., 0].argmax(1), others.shape[1]).to(shares)
+    return torch.cat([mine, (1 - mine) * most[..., None]], 1)
 
 
 def _channels(width: int, stages: int, widest: int) -> list[int]:

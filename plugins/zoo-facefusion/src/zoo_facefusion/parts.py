@@ -16,7 +16,7 @@ from zoo.faces.geometry import resampled
 from zoo.faces.parsing import Parsed, parsed_crop
 from zoo.pictures.image import find_pictures, read
 from zoo.progress import tell
-from zoo_facefusion.align import align, average
+from zoo_facefusion.align import FINER, align, average, shape_free, square
 
 PARTS: dict[str, tuple[tuple[str, ...], tuple[int, ...]]] = {
     "hair": (("hair", "hat"), (13, 14)),
@@ -67,8 +67,10 @@ def by_people(folder: Path, count: int, seed: int, side: int) -> tuple[Tensor, T
         if found := faces.find(image, thorough=False):
             crop = align(image, found[0], side)
             each = torch.stack([torch.isin(values, torch.tensor(which)).float() for _, which in PARTS.values()])
+            own = square(image, found[0], FINER * side)
+            planes = shape_free(resampled(each, own.matrix, own.image.shape[-2:]), own.landmarks)
             images.append(crop.image)
-            masks.append(resampled(each, crop.matrix, (side, side)).clamp(0, 1))
+            masks.append(F.avg_pool2d(planes.clamp(0, 1), FINER))
     if len(images) < 2:
         raise UsageError(f"{folder} has {len(images)} faces with masks", "give a folder with images/ and masks/")
     planes = torch.stack(masks)

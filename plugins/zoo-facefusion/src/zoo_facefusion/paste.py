@@ -8,13 +8,12 @@ import torch
 from torch import Tensor
 
 from zoo import faces
-from zoo.faces.geometry import exactly, spline
+from zoo.faces.geometry import exactly
 from zoo.faces.parsing import Parsed, parsed_crop
-from zoo.pictures.fit import warped
 from zoo_facefusion.detail import Portrait
 from zoo_facefusion.regions import hull
 
-JAW, BROWS = slice(0, 17), slice(17, 27)
+BROWS = slice(17, 27)
 
 FOREHEAD = 0.2
 """Heights of the face that are taken above the brows: hair begins soon after."""
@@ -35,23 +34,19 @@ LEVEL = 0.1
 @exactly
 def put_back(photograph: Tensor, face: Portrait, made: Tensor, points: Tensor) -> Tensor:
     """The photograph (3,H,W) with the fusion ``made`` (3,S,S) of its ``face``; ``points`` (68,2) are the landmarks of the
-    fusion in pixels of S.
+    fusion in pixels of S, its jaw that of the photograph.
 
-    The jaw of the fusion is moved to that of the photograph, so that there are not two; what is inside stays as it was
-    fused. Its colours at the seam become those of the photograph, and what is finer there than the crop stays where
+    Its colours at the seam become those of the photograph, and what is finer there than the crop stays where
     both show the same. Hair in front of the face stays there, and none of the fusion's is put there; outside of the face the
     photograph is as it was, bit by bit."""
     side, crop = made.shape[-1], face.crop
-    there = points.to(crop.landmarks).clone()
-    there[JAW] = crop.landmarks[JAW]
-    fitted = warped(made[None], spline(there, points - there, side)[None])[0]
-    fusion = replace(crop, image=fitted, landmarks=there)
+    fusion = replace(crop, image=made, landmarks=points)
     bare, skin = bare_and_skin(crop, face.seen)
     its_bare, its_skin = bare_and_skin(fusion, parsed_crop(fusion))
     inside = outline(crop.landmarks / side, side)[0]
     within = crop.masked(inside * torch.minimum(bare, its_bare))  # the core's reaches over the jaw
     seam = 4 * inside * (1 - inside) * torch.minimum(skin, its_skin)
-    return faces.paste(photograph, within, recoloured(fitted, crop.image, seam))
+    return faces.paste(photograph, within, recoloured(made, crop.image, seam))
 
 
 def bare_and_skin(crop: faces.Crop, seen: Parsed) -> tuple[Tensor, Tensor]:

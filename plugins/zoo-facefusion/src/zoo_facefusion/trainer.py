@@ -61,7 +61,7 @@ class FusionTrainer(Trainer):
         initialise(self.networks)
         self.memory = nn.ModuleDict({"steps": Count()})
         self.first, self.ends, self.between, self.clip = first, ends, between, clip
-        self.elements = generator.elements
+        self.elements, self.names = generator.elements, generator.names
         self.policy = recipe.data.augment.differentiable
 
     def step(self, batch: Batch) -> Iterator[Step]:
@@ -132,6 +132,8 @@ class FusionTrainer(Trainer):
                 mix = torch.full_like(mix, round(share))
             elif kind < self.ends + self.between:
                 mix = torch.full_like(mix, share)
+                if "hair" in self.names:  # which is never mixed
+                    mix[self.names.index("hair")] = round(share)
             turned = mix.clone()
             n = int(which * self.elements)
             turned[n] = float(mix[n] < 0.5)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import repeat
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,16 +26,13 @@ from zoo.pictures.batches import Batches
 from zoo.pictures.fit import fit, resize
 from zoo.pictures.image import Picture, Source
 from zoo.pictures.morph import Morph, shares
-from zoo_facefusion.align import FITTED, FRAME, SHAPE, aligned, yaw
-from zoo_facefusion.detail import ALONE, People, Portrait, carried, meeting
+from zoo_facefusion.align import FINER, FITTED, FRAME, JAW, SHAPE, align, aligned, square, yaw
+from zoo_facefusion.detail import ALONE, People, Portrait, carried
 from zoo_facefusion.doubts import seen_well, turned
 from zoo_facefusion.grid import table
-from zoo_facefusion.networks import FusionGenerator
+from zoo_facefusion.networks import FusionGenerator, of_one
 from zoo_facefusion.paste import put_back
 from zoo_facefusion.regions import REGIONS
-
-CHANGING = 0.2
-"""By how much more another has than the first until the hair is all the other's."""
 
 
 class FusionTranslator(PortraitTranslator):
@@ -73,19 +70,22 @@ class FusionTranslator(PortraitTranslator):
             return {**controls, "other": [(pictures.read(one).rgb + 1) / 2 for one in others]}
         found = [self._other(one, f" {i}" if len(others) > 1 else "") for i, one in enumerate(others, 1)]
         portioned = None if portions is None else torch.tensor([portions])
-        everywhere = self.generator.shares(torch.tensor([mix]), portioned, len(others))[0].mean(1)
-        named = any(controls.get(name) is not None for name in REGIONS)
-        if controls.get("hair") is None and len(mix) == 1:
-            controls = {**controls, "hair": _hair(everywhere)}
-        regions = {
-            name: self.generator.regional(name, torch.tensor([[share]]), portioned, len(others))[0].mean(1)
+        named = any(controls.get(name) is not None for name in set(REGIONS) - set(self.generator.names))
+        names, shares = self.generator.names, self.generator.shares(torch.tensor([mix]), portioned, len(others))
+        everywhere = shares[0].mean(1)
+        if controls.get("hair") is None and len(mix) == 1 and "hair" not in names:
+            controls = {**controls, "hair": float(of_one(shares[..., :1])[0, 0, 0])}
+        regions = dict(zip(names, shares[0].T)) | {
+            name: self.generator.regional(name, torch.tensor([[share]]), portioned, len(others))[0, :, 0]
             for name in REGIONS
             if (share := controls.get(name)) is not None
         }
+        shape = regions.get("shape")
+        regions = {name: share for name, share in regions.items() if name in REGIONS}
         asked = {"mix": torch.tensor([mix]), **({} if portioned is None else {"portions": portioned})}
-        asked |= {name: torch.tensor([controls[name]]) for name in regions}
-        people = People(found, everywhere, regions, asked if named else {})
-        return {**controls, "other": [(one.crop.image + 1) / 2 for one in found], "people": people}
+        asked |= {name: torch.tensor([controls[name]]) for name in REGIONS if controls.get(name) is not None}
+        people = People(found, everywhere, regions, shape, asked if named else {})
+        return {**controls, "other": [(one.even + 1) / 2 for one in found], "people": people}
 
     def placed(self, face: faces.Face) -> faces.Face:
         return aligned(face)
@@ -128,13 +128,15 @@ class FusionTranslator(PortraitTranslator):
             fused = made[0] if maps is None else self._regional(mine, people, maps, size)
             everyone, of_each = [mine, *people.others], people.shares(fused.shape[-1], maps)
             if detail:
-                fused = carried(fused, [self._softened(one, size) for one in everyone], of_each, detail)
+                everyone = [self._softened(one, size) for one in everyone]
+            points = people.points(mine) * fused.shape[-1]
             if framing == "face":
-                return fused
-            whole = put_back(picture.rgb, mine, fused, meeting(everyone, of_each) * fused.shape[-1])
+                return carried(fused, points, everyone, of_each, detail)
+            points[JAW] = mine.crop.landmarks[JAW]  # that there are not two
+            whole = put_back(picture.rgb, mine, carried(fused, points, everyone, of_each, detail), points)
             return whole if framing == "whole" else around(replace(picture, rgb=whole, alpha=None), face).rgb
 
-        drawn = [mine.crop.image] if maps is None else []  # with regions of its own a face is drawn by itself
+        drawn = [mine.even] if maps is None else []  # with regions of its own a face is drawn by itself
         return apart.Parts(self.shown(picture, face, framing, side), drawn, join)
 
     def shown(self, picture: Picture, face: faces.Face, framing: Around, side: int | None = None) -> Picture:
@@ -166,19 +168,22 @@ class FusionTranslator(PortraitTranslator):
         return looked_through
 
     def exported(self) -> list[Control]:
-        """``mix`` has a number for each element there."""
-        elements = self.generator.elements
-        return [
-            control.model_copy(
-                update={"length": elements, "default": cast(tuple[float, ...], control.default_value()) * elements}
-            )
-            if control.name == "mix"
-            else control
-            for control in super().exported()
-        ]
+        """``mix`` has a number for each element there; hair is one person's."""
+        generator, controls = self.generator, super().exported()
+        for i, control in enumerate(controls):
+            if control.name == "mix":
+                (mine, _) = generator.shares(torch.tensor([control.default_value()]), None, 1)[0].tolist()
+                controls[i] = control.model_copy(update={"length": generator.elements, "default": tuple(mine)})
+        return controls
 
     def part(self) -> dict[str, Any]:
-        return {**super().part(), "average": list(map(list, SHAPE)), "fitted": [FITTED.start, FITTED.stop]}
+        return {
+            **super().part(),
+            "average": list(map(list, SHAPE)),
+            "fitted": [FITTED.start, FITTED.stop],
+            "moved": "each landmark to the average face's, by a thin-plate spline that is 0 along the border, in a square"
+            f" {FINER} times as large",
+        }
 
     def draw(self, image: Tensor, other: Sequence[Tensor] = (), **controls: Any) -> Tensor:
         size = image.shape[-2:]
@@ -239,9 +244,10 @@ class FusionTranslator(PortraitTranslator):
 
     def encode(self, image: Source, *, face: int | None = None) -> Tensor:
         """The latent (C,h,w) of a face, float32 on the CPU. ImageError if there is no such face."""
-        picture = self.framed(pictures.read(image), face)
+        picture = pictures.read(image)
+        even = picture.rgb if face == 0 else self.portrait(picture, self.chosen(picture, face)).even
         with self.inference():
-            latent = self.generator.encode(self.on_device(self._fitted(picture.rgb)))[0]
+            latent = self.generator.encode(self.on_device(self._fitted(even)))[0]
         return latent.float().cpu().clone()  # a common tensor, that can be written to
 
     def decode(self, latent: Tensor) -> PILImage | list[PILImage]:
@@ -263,10 +269,8 @@ class FusionTranslator(PortraitTranslator):
 
     def portrait(self, picture: Picture, face: faces.Face, side: int | None = None) -> Portrait:
         """A face of a photograph, aligned, as large as the photograph has it or ``side`` pixels wide."""
-        crop = faces.crop(picture.rgb, self.placed(face), side or self.side(face), self.frame)
-        back = torch.linalg.inv(crop.matrix[:, :2])
-        own = (face.landmarks.double() - crop.matrix[:, 2]) @ back.T
-        return Portrait(replace(crop, landmarks=own.float()), yaw(face))
+        side = side or self.side(face)
+        return Portrait(square(picture.rgb, face, side), align(picture.rgb, face, side).image, yaw(face))
 
     def _other(self, other: Source | Portrait, number: str = "") -> Portrait:
         if isinstance(other, Portrait):
@@ -292,23 +296,23 @@ class FusionTranslator(PortraitTranslator):
 
     def _regional(self, mine: Portrait, people: People, maps: Tensor, size: int | None) -> Tensor:
         """(3,S,S): the fusion of a face by ``maps`` of regions, as large as its crop."""
-        fitted, box = fit(mine.crop.image, self.size, self.working, size)
+        fitted, box = fit(mine.even, self.size, self.working, size)
         side = fitted.shape[-2:]
         controls = {**people.asked, "maps": F.interpolate(maps[None], side, mode="area")}
         controls = {name: value.to(self.device) for name, value in controls.items()}
-        others = [_scaled(one.crop.image[None].to(self.device), side) for one in people.others]
+        others = [_scaled(one.even[None].to(self.device), side) for one in people.others]
         with self.inference():
             made = self.draw(self.on_device(fitted[None]), others, **controls)[0].float().cpu()
-        return resize(made[:, *box], mine.crop.image.shape[-2:])
+        return resize(made[:, *box], mine.even.shape[-2:])
 
     def _softened(self, portrait: Portrait, size: int | None) -> Portrait:
         """With what the network, asked to see ``size``, gives back of it alone."""
         if portrait.soft is not None:
             return portrait
-        fitted, box = fit(portrait.crop.image, self.size, self.working, size)
+        fitted, box = fit(portrait.even, self.size, self.working, size)
         with self.inference():
             made = self.generator(self.on_device(fitted[None]))[0].float().cpu()
-        return replace(portrait, soft=resize(made[:, *box], portrait.crop.image.shape[-2:]))
+        return replace(portrait, soft=resize(made[:, *box], portrait.even.shape[-2:]))
 
     def _fitted(self, image: Tensor) -> Tensor:
         """(3,H,W) -> (1,3,s,s) in the network's working size."""
@@ -319,12 +323,6 @@ class FusionTranslator(PortraitTranslator):
 def _scaled(images: Tensor, size: Sequence[int]) -> Tensor:
     """(N,3,H,W) -> (N,3,*size)."""
     return F.interpolate(images, tuple(size), mode="bicubic", antialias=True).clamp(-1, 1)
-
-
-def _hair(shares: Tensor) -> float:
-    """The first person's share of the hair, by the ``shares`` of all: hair of two heads together is a ghost, so that one
-    person has it, who has most. In films of a way it changes hands between two steps of it, not at once."""
-    return float((1 + (shares[0] - shares[1:].max()) / CHANGING).clamp(0, 1))
 
 
 def _plain(controls: Mapping[str, Any]) -> dict[str, Any]:
