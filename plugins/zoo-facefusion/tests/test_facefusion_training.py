@@ -68,7 +68,7 @@ def test_the_papers_networks() -> None:
         latent = generator.encode(image)
         assert latent.shape == (2, 1024, 4, 4) and generator.decode(latent).shape == image.shape
         assert critic(image).shape == (2, 1)
-    sizes = torch.bincount(FusionGenerator().element_of).tolist()
+    sizes = torch.bincount(FusionGenerator().element_of.flatten()).tolist()
     assert sizes == [204, 204, 204, 204, 208]  # section 4.3
 
 
@@ -93,10 +93,32 @@ def test_an_element_takes_its_channels_and_no_others() -> None:
         mix[:, one] = 1
         fused = generator.fuse([first, second], generator.shares(mix, None, 1))
         of_first = (fused == first).all(3).all(2).all(0)
-        assert torch.equal(of_first, generator.element_of == one) and torch.equal(
+        assert torch.equal(of_first, generator.element_of[:, 0, 0] == one) and torch.equal(
             fused[:, ~of_first], second[:, ~of_first]
         )
         seen += of_first
+    assert (seen == 1).all()
+
+
+@torch.no_grad()
+def test_parts_of_the_face_have_their_places() -> None:
+    """Each is where an average face has it, at any size, and nothing is nobody's."""
+    generator, a, b = network(elements=list(REGIONS)), faces(1, 64, 1), faces(1, 64, 2)
+    first, second = generator.encode(torch.cat([a, b])).chunk(2)
+    places = dict(zip(REGIONS, region_maps((128, 128))))
+    seen = torch.zeros(first.shape[1:])
+    for one, name in enumerate(REGIONS):
+        mix = torch.zeros(1, 5)
+        mix[:, one] = 1
+        fused = generator.fuse([first, second], generator.shares(mix, None, 1))
+        of_first = (fused == first)[0]
+        assert ((fused == first) | (fused == second)).all()
+        seen += of_first
+        where = torch.nn.functional.adaptive_avg_pool2d(places[name][None], first.shape[-2:])[0]
+        if name in ("eyes", "nose", "mouth"):
+            assert of_first.any(0)[where > 0.2].all() and not of_first.any(0)[where < 0.01].any()
+        other = generator.encode(torch.cat([faces(1, 40, 1), faces(1, 40, 2)])).chunk(2)
+        assert not torch.equal(generator.fuse(other, generator.shares(mix, None, 1)), other[1])
     assert (seen == 1).all()
 
 
@@ -161,6 +183,9 @@ def test_a_composite_has_each_part_of_whom_it_is() -> None:
     nose = made(nose=0)
     assert nose[0, 35, 31] > a[0, 0, 35, 31] + 0.2  # the spot, in red light
     assert nose[2, 38, 36] < 0  # and no blue skin around it
+    shape = composite(a, b, seen, seen, torch.tensor([[0.0, 1.0]]), ("shape", "colours"))[0]  # the blue one, in red
+    assert shape[0, 35, 31] > shape[0, 50, 32] + 0.2 and shape[0, 50, 32] > shape[2, 50, 32] + 0.3
+    assert torch.allclose(shape[:3, 2], a[0, :, 2], atol=0.1)  # and its hair is black
 
 
 def test_regions_share_the_picture_out() -> None:

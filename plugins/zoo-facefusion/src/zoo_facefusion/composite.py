@@ -26,6 +26,10 @@ RANGE = (0.4, 2.5)
 """How much darker or lighter a part becomes in another's skin."""
 
 
+MIXED = 0.6
+"""How much less is sure where both have a half: skin becomes too smooth."""
+
+
 class Composite(Provider):
     """``composite`` (N,4,H,W): each part of the face of whom ``mix`` says, colours in [-1, 1], and how sure they are.
 
@@ -54,26 +58,49 @@ class Composite(Provider):
 
 def composite(a: Tensor, b: Tensor, parts: Tensor, others: Tensor, mix: Tensor, names: Sequence[str]) -> Tensor:
     """Two faces (N,3,H,W), what their parts (N,P,H,W) are, see `zoo.faces.parsing`, and Λ (N,E), whose elements have
-    ``names`` -> (N,4,H,W). A part without an element of its own has the mean of them all."""
-    share = {name: mix.mean(1)[:, None, None, None] for name in REGIONS}
-    share |= {name: column[:, None, None, None] for name, column in zip(names, mix.T)}
+    ``names`` -> (N,4,H,W). A part without an element of its own goes with the shape, or with the mean of all elements, colours
+    without one with the skin."""
+    share = {name: column[:, None, None, None] for name, column in zip(names, mix.T)}
+    whole = share.get("shape", mix.mean(1)[:, None, None, None])
+    hair, skin, eyes, nose, mouth = (share.get(name, whole) for name in ("hair", "skin", "eyes", "nose", "mouth"))
+    colours = share.get("colours", skin)
     maps = dict(zip(REGIONS, region_maps((a.shape[2], a.shape[3])).to(a).split(1)))
     around_a, around_b = (_of(seen, *AROUND) for seen in (parts, others))
     light_a, light_b = _light(a, _of(parts, "skin", "nose")), _light(b, _of(others, "skin", "nose"))
-    skin = torch.lerp(light_b, light_a, share["skin"])
-    lit_a, lit_b = ((one + 1) * (skin / own).clamp(*RANGE) - 1 for one, own in ((a, light_a), (b, light_b)))
-    face = torch.lerp(lit_b, lit_a, share["skin"])
+    light = torch.lerp(light_b, light_a, colours)
+    lit_a, lit_b = ((one + 1) * (light / own).clamp(*RANGE) - 1 for one, own in ((a, light_a), (b, light_b)))
+    face = torch.lerp(lit_b, lit_a, skin)
     # where the hair of whose face it is is taken away: the other's skin, in the same light
-    hair = share["hair"]
-    bare = share["skin"] * (1 - hair) * around_a + (1 - share["skin"]) * hair * around_b
-    instead = torch.where(share["skin"] < 0.5, lit_a, lit_b)
-    face = torch.lerp(face, instead, bare)
-    for name in ("eyes", "nose", "mouth"):
-        face = torch.lerp(face, torch.lerp(lit_b, lit_a, share[name]), maps[name])
+    bare = skin * (1 - hair) * around_a + (1 - skin) * hair * around_b
+    face = torch.lerp(face, torch.where(skin < 0.5, lit_a, lit_b), bare)
+    for one, name in ((eyes, "eyes"), (nose, "nose"), (mouth, "mouth")):
+        face = torch.lerp(face, torch.lerp(lit_b, lit_a, one), maps[name])
+    if "colours" in share:
+        a, b = (
+            _coloured(a, b, around_a, around_b, colours),
+            _coloured(b, a, around_b, around_a, 1 - colours),
+        )
     over = torch.lerp(around_b, around_a, hair)
     made = torch.lerp(face, torch.lerp(b, a, hair), over)
-    sure = 1 - 0.8 * bare * (1 - over)
+    mixed = skin * (1 - skin) * 4 * (1 - over)  # a mixture is more than the mean of two pictures
+    sure = (1 - 0.8 * bare * (1 - over)) * (1 - MIXED * mixed)
     return torch.cat([made.clamp(-1, 1), sure], 1)
+
+
+def _coloured(own: Tensor, other: Tensor, around: Tensor, others: Tensor, share: Tensor) -> Tensor:
+    """``own`` with the mean and the deviation of the colours around the face as in ``other``, but for its ``share`` (Reinhard et
+    al. 2001)."""
+    mean, spread = _moments(own, around)
+    wanted, as_wide = _moments(other, others)
+    toned = (own - mean) * (as_wide / spread).clamp(*RANGE) + wanted
+    return torch.lerp(toned, own, share)
+
+
+def _moments(image: Tensor, where: Tensor) -> tuple[Tensor, Tensor]:
+    """(N,3,1,1) each: mean and deviation of the colours ``where`` (N,1,H,W)."""
+    weight = where / where.mean((2, 3), keepdim=True).clamp(min=1e-4)
+    mean = (image * weight).mean((2, 3), keepdim=True)
+    return mean, ((image - mean).square() * weight).mean((2, 3), keepdim=True).sqrt().clamp(min=0.02)
 
 
 def _of(seen: Tensor, *names: str) -> Tensor:

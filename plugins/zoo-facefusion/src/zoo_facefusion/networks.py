@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from zoo.blocks.conv import Conv2d
 from zoo.blocks.norm import InstanceNorm2d
 from zoo.generator import Generator, SizeRule
-from zoo_facefusion.regions import REGIONS, region_maps
+from zoo_facefusion.regions import REGIONS, owners, region_maps
 
 SLOPE = 0.2
 """Of the leaky ReLU below 0; the paper does not say."""
@@ -36,9 +36,10 @@ class FusionGenerator(Generator):
     """Pictures (N,3,H,W) in [-1,1] of several people -> one of all of them, by shares for each element of the latent.
 
     ``widest`` limits the channels, which double from ``width`` on with each of the ``stages``. The latent is split along
-    its channels into ``elements`` of equal size, what is left over goes to the last: so many, or their names. Those named as
-    in `REGIONS` are parts of the face, taught by the loss ``composite``; with ``shape`` goes the shape of the face, which
-    else goes with each part, or with all. ``upsample`` is ``transposed`` (the
+    its channels into ``elements`` of equal size, what is left over goes to the last: so many, or their names. Where the names
+    are those of `REGIONS` they are parts of the face, taught by the loss ``composite``, and the latent is split by channels
+    and places: see `zoo_facefusion.regions.owners`. With ``shape`` goes the shape of the face, which else goes with each
+    part, or with all. ``upsample`` is ``transposed`` (the
     paper) or ``resize`` (nearest neighbour and convolution, which leaves no checkerboard: Odena et al. 2016). The paper
     has no residual blocks; with ``block(channels)`` so many ``blocks`` of it stand at the end of E.
     """
@@ -75,7 +76,10 @@ class FusionGenerator(Generator):
             _up(before, after, upsample, last=after == 3) for before, after in pairwise(channels[::-1])
         )
         places = torch.arange(channels[-1]) // (channels[-1] // self.elements)
-        self.register_buffer("element_of", places.clamp(max=self.elements - 1), persistent=False)  # (C,)
+        element_of = places.clamp(max=self.elements - 1)[:, None, None]
+        if set(self.names) == set(REGIONS):
+            element_of = owners(channels[-1], self.names).to(element_of.device)
+        self.register_buffer("element_of", element_of, persistent=False)  # (C,1,1) or (C,h,w)
 
     def encode(self, image: Tensor) -> Tensor:
         """E: (N,3,H,W) in [-1,1] -> latent (N,C,H/2^s,W/2^s)."""
@@ -90,9 +94,10 @@ class FusionGenerator(Generator):
     def fuse(self, latents: Sequence[Tensor], shares: Tensor) -> Tensor:
         """Equation 1: K latents, each (N,C,h,w), and the shares (N,K,E) that each has in each element, or (N,K,1)
         in all -> (N,C,h,w)."""
-        each = shares.expand(-1, -1, self.elements)[..., self.element_of, None, None].to(
-            latents[0].dtype
-        )  # (N,K,C,1,1)
+        element_of, size = self.element_of, latents[0].shape[-2:]
+        if element_of.shape[-1] > 1:
+            element_of = F.interpolate(element_of[None].float(), size, mode="nearest-exact")[0].long()
+        each = shares.expand(-1, -1, self.elements)[..., element_of].to(latents[0].dtype)  # (N,K,C,h,w)
         return sum((share * latent for share, latent in zip(each.unbind(1), latents)), torch.zeros_like(latents[0]))
 
     def shares(self, mix: Tensor, portions: Tensor | None, others: int) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -20,6 +21,12 @@ GROWN = 0.03
 SOFT = 0.07
 """Shares of the side over which a region fades out."""
 
+
+CELLS = 8
+"""Along a side, in which places of a latent are told apart."""
+
+LITTLE = 0.08
+"""Share of a cell below which a part has nothing there."""
 
 OWN = {"eyes": ("eyes", "brows"), "nose": ("nose",), "mouth": ("mouth",), "hair": ("hair", "clothes", "backdrop")}
 """Of `zoo_facefusion.parts.PARTS`; skin is the rest."""
@@ -45,6 +52,33 @@ def region_maps(size: tuple[int, int]) -> Tensor:
     rest = 1 - eyes - nose - mouth
     face = hull(torch.cat([points[:17], brows, forehead]), size)
     return torch.stack([eyes, nose, mouth, rest * (1 - face), rest * face])
+
+
+def owners(channels: int, names: Sequence[str]) -> Tensor:
+    """(C,CELLS,CELLS): of which element, by its place in ``names``, each number of a latent is. Each cell belongs to the parts
+    that an average face has there.
+
+    Three kinds of channels are for hair, for skin, and for eyes, nose or mouth; where one of these parts has nothing in a
+    cell its channels go to the one that has most, so that none is idle. Hair may also be in front of a forehead."""
+    with torch.device("cpu"):  # also where a network is built without memory
+        return _owners(channels, names)
+
+
+def _owners(channels: int, names: Sequence[str]) -> Tensor:
+    side = 16 * CELLS
+    maps = F.avg_pool2d(region_maps((side, side))[None], 16)[0]  # (5,CELLS,CELLS)
+    features, hair = maps[:3], maps[3]
+    number = torch.tensor([names.index(name) for name in REGIONS])
+    above = torch.arange(CELLS)[:, None] < (maps[0].sum(1) * torch.arange(CELLS)).sum() / maps[0].sum()
+    most = number[maps.argmax(0)]
+    feature = torch.where(features.sum(0) > LITTLE, number[features.argmax(0)], most)
+    kinds = (
+        (0.3, torch.where((hair > LITTLE / 4) | above, number[3], feature)),
+        (0.3, torch.where(1 - hair > LITTLE, number[4], most)),
+        (0.4, feature),
+    )
+    found = [kind.expand(round(share * channels), -1, -1) for share, kind in kinds]
+    return torch.cat([*found, kinds[-1][1].expand(channels, -1, -1)])[:channels]
 
 
 def own_maps(planes: Tensor) -> Tensor | None:
