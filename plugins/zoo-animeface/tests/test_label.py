@@ -190,3 +190,35 @@ def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
     for look in looks:
         with pytest.raises(ConfigError, match=r"pipe\.csv.*it is not a file"):
             look(tmp_path / "pipe.csv")
+
+
+def turned(file: str, **changes: Any) -> dict[str, Any]:
+    """What is found in the mirror image: the person's right eye is where the left one was."""
+    face = boxes(file, **changes)
+    for eye, other in (("le", "re"), ("re", "le")):
+        x, width = float(boxes(file, **changes)[f"{other}x"]), float(face[f"{other}w"])
+        face |= {f"{eye}x": 128 - x - width, f"{eye}w": width}
+        face |= {f"{eye}{name}": boxes(file, **changes)[f"{other}{name}"] for name in "yh"}
+    face |= {"mx": 128 - float(face["mx"]) - float(face["mw"]), "nx": 128 - float(face["nx"])}
+    return {**face, "cx": 128 - float(face["cx"])}
+
+
+def test_two_looks_are_better_than_one(tmp_path: Path) -> None:
+    for name in ("face.png", "apart.png", "once.png"):
+        draw(tmp_path / name)
+    detections = table(tmp_path / "found.csv", *(boxes(name) for name in ("face.png", "apart.png", "once.png")))
+    low = {name: float(FACE[name]) + 4 for name in ("rey", "ley")}
+    far = {name: float(FACE[name]) + 9 for name in ("rey", "ley")} | {"nx": 76.0, "my": 88.0}
+    again = table(tmp_path / "again.csv", turned("face.png", **low), turned("apart.png", **far))
+    made = anime_points(tmp_path, detections, mirrored=again)
+    assert made["kept"] == 1
+    assert made["left_out"] == {"apart.png": label.APART, "once.png": label.UNSEEN}
+    assert any("of their mirror images are" in line and "(2 faces)" in line for line in made["lines"])
+    shape = read_points(tmp_path / TABLE)["face.png"].shape
+    assert shape is not None
+    points = 128 * shape.numpy()
+    assert points[23] == pytest.approx((42, 58)) and points[26] == pytest.approx((56, 58))  # the mean of 56 and 60
+    assert points[32] == pytest.approx((86, 58)) and points[35] == pytest.approx((64, 72))
+    assert off(points[:17]).max() < 2
+    alone = anime_points(tmp_path, detections, overwrite=True)
+    assert alone["kept"] == 3 and len(alone["lines"]) == 1

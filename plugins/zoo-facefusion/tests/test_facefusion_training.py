@@ -188,6 +188,25 @@ def test_a_composite_has_each_part_of_whom_it_is() -> None:
     assert torch.allclose(shape[:3, 2], a[0, :, 2], atol=0.1)  # and its hair is black
 
 
+def test_an_element_that_changes_more_or_less_than_its_own_costs() -> None:
+    before, after = torch.zeros(2, 4, 8, 8), torch.zeros(2, 4, 8, 8)
+    before[:, 3], after[:, 3] = 1, 1
+    after[:, :3, :2] = 0.5  # a quarter of the picture
+    step = {"composite": before, "flipped_composite": after, "output": torch.full((2, 3, 8, 8), 0.25)}
+    loss = build_part("loss", "changes")
+
+    def value(change: Tensor) -> float:
+        return float(loss({**step, "flipped": step["output"] + change}))
+
+    wanted = after[:, :3]
+    assert value(wanted) == 0  # whatever the picture is
+    assert value(torch.zeros(2, 3, 8, 8)) == pytest.approx(1, abs=0.02)
+    assert value(torch.full((2, 3, 8, 8), 0.5)) == pytest.approx(3, abs=0.1)  # it reaches everywhere
+    assert 0.4 < value(wanted / 2) < 0.6
+    before[:, 3, 2:] = 0  # and where nobody knows
+    assert value(torch.full((2, 3, 8, 8), 0.5)) == 0
+
+
 def test_regions_share_the_picture_out() -> None:
     maps = dict(zip(REGIONS, region_maps((128, 128))))
     assert torch.allclose(sum(maps.values(), torch.zeros(())), torch.ones(128, 128), atol=1e-6)

@@ -61,6 +61,7 @@ class People:
     everywhere: Tensor = field(default_factory=lambda: torch.ones(1))
     regions: Mapping[str, Tensor] = field(default_factory=dict)
     shape: Tensor | None = None  # of all landmarks, else those of their regions
+    close: bool = False  # are regions eyes, nose and mouth alone, see `region_maps`
     asked: Mapping[str, Any] = field(default_factory=dict)  # what the network is to do, where it needs maps of regions
 
     def maps(self, mine: Portrait, side: int) -> Tensor | None:
@@ -76,7 +77,7 @@ class People:
         """(K,S,S), 1 in all at every pixel. ``maps`` of regions are those of an average face unless given."""
         shares = self.everywhere[:, None, None].expand(-1, side, side)
         if self.regions:
-            maps = region_maps((side, side)) if maps is None else resize(maps, (side, side))
+            maps = region_maps((side, side), self.close) if maps is None else resize(maps, (side, side))
             for name, share in self.regions.items():
                 shares = shares + maps[REGIONS.index(name)] * (share - self.everywhere)[:, None, None]
         return shares

@@ -17,6 +17,9 @@ from zoo.loss import Loss
 from zoo.losses.perceptual import FeatureLoss, TotalVariationLoss, gram
 from zoo_facefusion.regions import region_maps
 
+LEAST = 2e-3
+"""Mean absolute difference of colours that counts as none: of two people whose mouths are nearly alike."""
+
 PAIR = ("reconstruction", "source"), ("other_reconstruction", "other")
 
 
@@ -154,7 +157,7 @@ class CompositeLoss(FeatureLoss):
     def forward(self, step: Mapping[str, Tensor]) -> Tensor:
         made, (wanted, sure) = step["output"].float(), step["composite"].split([3, 1], 1)
         if self.maps.shape[-2:] != made.shape[-2:]:
-            maps = region_maps((made.shape[-2], made.shape[-1])).to(made)
+            maps = region_maps((made.shape[-2], made.shape[-1]), close=True).to(made)
             self.maps = (maps / maps.mean((1, 2), keepdim=True)).mean(0)  # 1 in the mean
         wanted = torch.lerp(made.detach(), wanted, sure)
         pixels = (self.maps * (made - wanted).abs()).mean()
@@ -163,6 +166,23 @@ class CompositeLoss(FeatureLoss):
         pairs = zip(self.features(made[: self.samples]), self.features(wanted[: self.samples]))
         features = [F.l1_loss(one.float(), other.float()) for one, other in pairs]
         return pixels + self.perceptual * torch.stack(features).mean()
+
+
+class ChangesLoss(Loss):
+    """An element changes what is its own, and nothing else: where one λ is turned round, ``flipped`` differs from C as
+    ``flipped_composite`` differs from ``composite``.
+
+    The mean absolute difference of both changes, of colours and where they are sure, over that of the composites: 0 for a
+    change that is as it shall be, 1 for none, above for one that reaches farther."""
+
+    needs = frozenset({"output", "flipped", "composite", "flipped_composite"})
+
+    def forward(self, step: Mapping[str, Tensor]) -> Tensor:
+        (before, sure), (after, as_sure) = (step[name].split([3, 1], 1) for name in ("composite", "flipped_composite"))
+        where, wanted = torch.minimum(sure, as_sure), after - before
+        off = where * ((step["flipped"] - step["output"]).float() - wanted).abs()
+        whole = (where * wanted.abs()).mean((1, 2, 3))
+        return (off.mean((1, 2, 3)) / (whole + LEAST)).mean()
 
 
 class ElementsLoss(Loss):

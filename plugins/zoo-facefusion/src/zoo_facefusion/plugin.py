@@ -5,7 +5,7 @@ from __future__ import annotations
 from zoo import Registrar, hookimpl
 from zoo_facefusion import losses
 from zoo_facefusion.commands import fusion_grid, fusion_strip
-from zoo_facefusion.composite import Composite
+from zoo_facefusion.composite import Composite, FlippedComposite, OtherParts, Parts
 from zoo_facefusion.crops import fusion_crops
 from zoo_facefusion.evaluate import fusion_eval
 from zoo_facefusion.networks import FusionCritic, FusionGenerator
@@ -27,9 +27,13 @@ def zoo_register(register: Registrar) -> None:
     register.loss("fusion-variation", losses.FusionVariationLoss)
     register.loss("fusion-content", losses.FusionContentLoss)
     register.loss("fusion-style", losses.FusionStyleLoss)
+    register.loss("changes", losses.ChangesLoss)
     register.loss("composite", losses.CompositeLoss)
     register.loss("elements", losses.ElementsLoss)
     register.provider("composite", Composite)
+    register.provider("flipped-composite", FlippedComposite)
+    register.provider("other-parts", OtherParts)
+    register.provider("parts", Parts)
     register.provider("mix", Mix)
     register.provider("other", Other)
     register.trainer("fusion", FusionTrainer)

@@ -22,6 +22,9 @@ SOFT = 0.07
 """Shares of the side over which a region fades out."""
 
 
+CLOSE, CLOSE_SOFT = 0.0, 0.02
+"""The same where faces are shape-free."""
+
 CELLS = 8
 """Along a side, in which places of a latent are told apart."""
 
@@ -38,17 +41,20 @@ LEAST = 0.5
 """How much of the eyes, of the nose and of the mouth that were seen has to lie where an average face has them."""
 
 
-def region_maps(size: tuple[int, int]) -> Tensor:
+def region_maps(size: tuple[int, int], close: bool = False) -> Tensor:
     """(5,H,W) in [0,1], in the order of `REGIONS`: soft, and 1 in all at every pixel.
 
-    By the average face's landmarks: aligned faces have theirs there."""
+    By the average face's landmarks: aligned faces have theirs there. ``close``: eyes and brows, nose and mouth alone, as
+    they are in shape-free faces, and not the skin around them as well."""
     points = average().float()
     brows = points[17:27]
     forehead = brows - torch.tensor([0.0, 0.25 * float(points[:, 1].max() - points[:, 1].min())])
-    left, right = (torch.cat([points[brow], points[eye]]) for brow, eye in _EYES)
-    eyes = torch.maximum(hull(left, size, GROWN), hull(right, size, GROWN))
-    nose = hull(points[27:36], size, GROWN) * (1 - eyes)
-    mouth = hull(points[48:68], size, GROWN) * (1 - eyes - nose)
+    grown, soft = (CLOSE, CLOSE_SOFT) if close else (GROWN, SOFT)
+    pairs = [(points[brow], points[eye]) for brow, eye in _EYES]
+    shapes = [one for pair in pairs for one in pair] if close else [torch.cat(pair) for pair in pairs]
+    eyes = torch.stack([hull(shape, size, grown, soft) for shape in shapes]).amax(0)
+    nose = hull(points[27:36], size, grown, soft) * (1 - eyes)
+    mouth = hull(points[48:68], size, grown, soft) * (1 - eyes - nose)
     rest = 1 - eyes - nose - mouth
     face = hull(torch.cat([points[:17], brows, forehead]), size)
     return torch.stack([eyes, nose, mouth, rest * (1 - face), rest * face])
@@ -113,7 +119,7 @@ def _soft(plane: Tensor, grown: float) -> Tensor:
 _EYES = ((slice(17, 22), slice(36, 42)), (slice(22, 27), slice(42, 48)))
 
 
-def hull(points: Tensor, size: tuple[int, int], grown: float = 0.0) -> Tensor:
+def hull(points: Tensor, size: tuple[int, int], grown: float = 0.0, soft: float = SOFT) -> Tensor:
     """(H,W): 1 inside the convex hull of points (P,2) in shares of the sides, 0 outside, found by its tangents."""
     y, x = ((torch.arange(side) + 0.5) / side for side in size)
     inside = torch.full(size, torch.inf)
@@ -121,5 +127,5 @@ def hull(points: Tensor, size: tuple[int, int], grown: float = 0.0) -> Tensor:
         across, down = math.cos(turn), math.sin(turn)
         reach = (points[:, 0] * across + points[:, 1] * down).max() + grown
         inside = torch.minimum(inside, reach - (x * across + (y * down)[:, None]))
-    share = (inside / SOFT + 0.5).clamp(0, 1)
+    share = (inside / soft + 0.5).clamp(0, 1)
     return share * share * (3 - 2 * share)

@@ -23,7 +23,7 @@ class FusionTrainer(Trainer):
     """In the ``first`` steps encoder and generator alone, as an autoencoder (eq. 10), then against a critic (eq. 11).
 
     The losses of ``autoencoder`` read ``source`` A, ``other`` B and their reconstructions; those of ``fusion`` these and
-    ``mix`` Λ (N,E), ``output`` C and its ``latent``, ``flipped``, which is C with one λ turned round, and C's ``logits``; those of
+    ``mix`` Λ (N,E), ``output`` C and its ``latent``, ``flipped``, which is C with one λ turned round, ``flipped_mix``, and C's ``logits``; those of
     ``critic`` ``real_logits``, ``fake_logits`` and ``gradient_norm`` (N,), the length of the critic's gradient by the
     picture, at a random place between a face and a fusion.
 
@@ -38,7 +38,7 @@ class FusionTrainer(Trainer):
     phases: ClassVar = {"autoencoder": ("fuse",), "fusion": ("fuse",), "critic": ("critic",)}
     provides: ClassVar = {
         "autoencoder": MADE,
-        "fusion": MADE | {"mix", "output", "flipped", "logits"},
+        "fusion": MADE | {"mix", "flipped_mix", "output", "flipped", "logits"},
         "critic": frozenset({"real_logits", "fake_logits", "gradient_norm"}),
     }
 
@@ -95,7 +95,14 @@ class FusionTrainer(Trainer):
         wanted = [mix, flipped] if "flipped" in self.wanted else [mix]
         fused = [fuse.fuse(latents, fuse.shares(one, None, 1)) for one in wanted]
         made = fuse.decode(torch.cat([*latents, *fused])).chunk(2 + len(fused))
-        tensors = {"source": a, "other": b, "reconstruction": made[0], "other_reconstruction": made[1], "mix": mix}
+        tensors = {
+            "source": a,
+            "other": b,
+            "reconstruction": made[0],
+            "other_reconstruction": made[1],
+            "mix": mix,
+            "flipped_mix": flipped,
+        }
         tensors |= {"latent": fused[0], **dict(zip(("output", "flipped"), made[2:], strict=False))}
         return {**tensors, "logits": self._logits(made[2], batch["seed"], 1)}
 
