@@ -46,8 +46,8 @@ PROTOCOL = (
     "L1, SSIM, LPIPS: reconstructions at all λ = 1 and at all λ = 0 against the two faces; L1 with colours in 0 … 1",
     "KID: fusions at all λ = 0.5, and reconstructions at all λ = 1, against all faces of the folder; ratio: the former"
     " over the latter",
-    f"least: how far the element that does least moves the picture, in equal shares of the way between the faces; dead:"
-    f" share of the elements that move it by less than {DEAD:g} of one",
+    f"least: how far the element that does least moves the picture, in equal shares of the way between the faces, or its own part"
+    f" of the face, in the way there; dead: share of the elements that move it by less than {DEAD:g} of one",
     "alike: the largest cosine between the profiles of two elements, which are the shares of the change that fall into each"
     f" part of the two faces, the mean over up to {PROFILED} pairs",
     f"in the region: of the change by an element that is one, the share in that part of either face; near: within {GROWN:g}"

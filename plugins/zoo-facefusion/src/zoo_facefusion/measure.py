@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from zoo import faces
 from zoo_facefusion.networks import FusionGenerator
 from zoo_facefusion.parts import PARTS
-from zoo_facefusion.regions import GROWN, OWN, REGIONS
+from zoo_facefusion.regions import GROWN, OWN, REGIONS, region_maps
 
 STEPS = 6
 """Pictures of a path: Λ = 1, 0.8 … 0 (figure 4)."""
@@ -28,22 +28,28 @@ DEAD = 0.2
 class Elements:
     """How far each element moves the picture when its λ goes from 1 to 0, the others staying at 1.
 
-    In equal shares: a fraction 1 / E of the mean absolute difference of Λ = 1 and Λ = 0."""
+    In equal shares: a fraction 1 / E of the mean absolute difference of Λ = 1 and Λ = 0. Where elements are parts of the face,
+    each is looked at in its own part, and may go all the way there."""
 
     moved: list[list[float]] = field(default_factory=list)  # by pair
 
     def add(self, generator: FusionGenerator, latents: list[Tensor], ends: tuple[Tensor, Tensor]) -> list[Tensor]:
         """Pairs of faces by their latents (N,C,h,w), and the pictures (N,3,H,W) of Λ = 1 and 0 -> the pictures (N,3,H,W)
         in which one element after the other is the second face's."""
-        count = generator.elements
-        share = (ends[0] - ends[1]).abs().mean((1, 2, 3)).clamp(min=1e-6) / count
+        count, whole = generator.elements, (ends[0] - ends[1]).abs().mean(1)  # (N,H,W)
+        parts = set(generator.names) == set(REGIONS)
+        maps = dict(zip(REGIONS, region_maps((whole.shape[1], whole.shape[2]), close=True).to(whole)))
         pictures, changes = [], []
         for one in range(count):
-            mix = torch.ones(len(share), count, device=share.device)
+            mix = torch.ones(len(whole), count, device=whole.device)
             mix[:, one] = 0
             made = generator.decode(generator.fuse(latents, generator.shares(mix, None, 1)))
             pictures.append(made)
-            changes.append((made - ends[0]).abs().mean((1, 2, 3)) / share)
+            where = maps[generator.names[one]] if parts else torch.ones_like(whole[0])
+            change = (made - ends[0]).abs().mean(1)
+            changes.append(
+                (where * change).sum((1, 2)) / (where * whole).sum((1, 2)).clamp(min=1e-6) * (1 if parts else count)
+            )
         self.moved += torch.stack(changes, 1).tolist()
         return pictures
 
