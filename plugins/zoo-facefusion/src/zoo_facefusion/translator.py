@@ -73,8 +73,11 @@ class FusionTranslator(PortraitTranslator):
         named = any(controls.get(name) is not None for name in set(REGIONS) - set(self.generator.names))
         names, shares = self.generator.names, self.generator.shares(torch.tensor([mix]), portioned, len(others))
         everywhere = shares[0].mean(1)
-        if controls.get("hair") is None and len(mix) == 1 and "hair" not in names:
-            controls = {**controls, "hair": float(of_one(shares[..., :1])[0, 0, 0])}
+        if controls.get("hair") is None and len(mix) == 1:
+            hair = float(of_one(shares[..., :1])[0, 0, 0])
+            # a photograph keeps its hair, and what a hat or a fringe of the other hides is drawn
+            kept = "hair" in names and controls.get("framing") != "face"
+            controls = {**controls, "hair": 1.0 if kept else hair}
         regions = dict(zip(names, shares[0].T)) | {
             name: self.generator.regional(name, torch.tensor([[share]]), portioned, len(others))[0, :, 0]
             for name in REGIONS
