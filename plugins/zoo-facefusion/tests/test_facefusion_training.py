@@ -24,7 +24,7 @@ from zoo_facefusion.composite import composite
 from zoo_facefusion.data import Couples
 from zoo_facefusion.losses import FusionContentLoss, FusionStyleLoss
 from zoo_facefusion.networks import FusionCritic, FusionGenerator
-from zoo_facefusion.regions import REGIONS, region_maps
+from zoo_facefusion.regions import REGIONS, owners, region_maps
 from zoo_facefusion.trainer import FusionTrainer
 
 NO_VGG = [f"losses.fusion.fusion-{kind}.weight=0" for kind in ("content", "style")]
@@ -120,6 +120,13 @@ def test_parts_of_the_face_have_their_places() -> None:
         other = generator.encode(torch.cat([faces(1, 40, 1), faces(1, 40, 2)])).chunk(2)
         assert not torch.equal(generator.fuse(other, generator.shares(mix, None, 1)), other[1])
     assert (seen == 1).all()
+
+
+def test_whose_a_number_is_stays_as_weights_were_taught() -> None:
+    """Files do not hold it: another rule, and what ships would mix otherwise."""
+    places = owners(320, ("hair", "skin", "eyes", "nose", "mouth"))
+    assert torch.bincount(places.flatten()).tolist() == [15488, 2880, 1216, 448, 448]
+    assert places[[0, 100, 300], [3, 5, 4], [3, 3, 2]].tolist() == [2, 1, 1]  # between the eyes; the lips; a cheek
 
 
 @torch.no_grad()

@@ -66,25 +66,21 @@ def owners(channels: int, names: Sequence[str]) -> Tensor:
 
     Three kinds of channels are for hair, for skin, and for eyes, nose or mouth; where one of these parts has nothing in a
     cell its channels go to the one that has most, so that none is idle. Hair may also be in front of a forehead."""
-    with torch.device("cpu"):  # also where a network is built without memory
-        return _owners(channels, names)
-
-
-def _owners(channels: int, names: Sequence[str]) -> Tensor:
     side = 16 * CELLS
-    maps = F.avg_pool2d(region_maps((side, side))[None], 16)[0]  # (5,CELLS,CELLS)
-    features, hair = maps[:3], maps[3]
-    number = torch.tensor([names.index(name) for name in REGIONS])
-    above = torch.arange(CELLS)[:, None] < (maps[0].sum(1) * torch.arange(CELLS)).sum() / maps[0].sum()
-    most = number[maps.argmax(0)]
-    feature = torch.where(features.sum(0) > LITTLE, number[features.argmax(0)], most)
-    kinds = (
-        (0.3, torch.where((hair > LITTLE / 4) | above, number[3], feature)),
-        (0.3, torch.where(1 - hair > LITTLE, number[4], most)),
-        (0.4, feature),
-    )
-    found = [kind.expand(round(share * channels), -1, -1) for share, kind in kinds]
-    return torch.cat([*found, kinds[-1][1].expand(channels, -1, -1)])[:channels]
+    with torch.device("cpu"):  # also where a network is built without memory
+        maps = F.avg_pool2d(region_maps((side, side))[None], 16)[0]  # (5,CELLS,CELLS)
+        features, hair = maps[:3], maps[3]
+        number = torch.tensor([names.index(name) for name in REGIONS])
+        above = torch.arange(CELLS)[:, None] < (maps[0].sum(1) * torch.arange(CELLS)).sum() / maps[0].sum()
+        most = number[maps.argmax(0)]
+        feature = torch.where(features.sum(0) > LITTLE, number[features.argmax(0)], most)
+        kinds = (
+            (0.3, torch.where((hair > LITTLE / 4) | above, number[3], feature)),
+            (0.3, torch.where(1 - hair > LITTLE, number[4], most)),
+            (0.4, feature),
+        )
+        found = [kind.expand(round(share * channels), -1, -1) for share, kind in kinds]
+        return torch.cat([*found, kinds[-1][1].expand(channels, -1, -1)])[:channels]
 
 
 def own_maps(planes: Tensor) -> Tensor | None:
