@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from zoo.faces.parsing import PARTS, guided, network
-from zoo_animeface.skin import LUMA, SIDE, cheeks, skin
+from zoo_animeface.skin import LUMA, SIDE, cheeks, skin, skin_coloured
 
 TONES = 32
 """Of a palette, from dark to light."""
@@ -29,6 +29,9 @@ BESIDE = ((0.36, 0.64), (0.64, 0.64))
 
 NEAR, EVEN = 0.03, 1e-3
 """How far, in shares of the side, and by which differences of colour the photograph's hair finds the edges of the drawing's."""
+
+NEARLY = 0.05
+"""How far a colour's shares of red, green and blue may be from those of skin, not to be hair."""
 
 FEWEST = 50
 """Pixels of hair from which its tones are known."""
@@ -46,7 +49,7 @@ def recoloured(drawing: Tensor, photo: Tensor, like: Tensor) -> Tensor:
         bare = F.interpolate(skin(small, now), rgb.shape[2:], mode="bilinear")
         hair = _hair(rgb, photo.float()) * (1 - bare)
         made = torch.lerp(rgb, rgb * (wanted / now)[:, :, None, None], bare)
-        palettes = [_palette(one, 1 - mask) for one, mask in zip(given, skin(given, wanted))]
+        palettes = [_palette(one, alike) for one, alike in zip(given, skin_coloured(given, wanted, NEARLY))]
         each = [
             _toned(one, where[0], palettes[min(i, len(palettes) - 1)]) for i, (one, where) in enumerate(zip(made, hair))
         ]
@@ -76,15 +79,15 @@ def _hair(rgb: Tensor, photo: Tensor) -> Tensor:
     return torch.maximum(torch.stack(masks), (2 * face - 0.5).clamp(0, 1) * above)
 
 
-def _palette(rgb: Tensor, free: Tensor) -> Tensor:
-    """(TONES,3): the colours of the hair of a drawing (3,SIDE,SIDE), from dark to light; ``free`` (1,SIDE,SIDE) is 1 where there
-    is no skin."""
+def _palette(rgb: Tensor, bare: Tensor) -> Tensor:
+    """(TONES,3): the colours of the hair of a drawing (3,SIDE,SIDE), from dark to light; ``bare`` (SIDE,SIDE) says where it has the
+    colour of skin."""
     top, low, left, right = (round(SIDE * share) for share in FRINGE)
-    fringe = torch.zeros_like(free[0])
-    fringe[top:low, left:right] = 1
-    where = fringe * free[0] > 0.5
-    if where.sum() < FEWEST:
-        where = fringe > 0.5
+    fringe = torch.zeros_like(bare)
+    fringe[top:low, left:right] = True
+    where = fringe & ~bare
+    if where.sum() < FEWEST:  # hair as light as skin
+        where = fringe
     pixels = rgb[:, where].T
     pixels = pixels[(pixels @ rgb.new_tensor(LUMA)).argsort()]
     return torch.stack([part.median(0).values for part in pixels.tensor_split(TONES)])

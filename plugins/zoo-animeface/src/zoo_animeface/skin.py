@@ -60,12 +60,9 @@ def cheeks(rgb: Tensor, places: Sequence[tuple[float, float]] = CHEEKS) -> Tenso
 
 def skin(rgb: Tensor, colour: Tensor) -> Tensor:
     """1 where a drawing (N,3,SIDE,SIDE) shows skin of this ``colour`` (N,3), soft at its edge; (N,1,SIDE,SIDE)."""
-    luma = rgb.new_tensor(LUMA)
-    away = (_shares(rgb) - _shares(colour)[:, :, None, None]).square().sum(1, keepdim=True)
-    light = (rgb * luma[:, None, None]).sum(1, keepdim=True) / (colour @ luma)[:, None, None, None]
     at = (torch.arange(SIDE, device=rgb.device) + 0.5) / SIDE
     head = ((at - 0.5) / 0.28).square() + ((at[:, None] - 0.62) / 0.48).square() < 1
-    like = ((away < LIKE**2) & (light > 0.6) & (light < 1.2) & head).to(rgb)
+    like = (skin_coloured(rgb, colour, LIKE)[:, None] & head).to(rgb)
     start = torch.zeros(SIDE, SIDE, dtype=rgb.dtype, device=rgb.device)
     for column, row in _places((*CHEEKS, *NECK)):
         start[row - 2 : row + 3, column - 2 : column + 3] = 1
@@ -73,6 +70,14 @@ def skin(rgb: Tensor, colour: Tensor) -> Tensor:
     for _ in range(SIDE // 2):  # skin is no labyrinth
         joined = F.max_pool2d(joined, 3, 1, 1) * like
     return F.avg_pool2d(F.max_pool2d(joined, 3, 1, 1), 3, 1, 1, count_include_pad=False)
+
+
+def skin_coloured(rgb: Tensor, colour: Tensor, near: float) -> Tensor:
+    """(N,H,W): where a drawing (N,3,H,W) has about this ``colour`` (N,3)."""
+    luma = rgb.new_tensor(LUMA)
+    away = (_shares(rgb) - _shares(colour)[:, :, None, None]).square().sum(1)
+    light = (rgb * luma[:, None, None]).sum(1) / (colour @ luma)[:, None, None]
+    return (away < near**2) & (light > 0.6) & (light < 1.2)
 
 
 def _places(shares: Sequence[tuple[float, float]]) -> list[tuple[int, int]]:
