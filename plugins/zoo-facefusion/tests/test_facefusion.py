@@ -198,6 +198,20 @@ def test_regions(translator: FusionTranslator, plain: FusionTranslator) -> None:
         fuse(region={"eyes": 0.0}, eyes=1.0)
 
 
+def test_texture_and_detail_go_with_the_shape(tmp_path: Path) -> None:
+    """The other's shape in one's own colours: fine detail is the other's."""
+    made = load(str(weights(tmp_path / "s3.safetensors", "facefusion-s3-small")), device="cpu")
+    assert isinstance(made, FusionTranslator)
+    a, b = head(200), head(300).transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    options = {"other": b, "framing": "face"}
+    bare, drawn = (array(made.translate(a, mix=[0, 1], detail=detail, **options)) for detail in (0, 1))
+    alone, whole = (array(made.translate(a, mix=[0, 0], detail=detail, **options)) for detail in (0, 1))
+    first = array(made.translate(a, mix=[1, 1], **options)) - array(made.translate(a, mix=[1, 1], detail=0, **options))
+    added, others = drawn - bare, whole - alone
+    near = np.corrcoef(added.flatten(), others.flatten())[0, 1]
+    assert near > 0.3 and near > np.corrcoef(added.flatten(), first.flatten())[0, 1] + 0.2
+
+
 # -- detail, and whole photographs ---------------------------------------------------------------------------------------
 
 

@@ -72,7 +72,9 @@ class FusionTranslator(PortraitTranslator):
         portioned = None if portions is None else torch.tensor([portions])
         named = any(controls.get(name) is not None for name in set(REGIONS) - set(self.generator.names))
         names, shares = self.generator.names, self.generator.shares(torch.tensor([mix]), portioned, len(others))
-        everywhere = shares[0].mean(1)
+        everywhere = (
+            shares[0, :, names.index("shape")] if "shape" in names else shares[0].mean(1)
+        )  # whose textures they are
         if controls.get("hair") is None and len(mix) == 1:
             hair = float(of_one(shares[..., :1])[0, 0, 0])
             # a photograph keeps its hair, and what a hat or a fringe of the other hides is drawn
