@@ -635,6 +635,7 @@ def test_what_follows_an_element_is_measured() -> None:
     class Straight:
         elements = 2
         names = ()
+        by_parts = False
         encode = staticmethod(lambda images: images)
         shares = staticmethod(lambda mix, *_: mix)
         decode = staticmethod(lambda images: images)

@@ -247,6 +247,8 @@ def test_a_region_changes_inside_and_not_far_away() -> None:
     ("part", "options", "told"),
     [
         ("generator", {"elements": 0}, "are 1 or more"),
+        ("generator", {"elements": "five"}, "a number or a list of names"),
+        ("generator", {"elements": ["hair", "hair"]}, "no two elements have one name"),
         ("generator", {"width": 2, "stages": 2}, "4 channels of the latent cannot be split into 5"),
         ("generator", {"upsample": "bilinear"}, "'transposed' or 'resize'"),
         ("discriminator", {"norm": "layer"}, "norm is one of batch, instance, none"),
@@ -386,6 +388,12 @@ def test_clipping_and_penalty(tmp_path: Path, photos: Path) -> None:
 def test_wrong_options_are_one_line(tmp_path: Path, photos: Path, option: str, told: str) -> None:
     with pytest.raises(ConfigError, match=told):
         run(tmp_path / "run", photos, f"trainer.{option}", steps=1)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_latent_too_coarse_for_parts_is_one_line(tmp_path: Path, photos: Path) -> None:
+    with pytest.raises(ConfigError, match="want a latent of 8×8, not 4×4"):
+        run(tmp_path / "run", photos, "generator.stages=4", steps=1)
     assert not (tmp_path / "run").exists()
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 from typing import Annotated, Any
@@ -102,9 +101,8 @@ def anime_points(
     rows, left_out, apart = [], {}, list[float]()
     for number, (name, detection) in enumerate(found):
         tell("finding outlines", number, len(found))
-        row = detection if isinstance(detection, str) else _labelled(folder, name, detection)
-        if mirrored and isinstance(row, Row):
-            row = _both(folder, row, again.get(name, UNSEEN), apart)
+        other = again.get(name, UNSEEN) if mirrored else None
+        row = detection if isinstance(detection, str) else _labelled(folder, name, detection, other, apart)
         if isinstance(row, Row):
             rows.append(row)
         else:
@@ -132,26 +130,29 @@ def labelled(image: NDArray[np.uint8], detection: Detection) -> Tensor | str:
     return torch.from_numpy(np.concatenate([jaw, inner]) / (width, height)).float()
 
 
-def _labelled(folder: Path, name: str, detection: Detection) -> Row | str:
+def _labelled(
+    folder: Path, name: str, detection: Detection, mirrored: Detection | str | None, apart: list[float]
+) -> Row | str:
+    """A drawing with its points; where its mirror image was looked at, too, see `_both`, ``apart`` hears how far they differ."""
     try:
         picture = to_pil(read(folder / name).rgb)
     except (ImageError, NotFoundError):
         return UNREADABLE
-    shape = labelled(np.asarray(picture), detection)
+    image = np.asarray(picture)
+    shape = labelled(image, detection)
+    if mirrored is not None and not isinstance(shape, str):
+        shape = _both(image, shape, mirrored, apart)
     return shape if isinstance(shape, str) else Row(name, picture.width, picture.height, shape)
 
 
-def _both(folder: Path, row: Row, detection: Detection | str, apart: list[float]) -> Row | str:
-    """With the mean of its points and those of its mirror image, in which this was found; ``apart`` hears how far they are from
-    each other."""
-    if isinstance(detection, str):
-        return UNSEEN
-    other = labelled(np.ascontiguousarray(np.asarray(to_pil(read(folder / row.file).rgb))[:, ::-1]), detection)
-    if isinstance(other, str) or row.shape is None:
+def _both(image: NDArray[np.uint8], shape: Tensor, mirrored: Detection | str, apart: list[float]) -> Tensor | str:
+    """The mean of the ``shape`` (40,2) found in a picture and that of its mirror image, in which this was found."""
+    other = UNSEEN if isinstance(mirrored, str) else labelled(np.ascontiguousarray(image[:, ::-1]), mirrored)
+    if isinstance(other, str):
         return UNSEEN
     back = other[list(MIRROR)] * torch.tensor([-1.0, 1.0]) + torch.tensor([1.0, 0.0])
-    apart.append(SIDE * float((row.shape - back).square().sum(1).mean().sqrt()))
-    return APART if apart[-1] > FAR else replace(row, shape=(row.shape + back) / 2)
+    apart.append(SIDE * float((shape - back).square().sum(1).mean().sqrt()))
+    return APART if apart[-1] > FAR else (shape + back) / 2
 
 
 def _inner(detection: Detection) -> Array:

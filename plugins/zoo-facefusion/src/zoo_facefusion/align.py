@@ -58,7 +58,8 @@ def align(image: Tensor, face: faces.Face, size: int) -> faces.Crop:
     """``face`` of a picture (3, H, W), shape-free in a square of ``size`` pixels; the picture's border is repeated."""
     fine = square(image, face, FINER * size)
     even = resize(shape_free(fine.image, fine.landmarks), (size, size))
-    return faces.Crop(even, average().float() * size, square(image, face, size).matrix)
+    matrix = torch.cat([fine.matrix[:, :2] * FINER, fine.matrix[:, 2:]], 1)
+    return faces.Crop(even, average().float() * size, matrix)
 
 
 def square(image: Tensor, face: faces.Face, size: int) -> faces.Crop:

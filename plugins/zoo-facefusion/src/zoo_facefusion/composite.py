@@ -5,15 +5,13 @@ Both faces are shape-free (`zoo_facefusion.align`), so that parts lie upon each 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import ClassVar, cast
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from zoo.faces.parsing import PARTS, network
-from zoo.provider import Provider
+from zoo.faces.parsing import PARTS
 from zoo_facefusion.regions import REGIONS, region_maps
 
 AROUND = ("background", "hair", "hat", "neck", "clothes")
@@ -25,6 +23,8 @@ LIT = 0.08
 RANGE = (0.4, 2.5)
 """How much darker or lighter a part becomes in another's skin."""
 
+GUESSED = 0.8
+"""How much less is sure where hair was taken away: nobody knows what was behind."""
 
 MIXED = 0.6
 """How much less is sure where both have a half."""
@@ -34,56 +34,6 @@ ALIKE = 0.33
 
 FINE = 0.025
 """Shares of the side over which that is smooth which is not fine."""
-
-
-class Parts(Provider):
-    """``parts`` (N,12,H,W): how likely each pixel of the source, an aligned face, belongs to which of `zoo.faces.parsing.PARTS`."""
-
-    needs = frozenset({"source"})
-    of_batch = True
-    of: ClassVar[str] = "source"
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.parser = network()
-
-    @torch.no_grad()
-    def forward(self, step: Mapping[str, Tensor]) -> Tensor:
-        face = step[self.of].float()
-        self.parser.to(face.device)
-        with torch.autocast(face.device.type, enabled=False):
-            return cast(Tensor, self.parser(face)).softmax(1)
-
-
-class OtherParts(Parts):
-    """``other_parts``: the same of the other face."""
-
-    needs, of = frozenset({"other"}), "other"
-
-
-class Composite(Provider):
-    """``composite`` (N,4,H,W): each part of the face of whom ``mix`` says, colours in [-1, 1], and how sure they are.
-
-    Features have the light and the colour of the skin that they lie in: they are divided by the smooth light of their own
-    face's skin and multiplied by that of the other (ratio images, Liu et al. 2001). Hair, and all around the face, lies over
-    the face; where it is taken away nobody knows what was behind: the first face's skin there in the second's light is a
-    guess, ``sure`` by a fifth."""
-
-    needs = frozenset({"source", "other", "parts", "other_parts", "mix"})
-    by: ClassVar[str] = "mix"
-
-    @torch.no_grad()
-    def forward(self, step: Mapping[str, Tensor]) -> Tensor:
-        names = getattr(self.trainer.networks[self.trainer.exported], "names", ())
-        a, b, parts, others, mix = (step[name].float() for name in ("source", "other", "parts", "other_parts", self.by))
-        with torch.autocast(a.device.type, enabled=False):
-            return composite(a, b, parts, others, mix, names)
-
-
-class FlippedComposite(Composite):
-    """``flipped_composite``: the same by ``flipped_mix``, in which one λ is turned round."""
-
-    needs, by = frozenset({"source", "other", "parts", "other_parts", "flipped_mix"}), "flipped_mix"
 
 
 def composite(a: Tensor, b: Tensor, parts: Tensor, others: Tensor, mix: Tensor, names: Sequence[str]) -> Tensor:
@@ -113,7 +63,7 @@ def composite(a: Tensor, b: Tensor, parts: Tensor, others: Tensor, mix: Tensor, 
     over = torch.lerp(around_b, around_a, hair)
     made = torch.lerp(face, torch.lerp(b, a, hair), over)
     mixed = skin * (1 - skin) * 4 * (1 - over)  # there are other faces between two
-    sure = (1 - 0.8 * (skin * lost_a + (1 - skin) * lost_b) * (1 - over)) * (1 - MIXED * mixed)
+    sure = (1 - GUESSED * (skin * lost_a + (1 - skin) * lost_b) * (1 - over)) * (1 - MIXED * mixed)
     return torch.cat([made.clamp(-1, 1), sure], 1)
 
 

@@ -37,7 +37,7 @@ class Elements:
         """Pairs of faces by their latents (N,C,h,w), and the pictures (N,3,H,W) of Λ = 1 and 0 -> the pictures (N,3,H,W)
         in which one element after the other is the second face's."""
         count, whole = generator.elements, (ends[0] - ends[1]).abs().mean(1)  # (N,H,W)
-        parts = set(generator.names) == set(REGIONS)
+        parts = generator.by_parts
         maps = dict(zip(REGIONS, region_maps((whole.shape[1], whole.shape[2]), close=True).to(whole)))
         pictures, changes = [], []
         for one in range(count):

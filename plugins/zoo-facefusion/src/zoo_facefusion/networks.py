@@ -58,7 +58,10 @@ class FusionGenerator(Generator):
         blocks: int = 1,
     ) -> None:
         super().__init__()
-        self.names = () if isinstance(elements, int) else tuple(elements)
+        if isinstance(elements, str):
+            raise ValueError(f"elements are a number or a list of names, not {elements!r}")
+        self.names = () if isinstance(elements, int) else tuple(map(str, elements))
+        self.by_parts = set(self.names) == set(REGIONS)
         self.elements = elements if isinstance(elements, int) else len(self.names)
         if min(width, self.elements, stages, widest) < 1 or blocks < 0:
             raise ValueError("width, elements, stages and widest are 1 or more, blocks 0 or more")
@@ -77,7 +80,7 @@ class FusionGenerator(Generator):
         )
         places = torch.arange(channels[-1]) // (channels[-1] // self.elements)
         element_of = places.clamp(max=self.elements - 1)[:, None, None]
-        if set(self.names) == set(REGIONS):
+        if self.by_parts:
             element_of = owners(channels[-1], self.names).to(element_of.device)
         self.register_buffer("element_of", element_of, persistent=False)  # (C,1,1) or (C,h,w)
 

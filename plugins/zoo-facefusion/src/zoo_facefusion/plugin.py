@@ -5,11 +5,10 @@ from __future__ import annotations
 from zoo import Registrar, hookimpl
 from zoo_facefusion import losses
 from zoo_facefusion.commands import fusion_grid, fusion_strip
-from zoo_facefusion.composite import Composite, FlippedComposite, OtherParts, Parts
 from zoo_facefusion.crops import fusion_crops
 from zoo_facefusion.evaluate import fusion_eval
 from zoo_facefusion.networks import FusionCritic, FusionGenerator
-from zoo_facefusion.providers import Mix, Other
+from zoo_facefusion.providers import Composite, FlippedComposite, Mix, Other, OtherParts, Parts
 from zoo_facefusion.trainer import FusionTrainer
 from zoo_facefusion.translator import FusionTranslator
 

@@ -15,6 +15,7 @@ from zoo.recipe import Recipe
 from zoo.trainer import Batch, Count, Step, Trainer, logits_of
 from zoo_facefusion.data import Couples
 from zoo_facefusion.networks import FusionGenerator
+from zoo_facefusion.regions import CELLS
 
 MADE = frozenset({"source", "other", "reconstruction", "other_reconstruction"})
 
@@ -56,6 +57,11 @@ class FusionTrainer(Trainer):
         if clip < 0:
             raise ValueError("clip is 0 or more")
         generator = cast(FusionGenerator, build_generator({"generator": recipe.generator}))
+        places = min(recipe.data.size) // generator.size.multiple_of
+        if generator.by_parts and places < CELLS:
+            raise ValueError(
+                f"elements that are parts of the face want a latent of {CELLS}×{CELLS}, not {places}×{places}: fewer stages"
+            )
         critic = build_part("discriminator", recipe.discriminator)
         self.networks = nn.ModuleDict({"fuse": generator, "critic": critic})
         initialise(self.networks)

@@ -89,7 +89,7 @@ class FusionTranslator(PortraitTranslator):
         regions = {name: share for name, share in regions.items() if name in REGIONS}
         asked = {"mix": torch.tensor([mix]), **({} if portioned is None else {"portions": portioned})}
         asked |= {name: torch.tensor([controls[name]]) for name in REGIONS if controls.get(name) is not None}
-        people = People(found, everywhere, regions, shape, set(names) == set(REGIONS), asked if named else {})
+        people = People(found, everywhere, regions, shape, self.generator.by_parts, asked if named else {})
         return {**controls, "other": [(one.even + 1) / 2 for one in found], "people": people}
 
     def placed(self, face: faces.Face) -> faces.Face:
