@@ -18,11 +18,11 @@ from zoo.errors import NotFoundError, UsageError
 from zoo.pictures.image import write
 from zoo.pictures.metadata import Metadata
 from zoo.recipe import Augment, Data
-from zoo.train.augment import backdrop, frame, new_backdrop, recolour
+from zoo.train.augment import backdrop, frame, new_backdrop, other_sitter, recolour, relight
 from zoo.train.data import Portraits, Share
 
 PLAIN = {"flip": False, "scale": 1.0}
-RICH = {"flip": True, "scale": 1.2, "rotate": 10, "colour": 0.8, "background": 0.7}
+RICH = {"flip": True, "scale": 1.2, "rotate": 10, "colour": 0.8, "light": 0.9, "sitters": 0.9, "background": 0.7}
 
 
 def portraits(
@@ -274,6 +274,45 @@ def test_recolour_keeps_the_range_and_grey_grey() -> None:
         assert other.abs().max() <= 1 and not torch.allclose(other, photo, atol=1e-2)
         assert float((recolour(grey, 1.0, rng(seed)).amax(0) - recolour(grey, 1.0, rng(seed)).amin(0)).max()) < 1e-5
     assert torch.allclose(recolour(photo, 0.0, rng()), photo, atol=1e-5)
+
+
+def test_other_light_leaves_black_and_white_and_falls_from_one_side() -> None:
+    photo = torch.zeros(3, 40, 30)
+    photo[:, :10], photo[:, 10:20] = -1, 1
+    uneven = set()
+    for seed in range(40):
+        lit = relight(photo, 1.0, rng(seed))
+        assert torch.equal(lit[:, :20], photo[:, :20]) and lit.abs().max() <= 1
+        grey = lit[0, 20:]
+        uneven |= {
+            edge
+            for edge, far in (("left", grey[:, 0] - grey[:, -1]), ("top", grey[0] - grey[-1]))
+            if far.abs().mean() > 0.3
+        }
+    assert uneven == {"left", "top"}
+    assert torch.allclose(relight(photo, 0.0, rng()), photo, atol=1e-6)
+
+
+def test_colours_stay_in_other_light() -> None:
+    photo = torch.tensor([0.2, 0.1, 0.0])[:, None, None].expand(3, 24, 24)
+    lit = (relight(photo, 0.5, rng(3)) + 1) / 2
+    assert lit.std() > 0.01 and torch.allclose(lit[0] / lit[2], torch.tensor(1.2), atol=1e-4)
+
+
+def test_sitters_get_skin_of_every_darkness_and_lighter_eyes() -> None:
+    photo = torch.full((3, 30, 30), 0.2)
+    skin, eyes = torch.zeros(1, 30, 30), torch.zeros(1, 30, 30)
+    skin[:, :10], eyes[:, 10:20] = 1, 1
+    levels, irises = [], []
+    for seed in range(60):
+        other = other_sitter(photo, skin, eyes, 1.0, rng(seed))
+        assert torch.allclose(other[:, 20:], photo[:, 20:]), "what is neither stays"
+        levels.append((float(other[0, 0, 0]) + 1) / 2)
+        irises.append(float(other[0, 15, 0]))
+    assert min(levels) < 0.2 and max(levels) > 0.7 and 0.35 < sum(levels) / 60 < 0.55
+    assert min(irises) >= 0.2 and max(irises) > 0.4
+    nobody = torch.zeros(1, 30, 30)
+    assert torch.equal(other_sitter(photo, nobody, nobody, 1.0, rng()), photo)
 
 
 def head(ground: Tensor) -> tuple[Tensor, Tensor]:

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from zoo import faces
 from zoo.faces import backdrop
+from zoo.faces.backdrop import people
 from zoo.faces.parsing import parsed
 from zoo.faces.photograph import PhotographTranslator
 from zoo.pictures.image import read
@@ -149,15 +150,18 @@ def test_without_dlib_a_line_says_that_it_stays(
         caplog.clear()
         seen = training(portrait, tmp_path)
         assert corners(seen.photograph(seen.photos[0].paths[0])).max() < 0.8
-    assert caplog.text.count("what is behind people stays in the photographs") == 1
+        seen = training(portrait, tmp_path / "others", sitters=1.0)[0]
+        assert torch.equal(seen["source"], seen["sitter"])
+    assert caplog.text.count("what is behind people stays in the photographs") == 2
+    assert caplog.text.count("people in photographs keep their skin and eyes") == 1
 
 
-def training(portrait: Image.Image, folder: Path) -> Portraits:
+def training(portrait: Image.Image, folder: Path, **augment: float) -> Portraits:
     """Two folders, of one photograph and of the same picture as a drawing."""
     for name in ("photos", "drawings"):
-        (folder / name).mkdir()
+        (folder / name).mkdir(parents=True)
         portrait.save(folder / name / "a.png")
-    data = Data(size=(256, 256), backdrop="white", augment={"scale": 1.0, "flip": False})
+    data = Data(size=(256, 256), backdrop="white", augment={"scale": 1.0, "flip": False, **augment})
     return Portraits([folder / "photos"], [("hand", folder / "drawings")], data, seed=0)
 
 
@@ -167,6 +171,18 @@ def test_training_sees_photographs_so_and_drawings_as_they_are(portrait: Image.I
     assert corners(sample["source"]).min() > 0.95 and corners(sample["target"]).max() < 0.8
     (photo,) = data.photos[0].paths
     assert corners(data.photograph(photo)).min() > 0.95 and corners(data.whole(photo)).max() < 0.8
+
+
+def test_training_sees_other_sitters(portrait: Image.Image, pixels: Tensor, tmp_path: Path) -> None:
+    data = training(portrait, tmp_path, sitters=1.0, light=0.5)
+    sample, plain = data[0], training(portrait, tmp_path / "plain")[0]
+    assert torch.equal(sample["sitter"], plain["source"]), "losses see the photograph as it was taken"
+    assert corners(sample["source"]).min() > 0.95, "white stays white"
+    (face,) = people(sample["sitter"])
+    left, top, right, bottom = (round(edge) for edge in face.box)
+    within = (slice(None), slice(top, bottom), slice(left, right))
+    assert (sample["source"] - sample["sitter"])[within].abs().mean() > 0.05
+    assert torch.equal(data.preview(1)["source"][0], plain["source"])
 
 
 def test_the_plan_says_so(portrait: Image.Image, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

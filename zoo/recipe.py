@@ -51,6 +51,10 @@ class Augment(_Strict):
     scale: float = Field(1.12, ge=1, le=8, description="enlarged by this, then cropped back at a random place")
     rotate: float = Field(0.0, ge=0, le=45, description="degrees either way")
     colour: float = Field(0.0, ge=0, le=1, description="brightness, contrast, saturation and hue of photographs")
+    light: float = Field(
+        0.0, ge=0, le=1, description="how far photographs are put in other light: from a side, in places"
+    )
+    sitters: float = Field(0.0, ge=0, le=1, description="how far skin and eyes in photographs become other people's")
     background: float = Field(0.0, ge=0, le=1, description="probability of another backdrop behind a photograph")
     differentiable: list[Literal["colour", "translation", "cutout"]] = Field(default_factory=list)
 

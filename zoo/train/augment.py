@@ -47,6 +47,38 @@ def recolour(photo: Tensor, strength: float, rng: torch.Generator) -> Tensor:
     return photo.clamp(0, 1) * 2 - 1
 
 
+def relight(photo: Tensor, strength: float, rng: torch.Generator) -> Tensor:
+    """Photograph (3,H,W) in [-1,1] in other light: brighter or darker as a whole, from one side with a soft or a hard edge,
+    and in places. Each pixel gets an exponent, so that black stays black and white behind the sitter white."""
+    whole, angle, where, edge, side, places = torch.rand(6, generator=rng).tolist()
+    rows, columns = (torch.linspace(-1, 1, size) for size in photo.shape[1:])
+    along = math.cos(2 * math.pi * angle) * columns + math.sin(2 * math.pi * angle) * rows[:, None]
+    lamp = torch.tanh(1.5 * 12**edge * (along + (2 * where - 1) / 3))
+    cells = F.interpolate(torch.randn(1, 1, 4, 4, generator=rng), photo.shape[1:], mode="bicubic", align_corners=True)[
+        0, 0
+    ]
+    stops = 0.6 * (2 * whole - 1) + (2 * side - 1) * lamp + 0.4 * places * cells
+    return _by_exponent(photo, strength * stops)
+
+
+def other_sitter(photo: Tensor, skin: Tensor, eyes: Tensor, strength: float, rng: torch.Generator) -> Tensor:
+    """Photograph (3,H,W) in [-1,1] of someone whose skin is as dark as anybody's, and whose eyes are as dark or lighter;
+    ``skin`` and ``eyes`` (1,H,W) from 0 to 1 say where they are."""
+    wanted, lighter = torch.rand(2, generator=rng).tolist()
+    level = float((((photo + 1) / 2).mean(0) * skin).sum() / skin.sum().clamp(min=1))
+    if not 0 < level < 1:
+        return photo  # nobody is seen
+    stops = math.log2(math.log(0.15 + 0.6 * wanted) / math.log(min(max(level, 0.05), 0.95)))
+    return _by_exponent(photo, strength * (min(max(stops, -1.5), 2.0) * skin - 0.7 * lighter * eyes))
+
+
+def _by_exponent(photo: Tensor, stops: Tensor) -> Tensor:
+    """Each pixel's light to the power of 2^stops (…,H,W), its colour as it was."""
+    photo = (photo + 1) / 2
+    level = photo.mean(0, keepdim=True).clamp(min=0.02)
+    return (photo * level.pow(2**stops - 1)).clamp(0, 1) * 2 - 1
+
+
 def backdrop(photo: Tensor, tolerance: float = 0.22) -> Tensor:
     """Where the plain backdrop of photograph (3,H,W) is: (1,H,W) in {0,1}; all 0 where it is not plain.
 

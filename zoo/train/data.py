@@ -19,11 +19,12 @@ from torch.utils.data import Dataset
 
 from zoo.errors import ImageError, NotFoundError, UsageError, ZooError
 from zoo.faces import dlib_module
-from zoo.faces.backdrop import whitened
+from zoo.faces.backdrop import people, whitened
+from zoo.faces.parsing import parsed
 from zoo.pictures.find import by_name
 from zoo.pictures.image import find_pictures, read
 from zoo.recipe import Data
-from zoo.train.augment import backdrop, frame, new_backdrop, recolour
+from zoo.train.augment import backdrop, frame, new_backdrop, other_sitter, recolour, relight
 from zoo.train.index import Index, Known, current
 from zoo.train.shelf import Shelf
 from zoo.train.split import Sitter, hold_out
@@ -64,7 +65,7 @@ class Pictures(Dataset[dict[str, Tensor]]):
     held_out: Sequence[Sitter] = ()
 
     def __init__(self, data: Data, seed: int, console: Console | None = None) -> None:
-        if data.backdrop == "white":
+        if data.backdrop == "white" or data.augment.sitters:
             data = _with_dlib(data)
         self.data, self.seed, self.console = data, seed, console
         self.drawings = []  # none where photographs are all that is learned from
@@ -201,11 +202,12 @@ class Pictures(Dataset[dict[str, Tensor]]):
         return {name: torch.stack([s[name] for s in samples]) for name in samples[0]}
 
 
-_PLAIN = {"flip": False, "rotate": 0.0, "colour": 0.0, "background": 0.0}
+_PLAIN = {"flip": False, "rotate": 0.0, "colour": 0.0, "light": 0.0, "sitters": 0.0, "background": 0.0}
 
 
 class Portraits(Pictures):
-    """Sample ``index``: ``source`` and ``target`` (3,H,W) in [-1,1], ``hand`` and ``seed``.
+    """Sample ``index``: ``source`` and ``target`` (3,H,W) in [-1,1], ``hand``, ``seed``, and ``sitter``, the photograph that
+    source is made of, in its own light and colours.
 
     Several folders take turns, whatever their sizes: one of 50 and one of 5 000 photographs give half of the steps each.
     Each passes through all its pictures in random order before it begins again. With several folders of drawings
@@ -261,23 +263,48 @@ class Portraits(Pictures):
         if augment.background and torch.rand((), generator=rng) < augment.background:
             mask = self.shelf.get(("backdrop", self.photos[which].paths[i]), lambda: backdrop(photo).bool())
             photo = new_backdrop(photo, mask.float(), rng)
+        sitter = photo
+        if augment.sitters:
+            path = self.photos[which].paths[i]
+            masks = self.shelf.get(
+                ("sitter", path), lambda: _levels(2 * _skin_and_eyes(self._picture(self.photos[which], i)) - 1)
+            )
+            photo = other_sitter(photo, *(masks.float() / 255).split(1), augment.sitters, rng)
+        if augment.light:
+            photo = relight(photo, augment.light, rng)
         if self.data.pairs:
-            photo, drawing = frame([photo, drawing], size, augment, rng)
+            photo, sitter, drawing = frame([photo, sitter, drawing], size, augment, rng)
         else:
-            (photo,), (drawing,) = frame([photo], size, augment, rng), frame([drawing], size, augment, rng)
+            photo, sitter = frame([photo, sitter], size, augment, rng)
+            (drawing,) = frame([drawing], size, augment, rng)
         if augment.colour:
             photo = recolour(photo, augment.colour, rng)
         seed = torch.tensor(mixed(self.seed + 1, index))
-        return {"source": photo, "target": drawing, "hand": torch.tensor(hand), "seed": seed}
+        return {"source": photo, "sitter": sitter, "target": drawing, "hand": torch.tensor(hand), "seed": seed}
 
 
 def _with_dlib(data: Data) -> Data:
+    """``data``, less what cannot be done without dlib."""
     try:
         dlib_module()
     except UsageError as error:
-        log.warning("what is behind people stays in the photographs: %s; %s", error.message, error.hint)
-        return data.model_copy(update={"backdrop": "keep"})
+        if data.backdrop == "white":
+            log.warning("what is behind people stays in the photographs: %s; %s", error.message, error.hint)
+        if data.augment.sitters:
+            log.warning("people in photographs keep their skin and eyes: %s; %s", error.message, error.hint)
+        augment = data.augment.model_copy(update={"sitters": 0.0})
+        return data.model_copy(update={"backdrop": "keep", "augment": augment})
     return data
+
+
+def _skin_and_eyes(photo: Tensor) -> Tensor:
+    """(2,H,W) from 0 to 1: where skin and lips, and where the eyes of the people in a portrait (3,H,W) are."""
+    masks = torch.zeros(2, *photo.shape[1:])
+    for face in people(photo):
+        seen = parsed(photo, face)
+        for mask, parts in zip(masks, (("skin", "nose", "mouth", "ears", "neck"), ("eyes",))):
+            torch.maximum(mask, seen.over(photo, seen.crop.matrix, *parts, outside=0.0), out=mask)
+    return masks
 
 
 def _levels(picture: Tensor) -> Tensor:

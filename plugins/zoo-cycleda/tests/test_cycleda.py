@@ -265,6 +265,7 @@ def recipe(*overrides: str, name: str = "cyclepix") -> Recipe:
 
 def batch(count: int = 2) -> dict[str, Tensor]:
     pictures = {"source": noise(count, 3, 32, 32), "target": noise(count, 3, 32, 32, seed=1)}
+    pictures["sitter"] = noise(count, 3, 32, 32, seed=2)
     return {**pictures, "hand": torch.arange(count) % 2, "seed": torch.arange(count)}
 
 
@@ -319,6 +320,14 @@ def test_photographs_have_no_hands() -> None:
     first = {name: next(network.parameters()).shape[1] for name, network in trainer.networks.items()}
     assert first == {"draw": 3, "photo": 3, "judge_drawing": 7, "judge_photo": 3}
     assert trainer.networks["draw"].hand is not None and trainer.networks["photo"].hand is None
+
+
+def test_one_way_draws_what_was_varied_and_compares_with_what_was_taken() -> None:
+    trainer = build_part("trainer", {"name": "one-way", "pool": 2}, recipe=recipe())
+    given = batch()
+    made = next(trainer.step(given))
+    assert torch.equal(made["source"], given["sitter"])
+    assert torch.equal(made["output"], trainer.draw(trainer.networks["draw"], given["source"], given["hand"]))
 
 
 def test_a_foreign_generator_trains(monkeypatch: pytest.MonkeyPatch) -> None:

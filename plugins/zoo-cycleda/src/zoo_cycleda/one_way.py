@@ -23,7 +23,7 @@ from zoo.trainer import Batch, Count, Step, Trainer, logits_of, parts_of
 class OneWayTrainer(Trainer):
     """One generator, photograph x -> drawing y, one discriminator, an image pool.
 
-    The losses read ``source`` x, ``target`` y, ``hand``, ``output`` G(x), ``logits`` D(G(x)), ``identity`` G(y) and what
+    The losses read ``source``, the photograph as it was taken, of which x may be a variation (`data.augment`), ``target`` y, ``hand``, ``output`` G(x), ``logits`` D(G(x)), ``identity`` G(y) and what
     else G(x) makes; then ``real_logits``, ``fake_logits`` and ``gradient_norm``. With paired data also ``paired_target``, the drawing of the
     same sitter. In the first ``head_start`` steps the generator rests: a discriminator that knows nothing would pull at
     one that draws already.
@@ -54,6 +54,7 @@ class OneWayTrainer(Trainer):
 
     def step(self, batch: Batch) -> Iterator[Step]:
         x, y, hand = batch["source"], batch["target"], batch["hand"]
+        taken = batch["sitter"]  # a likeness is with this one: the drawing of it is that of x
         steps = cast(Count, self.memory["steps"])
         resting = steps.total < self.head_start
         steps.total += 1
@@ -63,7 +64,7 @@ class OneWayTrainer(Trainer):
         if resting:
             yield {}
         else:
-            tensors = {**parts_of(made), "source": x, "target": y, "hand": hand, "output": output}
+            tensors = {**parts_of(made), "source": taken, "target": y, "hand": hand, "output": output}
             if self.paired:
                 tensors["paired_target"] = y
             if "identity" in self.wanted:
