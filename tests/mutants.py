@@ -209,6 +209,11 @@ MUTANTS = {
             ),
         ),
     ),
+    "a network that makes tensors on the CPU": mutant(
+        "another_device_draws_the_same",
+        "another_device_gives_the_same",
+        edits=(TORCH, before(NETWORKS, IMAGE, "drawing = drawing * torch.ones(3, 1, 1)")),
+    ),
     "a control that nobody reads": mutant(
         "control_has_an_effect", edits=((NETWORKS, "strength is not None", "strength is not None and False"),)
     ),
@@ -236,6 +241,10 @@ MUTANTS = {
     ),
     "a loss that reads more than it says": mutant(
         "loss_reads_what_it_needs", edits=alone(LOSSES, EDGES, EDGES.rstrip() + ' * (1 + step["logits"].mean() ** 2)\n')
+    ),
+    "a loss that makes tensors on the CPU": mutant(
+        "another_device_gives_the_same",
+        edits=alone(LOSSES, 'edges(step["output"])', 'edges(step["output"] * torch.ones(3, 1, 1))'),
     ),
     "a loss without a gradient": mutant(
         "loss_has_a_gradient", edits=alone(LOSSES, 'edges(step["output"])', 'edges(step["output"].detach())')

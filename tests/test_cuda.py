@@ -47,6 +47,7 @@ def test_attention_is_that_of_the_cpu() -> None:
 @pytest.mark.parametrize("recipe", ["cyclegan", "cycleda-small"])
 def test_a_step_has_the_losses_of_the_cpu(recipe: str, bf16: bool) -> None:
     batch = {side: noise(1, 3, 32, 32, seed=i) for i, side in enumerate(("source", "target"))}
+    batch |= {"sitter": batch["source"]}
     batch |= {name: torch.zeros(1, dtype=torch.int64) for name in ("hand", "seed")}
     found = []
     for device in ("cpu", None):

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from zoo.errors import ControlError, UsageError, ZooError
 from zoo.testing.check import Contract, check, once_for
+from zoo.testing.elsewhere import elsewhere, possible
 from zoo.testing.subject import Model, distance, photo, pil, refused, tensors_of, values
 from zoo.testing.trace import changes, snapshot
 
@@ -68,6 +69,24 @@ class DrawingChecks(Contract):
                 translator.translate(photo(40, 48, seed=5), **given)
         off = distance(*drawn)
         assert off == 0, f"{model.name}: the same picture differs by {off:.2g} the second time"
+
+    @check
+    @once_for("network")
+    def test_another_device_draws_the_same(self, model: Model, tmp_path: Path) -> None:
+        """On a device that is not the CPU a picture must be drawn as on the CPU.
+
+        Make tensors where the picture is: `x.new_zeros(3)`, buffers of the module. No device is needed to check this: see
+        `zoo.testing.elsewhere`."""
+        if not possible():
+            pytest.skip("this torch knows no devices written in Python")
+        translator, given = model.translator(tmp_path, AJAR), model.given()
+        image = photo(40, 48)
+        here = translator.translate(image, **given)
+        with elsewhere() as translator.device:
+            translator.generator.to(translator.device)
+            there = translator.translate(image, **given)
+        off = distance(here, there)
+        assert off < SAME, f"{model.name}: the picture differs by {off:.2g} on another device"
 
     @check
     @once_for("network")

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from zoo.card import Card
 from zoo.testing.check import Contract, check, once_for
+from zoo.testing.elsewhere import elsewhere, possible
 from zoo.testing.networks import useful
 from zoo.testing.shipped import DRIFT, SURVIVED, shipped
 from zoo.testing.subject import Model, batch, stir, tensors_of, yielded
@@ -160,6 +161,42 @@ class TrainingChecks(Contract):
         moved, apart = found.drift(tmp_path)
         told = f"{found.recipe}: {SURVIVED} steps move the shipped drawings by {moved:.3f}; photographs are {apart:.2f} away"
         assert moved < DRIFT * apart, told
+
+    @check
+    @once_for("facts")
+    def test_another_device_gives_the_same(self, model: Model, pictures: Path, tmp_path: Path) -> None:
+        """On a device that is not the CPU a step must have the CPU's losses, and gradients where its networks are.
+
+        Make tensors where the batch is: `torch.zeros(3, device=x.device)`, `x.new_zeros(3)`, buffers of the module. No device
+        is needed to check this: see `zoo.testing.elsewhere`."""
+        model.needs_training()
+        if not possible():
+            pytest.skip("this torch knows no devices written in Python")
+        found: list[dict[str, float]] = []
+        data = batch(model.engine(pictures, tmp_path))
+        for away in (False, True):
+            engine = model.engine(pictures, tmp_path)
+            with elsewhere() as there:
+                where = there if away else torch.device("cpu")
+                for terms in engine.losses.values():
+                    for part in (*(loss for _, loss in terms.terms.values()), *terms.providers.values()):
+                        part.to(where)
+                engine.networks.to(where), engine.memory.to(where)
+                given = {name: tensor.to(where) for name, tensor in data.items()}
+                totals = {}
+                for phase, made in yielded(engine.trainer, given, engine.losses):
+                    total, _ = engine.losses[phase](made)
+                    total.backward(retain_graph=True)
+                    totals[phase] = float(total.detach())
+                gradients = {p.grad.device for p in engine.networks.parameters() if p.grad is not None}
+                with torch.no_grad():
+                    engine.trainer.previews(given, engine.networks[engine.trainer.exported])
+            assert gradients == {where}, f"{model.name}: gradients are on {gradients}"
+            found.append(totals)
+        here, others = found
+        for phase, total in here.items():
+            told = f"{model.name}, {phase}: the losses are {others[phase]:.6g} there and {total:.6g} on the CPU"
+            assert abs(others[phase] - total) <= 1e-3 * max(1.0, abs(total)), told
 
     @check
     @once_for("recipe")

@@ -266,10 +266,11 @@ class Portraits(Pictures):
         sitter = photo
         if augment.sitters:
             path = self.photos[which].paths[i]
-            masks = self.shelf.get(
-                ("sitter", path), lambda: _levels(2 * _skin_and_eyes(self._picture(self.photos[which], i)) - 1)
+            whole = partial(self._picture, self.photos[which], i)
+            skin, eyes = (
+                self.shelf.get(("sitter", path), lambda: _levels(2 * _skin_and_eyes(whole()) - 1)).float() / 255
             )
-            photo = other_sitter(photo, *(masks.float() / 255).split(1), augment.sitters, rng)
+            photo = other_sitter(photo, skin[None], eyes[None], augment.sitters, rng)
         if augment.light:
             photo = relight(photo, augment.light, rng)
         if self.data.pairs:
