@@ -22,7 +22,7 @@ HIDDEN: dict[str, tuple[Sequence[int], float]] = {
 """Landmarks, and by how much `zoo.faces.second_look` may doubt them."""
 
 APART = 0.5
-"""Difference of two faces' `yaw` from which they are turned too differently to fuse without double contours."""
+"""Difference of two faces' `yaw` from which they are turned so differently that one hides much of what the other shows."""
 
 SIDE = 300
 """Pixels of the square in which a face is looked at again."""
@@ -47,10 +47,10 @@ def seen_well(image: Tensor, face: faces.Face) -> faces.Face:
 
 
 def turned(mine: float, others: Sequence[float]) -> None:
-    """Says so where faces look, see `zoo_facefusion.align.yaw`, to sides too different to fuse."""
+    """Says so where faces look, see `zoo_facefusion.align.yaw`, to very different sides."""
     other = max(others, key=lambda one: abs(one - mine), default=mine)
     if abs(other - mine) > APART:
         log.warning(
             "the faces look %+.2f and %+.2f to the side (-1 left, 0 into the camera, 1 right): turned so"
-            " differently they may show double contours", mine, other,
+            " differently, what one of them hides is guessed", mine, other,
         )  # fmt: skip
