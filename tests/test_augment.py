@@ -266,6 +266,19 @@ def test_frame_crops_mirrors_and_turns_within_bounds() -> None:
     assert turned.min() >= 1 and not torch.equal(turned, columns + 1)  # no corner is black
 
 
+def test_frame_takes_no_place_where_nothing_is_seen() -> None:
+    photo, drawing = torch.ones(3, 96, 96), torch.ones(3, 96, 96)
+    photo[:, 36:70, 30:62], drawing[:, 40:66, 34:58] = -1, 0
+    for seed in range(40):
+        for framed in (
+            frame([photo, drawing], (32, 32), Augment(), rng(seed)),
+            frame([drawing], (32, 32), Augment(), rng(seed)),
+        ):
+            assert all(picture.std() > 0.05 for picture in framed)
+    [blank] = frame([torch.ones(3, 96, 96)], (32, 32), Augment(), rng())
+    assert blank.shape == (3, 32, 32), "where nothing is to be seen at all, that is what is seen"
+
+
 def test_recolour_keeps_the_range_and_grey_grey() -> None:
     photo = torch.rand(3, 16, 16, generator=rng()) * 2 - 1
     grey = photo[:1].expand(3, -1, -1)

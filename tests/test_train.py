@@ -25,6 +25,7 @@ from zoo.recipe import Recipe
 from zoo.train import checkpoint
 from zoo.train.engine import Options
 from zoo.train.folder import Diverged, claimed, settings
+from zoo.train.gradients import shorten
 from zoo.train.run import train
 
 # Attention over four channels is near to a choice, which rounding may tip: no network to compare within float error.
@@ -538,3 +539,28 @@ def test_a_full_disk_leaves_no_half_checkpoint(tmp_path: Path, monkeypatch: pyte
     with pytest.raises(ZooError, match="No space left"):
         checkpoint.save(tmp_path, 2, {"a": torch.zeros(3)}, {})
     assert [path.name for path in tmp_path.iterdir()] == ["step-00000001.safetensors"]
+
+
+def test_a_gradient_far_longer_than_usual_is_cut() -> None:
+    """Adam's memory of one gradient a million times as long would keep a network as it is for ten thousand steps."""
+    network, bare = torch.nn.Linear(4, 4), torch.nn.Linear(4, 4)
+    bare.load_state_dict(network.state_dict())
+    ways = []
+    for linear, guarded in ((network, True), (bare, False)):
+        optimiser = torch.optim.Adam(linear.parameters(), lr=1e-2, betas=(0.5, 0.999))
+        dice = torch.Generator().manual_seed(0)
+        for step in range(80):
+            spike = 1e6 if step == 40 else 1.0
+            for parameter in linear.parameters():
+                parameter.grad = spike * (1 + 0.3 * torch.randn(parameter.shape, generator=dice))
+            if guarded:
+                given = [parameter.grad.clone() for parameter in linear.parameters()]
+                shorten(optimiser)
+                same = all(torch.equal(p.grad, before) for p, before in zip(linear.parameters(), given))
+                assert same == (step != 40), "what is usual stays as it is, bit by bit"
+            before = linear.weight.detach().clone()
+            optimiser.step()
+            if step in (39, 79):
+                ways.append(float((linear.weight.detach() - before).abs().mean()))
+    usual, after, _, frozen = ways
+    assert after > usual / 3 and frozen < usual / 1000

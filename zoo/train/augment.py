@@ -11,9 +11,26 @@ from torch.nn import functional as F
 
 from zoo.recipe import Augment
 
+PLACES = 10
+"""How often a place for a crop is drawn at most."""
+
+BLANK = 0.05
+"""Standard deviation of colours in [-1, 1] up to which nothing is seen in a crop."""
+
 
 def frame(pictures: Sequence[Tensor], size: tuple[int, int], augment: Augment, rng: torch.Generator) -> list[Tensor]:
-    """Pictures (3,H',W') that show the same thing -> (3,H,W): one random crop, mirror and turn for all of them."""
+    """Pictures (3,H',W') that show the same thing -> (3,H,W): one random crop, mirror and turn for all of them.
+
+    A place where one of them is blank is not taken, as long as another is found: a norm divides by how much a picture varies, and
+    the gradient of nothing is beyond all others."""
+    for _ in range(PLACES):
+        framed = _framed(pictures, size, augment, rng)
+        if all(picture.std() > BLANK for picture in framed):
+            break
+    return framed
+
+
+def _framed(pictures: Sequence[Tensor], size: tuple[int, int], augment: Augment, rng: torch.Generator) -> list[Tensor]:
     top, left, mirror, turn = torch.rand(4, generator=rng).tolist()
     framed = []
     for picture in pictures:

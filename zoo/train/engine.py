@@ -36,6 +36,7 @@ from zoo.train.begin import start_from
 from zoo.train.data import Pictures, Share
 from zoo.train.feed import batches
 from zoo.train.folder import Diverged
+from zoo.train.gradients import share, shorten
 from zoo.train.heldout import HeldOut, Watch
 from zoo.train.objective import build_losses, phases
 from zoo.train.page import Course
@@ -303,7 +304,9 @@ class Engine:
                 for name, value in terms.items():
                     logged[f"{phase}.{name}"] = logged.get(f"{phase}.{name}", 0) + value / len(parts)
             if any(name.startswith(f"{phase}.") for name in logged):
-                self._share_gradients(names)
+                if self.accelerator.num_processes > 1:
+                    share(optimiser, self.accelerator)
+                shorten(optimiser)
                 optimiser.step()
         for part in parts:
             self.trainer.watched = {}
@@ -319,15 +322,6 @@ class Engine:
         """A batch where the networks are, its pictures in their layout."""
         placed = {name: tensor.to(self.device) for name, tensor in batch.items()}
         return {n: t.contiguous(memory_format=self.layout) if t.dim() == 4 else t for n, t in placed.items()}
-
-    def _share_gradients(self, names: tuple[str, ...]) -> None:
-        """The mean of the gradients over the processes."""
-        if self.accelerator.num_processes == 1:
-            return
-        gradients = [p.grad for name in names for p in self.networks[name].parameters() if p.grad is not None]
-        flat = self.accelerator.reduce(torch.cat([g.flatten() for g in gradients]), "mean")
-        for gradient, mean in zip(gradients, flat.split([g.numel() for g in gradients])):
-            gradient.copy_(mean.view_as(gradient))
 
     @torch.no_grad()
     def _update_average(self) -> None:
