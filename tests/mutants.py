@@ -158,6 +158,8 @@ MUTANTS = {
     "noise": mutant(
         "same_input_same_output",
         "resume_is_exact",
+        "another_device_draws_the_same",
+        "another_device_gives_the_same",
         edits=(TORCH, before(NETWORKS, IMAGE, "drawing = drawing * torch.rand(1)")),
     ),
     "counts its calls": mutant(
@@ -244,7 +246,10 @@ MUTANTS = {
     ),
     "a loss that makes tensors on the CPU": mutant(
         "another_device_gives_the_same",
-        edits=alone(LOSSES, 'edges(step["output"])', 'edges(step["output"] * torch.ones(3, 1, 1))'),
+        edits=(
+            (LOSSES, HEAD, f"{HEAD}\nimport torch\n"),
+            (LOSSES, 'edges(step["output"])', 'edges(step["output"] * torch.ones(3, 1, 1))'),
+        ),
     ),
     "a loss without a gradient": mutant(
         "loss_has_a_gradient", edits=alone(LOSSES, 'edges(step["output"])', 'edges(step["output"].detach())')

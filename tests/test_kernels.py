@@ -111,6 +111,7 @@ def taught(name: str, bf16: bool, *overrides: str) -> tuple[Engine, dict[str, Te
         torch.nn.init.constant_(parameter, 0.5)
     rng = torch.Generator().manual_seed(0)
     batch = {side: torch.rand(1, 3, 32, 32, generator=rng) * 2 - 1 for side in ("source", "target")}
+    batch["sitter"] = batch["source"]
     return engine, {**batch, "hand": torch.zeros(1, dtype=torch.int64), "seed": torch.zeros(1, dtype=torch.int64)}
 
 

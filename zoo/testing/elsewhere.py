@@ -23,6 +23,7 @@ NAME = "elsewhere"
 COPIES = "_to_copy", "copy_"  # from one device to another
 INDEXED = "index", "index_put", "index_put_", "_index_put_impl_", "_unsafe_index"  # by tensors of the CPU, too
 CONSTRUCTORS = torch.tensor, torch.as_tensor, torch.asarray
+GRADIENTS = Tensor.backward, torch.autograd.backward, torch.autograd.grad
 INDEXING = Tensor.__getitem__, Tensor.__setitem__
 
 
@@ -33,9 +34,23 @@ def possible() -> bool:
 
 @cache
 def device() -> torch.device:
-    """The device. A process has one place for such, which it takes."""
-    backend_registration._setup_privateuseone_for_python_backend(NAME)
-    getattr(torch, NAME).get_amp_supported_dtype = list  # asked where autocast is switched off, too
+    """The device. A process has one place for such, which it takes; nobody who looks for devices finds it."""
+
+    class Module(backend_registration._DummyBackendModule):
+        def is_available(self) -> bool:
+            return False
+
+        def device_count(self) -> int:
+            return 0
+
+        def get_amp_supported_dtype(self) -> list[torch.dtype]:
+            return []  # asked where autocast is switched off, too
+
+    class Hook(backend_registration._DummyPrivateUse1Hook):
+        def is_available(self) -> bool:
+            return False
+
+    backend_registration._setup_privateuseone_for_python_backend(NAME, Module(), Hook())
     return torch.device(NAME, 0)
 
 
@@ -79,11 +94,15 @@ class _Everywhere(TorchDispatchMode):
         return _carried(function, args, kwargs or {})
 
 
-class _Constructors(TorchFunctionMode):
-    """Tensors of Python's numbers are filled on the CPU and sent: torch fills them below all dispatch."""
+class _Functions(TorchFunctionMode):
+    """What torch does below all dispatch. Tensors of Python's numbers are filled on the CPU and sent; gradients are computed in the
+    thread that asks for them, since there are no threads of such a device."""
 
     def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = dict(kwargs or {})
+        if function in GRADIENTS:
+            with torch.autograd.set_multithreading_enabled(False):
+                return function(*args, **kwargs)
         if function in CONSTRUCTORS and _is_there(kwargs.get("device")):
             del kwargs["device"]
             return args[0] if isinstance(args[0], Elsewhere) else Elsewhere(function(*args, **kwargs))
@@ -96,9 +115,8 @@ class _Constructors(TorchFunctionMode):
 
 @contextmanager
 def elsewhere() -> Iterator[torch.device]:
-    """While this is open the device is there. Gradients are computed in the thread that asks for them, since torch cannot end
-    those that it would start for such a device."""
-    with _Everywhere(), _Constructors(), torch.autograd.set_multithreading_enabled(False):
+    """While this is open the device is there."""
+    with _Everywhere(), _Functions():
         yield device()
 
 
