@@ -160,6 +160,7 @@ def test_every_kind_of_widget(visit: Visit) -> None:
     page.get_by_label(re.compile("shade ·")).check()
     page.get_by_label("number input for Shade").fill("1.5")
     page.click("text=More")
+    page.wait_for_function(SETTLED, polling=700)  # what opens there is loaded only then
     page.get_by_label("Count").fill("3")
     fields = page.locator("#controls input[type=file]")
     fields.nth(1).set_input_files([picture("three.png"), picture("four.png")])
