@@ -156,6 +156,13 @@ class Pictures(Dataset[dict[str, Tensor]]):
         made = self.shelf.get(("white", folder.paths[i]), lambda: _levels(self._seen(self._picture(folder, i))))
         return made.float() / 127.5 - 1
 
+    def _skin_and_eyes(self, folder: Folder, i: int) -> tuple[Tensor, ...]:
+        """Where the skin and where the eyes of the people in photograph i are, each (1,H',W') from 0 to 1."""
+        masks = self.shelf.get(
+            ("sitter", folder.paths[i]), lambda: _levels(2 * _skin_and_eyes(self._picture(folder, i)) - 1)
+        )
+        return (masks.float() / 255).split(1)
+
     def _fit(self, file: Path) -> Tensor:
         """The picture (3,H',W') uint8, scaled to cover the training size, with a margin for the random crop."""
         goal = [round(side * self.data.augment.scale) for side in self.data.size]
@@ -265,12 +272,8 @@ class Portraits(Pictures):
             photo = new_backdrop(photo, mask.float(), rng)
         sitter = photo
         if augment.sitters:
-            path = self.photos[which].paths[i]
-            whole = partial(self._picture, self.photos[which], i)
-            skin, eyes = (
-                self.shelf.get(("sitter", path), lambda: _levels(2 * _skin_and_eyes(whole()) - 1)).float() / 255
-            )
-            photo = other_sitter(photo, skin[None], eyes[None], augment.sitters, rng)
+            skin, eyes = self._skin_and_eyes(self.photos[which], i)
+            photo = other_sitter(photo, skin, eyes, augment.sitters, rng)
         if augment.light:
             photo = relight(photo, augment.light, rng)
         if self.data.pairs:
