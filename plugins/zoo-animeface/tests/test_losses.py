@@ -15,16 +15,29 @@ from zoo import faces
 from zoo.blocks.features import FeatureDiscriminator
 from zoo.blocks.vgg import VGG19
 from zoo.errors import ConfigError
+from zoo.faces.parsing import PARTS
 from zoo.generator import build_part, initialise
 from zoo.pictures.image import read
 from zoo.providers.faces import Landmarks
 from zoo.train.objective import Terms
 from zoo_animeface.dan import Dan, Stage
 from zoo_animeface.edges import grey
-from zoo_animeface.losses import CartoonContentLoss, EdgeCriticLoss, GreyStyleLoss, LandmarkLoss, RedrawLoss, wing
+from zoo_animeface.losses import (
+    CartoonContentLoss,
+    EdgeCriticLoss,
+    GreyStyleLoss,
+    LandmarkLoss,
+    MouthLoss,
+    PlainSkinLoss,
+    RedrawLoss,
+    bare_skin,
+    likely_parts,
+    wing,
+)
 from zoo_animeface.networks import CartoonDiscriminator, CartoonGenerator, FineCartoonGenerator
 from zoo_animeface.points import FRONTAL, GROUPS, NAMES, SIDE, of_68
 from zoo_animeface.providers import FacePoints
+from zoo_animeface.translator import FRAME
 
 SAMPLE = Path(__file__).parents[3] / "docs/sample/eileen-collins.jpg"
 
@@ -165,6 +178,64 @@ def test_the_detector_stays_as_it_is(dan: Dan) -> None:
     LandmarkLoss(dan)({"source": output, "output": output, "points": points()}).backward()
     assert all(torch.equal(tensor, before[name]) for name, tensor in dan.state_dict().items())
     assert not dan.training
+
+
+# -- skin and mouths ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def portrait() -> dict[str, Tensor]:
+    """A real face of 128 pixels, cut out as it is drawn, and its points."""
+    image = read(SAMPLE).rgb
+    crop = faces.crop(image, faces.find(image)[0], 128, FRAME)
+    return {"source": crop.image[None], "points": of_68(crop.landmarks / 128)[None]}
+
+
+def strands(where: Tensor) -> Tensor:
+    """A plain drawing with dark vertical lines where (128,128) is true."""
+    lines = torch.arange(128).remainder(8).eq(0).expand(128, 128)
+    return torch.where(where & lines, -0.8, 0.6).expand(1, 3, 128, 128)
+
+
+def test_bare_skin_is_cheeks_forehead_and_neck_and_nothing_that_is_drawn(portrait: dict[str, Tensor]) -> None:
+    bare = bare_skin(likely_parts(portrait["source"]), portrait["points"])[0, 0]
+    at = (portrait["points"][0] * 128).long()
+    features = [*range(17, 40)]
+    assert bare[at[features, 1], at[features, 0]].max() == 0
+    for cheek in (3, 13):  # between the jaw and the nose
+        x, y = ((at[cheek] + at[35]) // 2).tolist()
+        assert bare[y, x] > 0.6
+    assert bare[:12].max() < 0.05 and bare[:, :8].max() < 0.05 and bare[:, -8:].max() < 0.05  # hair, and what is behind
+    assert 0.02 < bare.mean() < 0.4
+
+
+def test_strands_over_bare_skin_cost_and_lines_elsewhere_do_not(portrait: dict[str, Tensor]) -> None:
+    bare = bare_skin(likely_parts(portrait["source"]), portrait["points"])[0, 0]
+    loss = PlainSkinLoss()
+    nothing, apart = bare > 2, nn.functional.max_pool2d(bare[None], 9, 1, 4)[0] < 0.02
+    plain, fringed, hatched = (loss({**portrait, "output": strands(m)}) for m in (nothing, bare > 0.5, apart))
+    assert plain.dtype == torch.float32 and plain == 0
+    assert fringed > 0.2 and hatched < 0.05 * fringed and apart.float().mean() > 0.4
+    output = strands(bare > 0.5).clone().requires_grad_(True)
+    loss({**portrait, "output": output}).backward()
+    assert output.grad is not None and output.grad[0, :, bare > 0.9].abs().max() > 0
+
+
+def test_what_has_no_face_says_nothing_of_skin(portrait: dict[str, Tensor]) -> None:
+    output = picture(n=1, side=128).requires_grad_(True)
+    loss = PlainSkinLoss()({**portrait, "points": torch.full((1, 40, 2), torch.nan), "output": output})
+    loss.backward()
+    assert loss == 0 and output.grad is not None and output.grad.abs().max() == 0
+
+
+def test_a_smile_that_is_drawn_shut_costs_and_other_colours_elsewhere_do_not(portrait: dict[str, Tensor]) -> None:
+    mouth = likely_parts(portrait["source"])[0, PARTS.index("mouth")] > 0.5
+    assert mouth.any()
+    source, loss = portrait["source"], MouthLoss()
+    grown = nn.functional.max_pool2d(mouth.float()[None], 15, 1, 7)[0] > 0
+    assert loss({**portrait, "output": source}) == 0
+    assert loss({**portrait, "output": torch.where(mouth, 0.6, source)}) > 0.2
+    assert loss({**portrait, "output": torch.where(grown, source, -1.0)}) < 0.02
 
 
 # -- features and colours -------------------------------------------------------------------------------------------------

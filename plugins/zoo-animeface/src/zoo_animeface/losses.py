@@ -10,11 +10,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from zoo.blocks.vgg import VGG19
+from zoo.faces import parsing
+from zoo.faces.parsing import PARTS
 from zoo.loss import Loss, view
 from zoo.losses.adversarial import OBJECTIVES
 from zoo.losses.perceptual import FeatureLoss, PerceptualLoss, gram
 from zoo_animeface.dan import Dan, load_dan
-from zoo_animeface.points import GROUPS, SIDE
+from zoo_animeface.points import GROUPS, NAMES, SIDE
 
 
 class LandmarkLoss(Loss):
@@ -120,6 +122,69 @@ class RedrawLoss(PerceptualLoss):
 
     def forward(self, step: Mapping[str, Tensor]) -> Tensor:
         return F.l1_loss(step["redrawn"].float(), step["redrawn_target"].float()) + super().forward(step)
+
+
+class PlainSkinLoss(Loss):
+    """Skin that a photograph shows bare is drawn bare: mean absolute difference of neighbouring pixels there, one below and one
+    beside the other, of the result and of the result made four times smaller.
+
+    Nearly all drawn faces have a fringe, so that a critic wants its strands on every forehead. What is skin, neck or hair is seen by
+    the core's `zoo.faces.parsing`; its edges are free, and so are brows, eyes, nose and mouth, where ``points`` wants them drawn.
+    """
+
+    needs = frozenset({"output", "source", "points"})
+
+    def forward(self, step: Mapping[str, Tensor]) -> Tensor:
+        bare = bare_skin(view(step, "source", likely_parts), step["points"])
+        output = step["output"].float()
+        uneven = step["output"].new_zeros((), dtype=torch.float32)
+        for image in (output, F.avg_pool2d(output, 4)):
+            where = F.interpolate(bare, image.shape[2:], mode="bilinear")
+            across = image.diff(dim=-1).abs().mean(1, keepdim=True) * where[..., 1:]
+            down = image.diff(dim=-2).abs().mean(1, keepdim=True) * where[..., 1:, :]
+            uneven = uneven + (across.sum() + down.sum()) / where.sum().clamp(min=1)
+        return uneven
+
+
+class MouthLoss(Loss):
+    """A mouth stays as open as the photograph's: mean absolute difference of brightness, the mean of the channels, where it has
+    lips and teeth, of pictures in half the size.
+
+    A drawn mouth is a short line, nearly always, so that a critic shuts every smile. What colour lips have is left to it."""
+
+    needs = frozenset({"output", "source"})
+
+    def forward(self, step: Mapping[str, Tensor]) -> Tensor:
+        parts = view(step, "source", likely_parts)
+        made, given = (F.avg_pool2d(step[name].float().mean(1, keepdim=True), 2) for name in ("output", "source"))
+        mouth = F.interpolate(parts[:, [PARTS.index("mouth")]], made.shape[2:], mode="bilinear")
+        return ((made - given).abs() * mouth).sum() / mouth.sum().clamp(min=1)
+
+
+@torch.no_grad()
+def likely_parts(photo: Tensor) -> Tensor:
+    """How likely pixels of photographs (N,3,H,W), faces cut out as `AnimeTranslator` does, are each of `zoo.faces.parsing.PARTS`:
+    (N,12,128,128)."""
+    with torch.autocast(photo.device.type, enabled=False):
+        seen = F.interpolate(photo.float(), (parsing.SIDE, parsing.SIDE), mode="area")
+        return parsing.network().to(photo.device)(seen).softmax(1)
+
+
+def bare_skin(parts: Tensor, points: Tensor) -> Tensor:
+    """(N,1,h,w) from 0 to 1: where there is skin in planes (N,12,h,w) of `likely_parts` and nothing is to be drawn; 0 without a face."""
+    skin, nose, neck = (parts[:, PARTS.index(part)] for part in ("skin", "nose", "neck"))
+    inner = -F.max_pool2d(-torch.stack([skin + nose, neck], 1), 7, 1, 3)
+    y, x = ((torch.arange(side, device=parts.device) + 0.5) / side for side in parts.shape[2:])
+    places = torch.stack([x.expand(len(y), -1), y[:, None].expand(-1, len(x))], -1)
+    away = torch.cdist(places.flatten(0, 1)[None], points.nan_to_num().to(places))  # (N,hw,40), in shares of the side
+    free = (away > away.new_tensor(DRAWN)).all(2).view(-1, *places.shape[:2])
+    known = points.isfinite().flatten(1).all(1)[:, None, None]
+    return (inner.sum(1) * free * known)[:, None]
+
+
+NEAR = {"jaw": 0.0, "brow": 0.035, "eye": 0.05, "nose": 0.05, "mouth": 0.06}
+DRAWN = [NEAR[name.rstrip("0123456789").split("-")[0]] for name in NAMES]
+"""How near each of the 40 points something is drawn, in shares of the side."""
 
 
 class ColourLoss(Loss):

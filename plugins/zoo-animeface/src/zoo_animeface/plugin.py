@@ -10,7 +10,16 @@ from zoo_animeface.detect import LandmarkTranslator
 from zoo_animeface.edges import edge_blur
 from zoo_animeface.evaluate import anime_eval, landmark_eval
 from zoo_animeface.label import anime_points
-from zoo_animeface.losses import CartoonContentLoss, ColourLoss, EdgeCriticLoss, GreyStyleLoss, LandmarkLoss, RedrawLoss
+from zoo_animeface.losses import (
+    CartoonContentLoss,
+    ColourLoss,
+    EdgeCriticLoss,
+    GreyStyleLoss,
+    LandmarkLoss,
+    MouthLoss,
+    PlainSkinLoss,
+    RedrawLoss,
+)
 from zoo_animeface.networks import CartoonDiscriminator, CartoonGenerator, FineCartoonGenerator
 from zoo_animeface.photos import photo_points_of
 from zoo_animeface.providers import (
@@ -44,6 +53,8 @@ def zoo_register(register: Registrar) -> None:
     register.loss("edge-critic", EdgeCriticLoss)
     register.loss("landmark", LandmarkLoss)
     register.loss("redraw", RedrawLoss)
+    register.loss("plain-skin", PlainSkinLoss)
+    register.loss("mouth", MouthLoss)
     register.provider("points", FacePoints)
     register.provider("redrawn", Redrawn)
     register.provider("redrawn-target", RedrawnTarget)
