@@ -114,12 +114,16 @@ def parsed_crop(crop: Crop) -> Parsed:
     return parsed(crop.image, Face((left, top, right, bottom), crop.landmarks))
 
 
+def network(device: torch.device | str = "cpu") -> FaceParser:
+    """The trained network, in fp32, on this device."""
+    return _network(str(torch.device(device)))
+
+
 @functools.cache
-def network() -> FaceParser:
-    """The trained network, in fp32."""
+def _network(device: str) -> FaceParser:  # one for each: to move what is shared would take it away from the others
     parser = FaceParser()
     load_weights(locate(registry().card(CARD)[0]), parser)
-    return parser.eval().requires_grad_(False)
+    return parser.to(device).eval().requires_grad_(False)
 
 
 def guided(image: Tensor, mask: Tensor, radius: int, even: float) -> tuple[Tensor, Tensor]:

@@ -214,7 +214,9 @@ def test_strands_over_bare_skin_cost_and_lines_elsewhere_do_not(portrait: dict[s
     loss = PlainSkinLoss()
     nothing, apart = bare > 2, nn.functional.max_pool2d(bare[None], 9, 1, 4)[0] < 0.02
     plain, fringed, hatched = (loss({**portrait, "output": strands(m)}) for m in (nothing, bare > 0.5, apart))
-    assert plain.dtype == torch.float32 and plain == 0
+    assert plain.dtype == torch.float32 and plain < 1e-6
+    half = torch.arange(128)[:, None].lt(int(portrait["points"][0, 0, 1] * 128)).expand(128, 128)  # above the ears
+    assert loss({**portrait, "output": torch.where(half, -0.8, 0.6).expand(1, 3, 128, 128)}) > 0.1
     assert fringed > 0.2 and hatched < 0.05 * fringed and apart.float().mean() > 0.4
     output = strands(bare > 0.5).clone().requires_grad_(True)
     loss({**portrait, "output": output}).backward()

@@ -62,7 +62,7 @@ def _small(rgb: Tensor) -> Tensor:
 
 def _hair(rgb: Tensor, photo: Tensor) -> Tensor:
     """(N,1,H,W) from 0 to 1: where drawings ``rgb`` (N,3,H,W) in [0,1] have hair, or have none but could."""
-    parser = network().to(photo.device)
+    parser = network(photo.device)
     planes = parser(_small(photo)).softmax(1)
     hair, face = (
         F.interpolate(

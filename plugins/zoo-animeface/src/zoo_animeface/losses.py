@@ -125,25 +125,30 @@ class RedrawLoss(PerceptualLoss):
 
 
 class PlainSkinLoss(Loss):
-    """Skin that a photograph shows bare is drawn bare: mean absolute difference of neighbouring pixels there, one below and one
-    beside the other, of the result and of the result made four times smaller.
+    """Skin that a photograph shows bare is drawn bare and in one colour: mean absolute difference of neighbouring pixels there, one
+    below and one beside the other, of the result and of the result made four times smaller; and of that one from its mean.
 
-    Nearly all drawn faces have a fringe, so that a critic wants its strands on every forehead. What is skin, neck or hair is seen by
-    the core's `zoo.faces.parsing`; its edges are free, and so are brows, eyes, nose and mouth, where ``points`` wants them drawn.
+    Nearly all drawn faces have a fringe, so that a critic wants its strands, or its colour, on every forehead. What is skin, neck or
+    hair is seen by the core's `zoo.faces.parsing`; its edges are free, and so are brows, eyes, nose and mouth, where ``points`` wants
+    them drawn.
     """
 
     needs = frozenset({"output", "source", "points"})
 
     def forward(self, step: Mapping[str, Tensor]) -> Tensor:
         bare = bare_skin(view(step, "source", likely_parts), step["points"])
-        output = step["output"].float()
-        uneven = step["output"].new_zeros((), dtype=torch.float32)
-        for image in (output, F.avg_pool2d(output, 4)):
-            where = F.interpolate(bare, image.shape[2:], mode="bilinear")
-            across = image.diff(dim=-1).abs().mean(1, keepdim=True) * where[..., 1:]
-            down = image.diff(dim=-2).abs().mean(1, keepdim=True) * where[..., 1:, :]
-            uneven = uneven + (across.sum() + down.sum()) / where.sum().clamp(min=1)
-        return uneven
+        image = step["output"].float()
+        small = F.avg_pool2d(image, 4)
+        where, few = (F.interpolate(bare, x.shape[2:], mode="bilinear") for x in (image, small))
+        colour = (small * few).sum((2, 3), keepdim=True) / few.sum((2, 3), keepdim=True).clamp(min=1)
+        apart = ((small - colour).abs().mean(1, keepdim=True) * few).sum() / few.sum().clamp(min=1)
+        return _uneven(image, where) + _uneven(small, few) + apart
+
+
+def _uneven(image: Tensor, where: Tensor) -> Tensor:
+    across = image.diff(dim=-1).abs().mean(1, keepdim=True) * where[..., 1:]
+    down = image.diff(dim=-2).abs().mean(1, keepdim=True) * where[..., 1:, :]
+    return (across.sum() + down.sum()) / where.sum().clamp(min=1)
 
 
 class MouthLoss(Loss):
@@ -167,7 +172,7 @@ def likely_parts(photo: Tensor) -> Tensor:
     (N,12,128,128)."""
     with torch.autocast(photo.device.type, enabled=False):
         seen = F.interpolate(photo.float(), (parsing.SIDE, parsing.SIDE), mode="area")
-        return parsing.network().to(photo.device)(seen).softmax(1)
+        return parsing.network(photo.device)(seen).softmax(1)
 
 
 def bare_skin(parts: Tensor, points: Tensor) -> Tensor:

@@ -1,7 +1,8 @@
 """People keep their skin: drawings to learn from are of light skin, nearly all, and a network draws everyone so.
 
-A drawing's skin is flat: what has the colour of its cheeks and is joined to them or to the neck, with no line between, is skin.
-It gets darker by as much as the photograph's cheeks are darker than light ones. Dim light is not told from dark skin.
+Skin is what the core's `zoo.faces.parsing` sees as skin in the photograph, but for where eyes and mouth are drawn; and in the drawing,
+whose skin is flat, what has the colour of its cheeks and is joined to them or to the neck with no line between. It gets darker by
+as much as the photograph's cheeks are darker than light ones. Dim light is not told from dark skin.
 
 N pictures, H and W their size; both are a face cut out as `AnimeTranslator` does, so that it is known where cheeks are.
 """
@@ -13,6 +14,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+from zoo.faces.parsing import PARTS, network
 
 SIDE = 128
 """Pixels of the side at which skin is looked for."""
@@ -29,26 +32,47 @@ DARK = (0.34, 0.21, 0.14)
 """Red, green and blue of the darkest skin that is drawn."""
 
 STEEP = 0.9
+BARE = ("skin", "nose", "ears", "neck")
+SPARED, LARGER = 4, 13
+"""Pixels of SIDE around a photograph's eyes and mouth that are left to the drawing's own colours, and below the eyes: drawn ones
+are larger."""
+
 LIKE = 0.04
 """How far a colour's shares of red, green and blue may be from the cheeks'."""
 
 
 def own_tone(drawing: Tensor, photo: Tensor, share: Tensor) -> Tensor:
     """A drawing (N,3,H,W) in [-1,1] of a photograph with its skin as dark as the photograph's; ``share`` (N,): 0 leaves it
-    as it is, 1 goes all the way."""
+    as it is, 1 goes all the way. Where the photograph has no skin at the cheeks nothing is known of it, and nothing changes."""
     with torch.autocast(drawing.device.type, enabled=False):
         seen, drawn = (
             F.interpolate((x + 1) / 2, (SIDE, SIDE), mode="bilinear") for x in (photo.float(), drawing.float())
         )
+        parts = network(photo.device)(2 * seen - 1).softmax(1)
         luma = drawn.new_tensor(LUMA)
         own, now = cheeks(seen), cheeks(drawn)
         light, dark = now @ luma, drawn.new_tensor(DARK)
         wanted = light * ((own @ luma) / LIGHT).clamp(0.1, 1.0) ** (STEEP * share.to(light))
         darker = ((light - wanted) / (light - dark @ luma).clamp(min=0.05)).clamp(0, 1)
+        darker = darker * cheeks(_of(parts, *BARE))[:, 0].round()
         factor = torch.lerp(now, dark.expand_as(now), darker[:, None]) / now  # (N,3)
-        mask = F.interpolate(skin(drawn, now), drawing.shape[2:], mode="bilinear")
+        mask = F.interpolate(_skin(drawn, now, parts), drawing.shape[2:], mode="bilinear")
     rgb = (drawing + 1) / 2
     return 2 * torch.lerp(rgb, rgb * factor[:, :, None, None].to(rgb), mask.to(rgb)) - 1
+
+
+def _of(parts: Tensor, *names: str) -> Tensor:
+    """(N,1,SIDE,SIDE): how likely each pixel is one of these."""
+    return parts[:, [PARTS.index(name) for name in names]].sum(1, keepdim=True)
+
+
+def _skin(drawn: Tensor, colour: Tensor, parts: Tensor) -> Tensor:
+    """(N,1,SIDE,SIDE) from 0 to 1: where a drawing (N,3,SIDE,SIDE) in [0,1], of a photograph with these ``parts``, shows skin."""
+    flat = skin(drawn, colour) * (1 - _of(parts, "background", "clothes"))
+    grown = F.pad(_of(parts, "eyes", "glasses"), (SPARED, SPARED, LARGER, SPARED))
+    eyes = F.max_pool2d(grown, (LARGER + SPARED + 1, 2 * SPARED + 1), 1)
+    mouth = F.max_pool2d(_of(parts, "mouth"), 2 * SPARED + 1, 1, SPARED)
+    return torch.maximum(flat, (2 * _of(parts, *BARE) - 0.5).clamp(0, 1) * (1 - eyes) * (1 - mouth))
 
 
 def cheeks(rgb: Tensor, places: Sequence[tuple[float, float]] = CHEEKS) -> Tensor:
