@@ -63,14 +63,21 @@ def portrait() -> Tensor:
     return (faces.crop(picture, faces.find(picture)[0], SIDE, FRAME).image + 1) / 2
 
 
+def in_light(portrait: Tensor, cheek: tuple[float, float, float]) -> Tensor:
+    return (portrait * (torch.tensor(cheek) / tone(portrait))[:, None, None]).clamp(0, 1)
+
+
+def tone(picture: Tensor) -> Tensor:
+    """(3,): the colour of the cheeks of a picture (3,SIDE,SIDE) in [0,1]."""
+    return skin.cheeks(nn.functional.interpolate(picture[None], (skin.SIDE, skin.SIDE), mode="bilinear"))[0]
+
+
 def drawn(
     portrait: Tensor, cheek: tuple[float, float, float], kind: type[Generator] = Drawn, **controls: Any
 ) -> Tensor:
     """The drawing (3,SIDE,SIDE) in [0,1] of the face in a light in which its cheeks have that colour."""
-    small = nn.functional.interpolate(portrait[None], (skin.SIDE, skin.SIDE), mode="bilinear")
-    photo = portrait * (torch.tensor(cheek) / skin.cheeks(small)[0])[:, None, None]
     translator = AnimeTranslator(kind(), NETWORK, device="cpu")
-    picture = translator.translate(to_pil(2 * photo.clamp(0, 1) - 1), face=0, **controls)
+    picture = translator.translate(to_pil(2 * in_light(portrait, cheek) - 1), face=0, **controls)
     return torch.from_numpy(np.array(picture.convert("RGB"))).permute(2, 0, 1) / 255
 
 
@@ -126,3 +133,20 @@ def test_a_drawing_without_a_face_where_it_should_be_still_comes_out() -> None:
     translator = AnimeTranslator(Nothing(), NETWORK, device="cpu")
     picture = translator.translate(to_pil(planes((0.2, 0.1, 0.1))), face=0)
     assert picture.getextrema() == ((0, 0), (0, 0), (0, 0))
+
+
+class Same(Drawn):
+    """A photograph is its own drawing."""
+
+    def parts(self, image: Tensor) -> dict[str, Tensor]:
+        return {"image": image}
+
+
+@pytest.mark.parametrize(("cheek", "lighter"), [((0.35, 0.22, 0.15), 0.2), ((0.9, 0.7, 0.6), 0.0)])
+def test_a_network_sees_dark_skin_as_light_as_what_it_learned_beside(
+    portrait: Tensor, cheek: tuple[float, float, float], lighter: float
+) -> None:
+    photo, seen = in_light(portrait, cheek), drawn(portrait, cheek, Same, skin=0.0)  # as it was drawn
+    gained = (tone(seen) - tone(photo)) @ torch.tensor(skin.LUMA)
+    assert gained == pytest.approx(0, abs=0.01) if lighter == 0 else gained > lighter
+    assert (seen - photo)[:, :12].abs().max() < 0.03  # hair, and what is behind

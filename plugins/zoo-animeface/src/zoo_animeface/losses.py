@@ -181,15 +181,19 @@ def bare_skin(parts: Tensor, points: Tensor) -> Tensor:
     inner = -F.max_pool2d(-torch.stack([skin + nose, neck], 1), 7, 1, 3)
     y, x = ((torch.arange(side, device=parts.device) + 0.5) / side for side in parts.shape[2:])
     places = torch.stack([x.expand(len(y), -1), y[:, None].expand(-1, len(x))], -1)
-    away = torch.cdist(places.flatten(0, 1)[None], points.nan_to_num().to(places))  # (N,hw,40), in shares of the side
+    pupils = torch.stack([points[:, GROUPS[eye][0]].mean(1) for eye in ("eye-right", "eye-left")], 1)
+    spots = torch.cat([points, pupils], 1).nan_to_num().to(places)
+    away = torch.cdist(places.flatten(0, 1)[None], spots)  # (N,hw,42), in shares of the side
     free = (away > away.new_tensor(DRAWN)).all(2).view(-1, *places.shape[:2])
     known = points.isfinite().flatten(1).all(1)[:, None, None]
     return (inner.sum(1) * free * known)[:, None]
 
 
-NEAR = {"jaw": 0.0, "brow": 0.035, "eye": 0.05, "nose": 0.05, "mouth": 0.06}
-DRAWN = [NEAR[name.rstrip("0123456789").split("-")[0]] for name in NAMES]
-"""How near each of the 40 points something is drawn, in shares of the side."""
+NEAR = {"jaw": 0.0, "brow": 0.02, "eye": 0.035, "nose": 0.05, "mouth": 0.06}
+"""How near a point of these groups something is drawn, in shares of the side."""
+
+DRAWN = [*(NEAR[name.rstrip("0123456789").split("-")[0]] for name in NAMES), 0.06, 0.06]
+"""The same of each point, and of the pupils."""
 
 
 class ColourLoss(Loss):

@@ -2,13 +2,15 @@
 
 Skin is what the core's `zoo.faces.parsing` sees as skin in the photograph, but for where eyes and mouth are drawn; and in the drawing,
 whose skin is flat, what has the colour of its cheeks and is joined to them or to the neck with no line between. It gets darker by
-as much as the photograph's cheeks are darker than light ones. Dim light is not told from dark skin.
+as much as the photograph's cheeks are darker than light ones; the network sees the photograph with skin that is lighter by as much.
+Dim light is not told from dark skin.
 
 N pictures, H and W their size; both are a face cut out as `AnimeTranslator` does, so that it is known where cheeks are.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -32,6 +34,9 @@ DARK = (0.34, 0.21, 0.14)
 """Red, green and blue of the darkest skin that is drawn."""
 
 STEEP = 0.9
+LIPS = 0.6
+"""How far a mouth gets lighter when skin does: as dark as it was it would be drawn open, all the way it would fade."""
+
 BARE = ("skin", "nose", "ears", "neck")
 SPARED, LARGER = 4, 13
 """Pixels of SIDE around a photograph's eyes and mouth that are left to the drawing's own colours, and below the eyes: drawn ones
@@ -41,24 +46,49 @@ LIKE = 0.04
 """How far a colour's shares of red, green and blue may be from the cheeks'."""
 
 
-def own_tone(drawing: Tensor, photo: Tensor, share: Tensor) -> Tensor:
+def parts_of(photo: Tensor) -> Tensor:
+    """(N,12,SIDE,SIDE): how likely the pixels of photographs (N,3,H,W) in [-1,1] are each of `zoo.faces.parsing.PARTS`."""
+    with torch.autocast(photo.device.type, enabled=False):
+        return network(photo.device)(_small(photo)).softmax(1)
+
+
+def lightened(photo: Tensor, parts: Tensor) -> Tensor:
+    """The photograph (N,3,H,W) in [-1,1] with skin as light as what drawings were learned beside: on dark skin a network takes
+    the forehead for hair. ``parts`` are what it shows."""
+    with torch.autocast(photo.device.type, enabled=False):
+        own = cheeks((_small(photo) + 1) / 2) @ photo.new_tensor(LUMA, dtype=torch.float32)
+        power = (math.log(LIGHT) / own.clamp(max=0.98).log()).clamp(0.25, 1)
+        power = torch.where(_known(parts), power, 1.0)
+        light = (2 * _of(parts, *BARE) - 0.5).clamp(0, 1) + LIPS * _of(parts, "mouth")
+        mask = F.interpolate(light.clamp(max=1), photo.shape[2:], mode="bilinear")
+    rgb = (photo + 1) / 2
+    return 2 * torch.lerp(rgb, rgb.clamp(min=1e-3) ** power[:, None, None, None].to(rgb), mask.to(rgb)) - 1
+
+
+def own_tone(drawing: Tensor, photo: Tensor, parts: Tensor, share: Tensor) -> Tensor:
     """A drawing (N,3,H,W) in [-1,1] of a photograph with its skin as dark as the photograph's; ``share`` (N,): 0 leaves it
     as it is, 1 goes all the way. Where the photograph has no skin at the cheeks nothing is known of it, and nothing changes."""
     with torch.autocast(drawing.device.type, enabled=False):
-        seen, drawn = (
-            F.interpolate((x + 1) / 2, (SIDE, SIDE), mode="bilinear") for x in (photo.float(), drawing.float())
-        )
-        parts = network(photo.device)(2 * seen - 1).softmax(1)
+        seen, drawn = ((_small(x) + 1) / 2 for x in (photo, drawing))
         luma = drawn.new_tensor(LUMA)
         own, now = cheeks(seen), cheeks(drawn)
         light, dark = now @ luma, drawn.new_tensor(DARK)
         wanted = light * ((own @ luma) / LIGHT).clamp(0.1, 1.0) ** (STEEP * share.to(light))
         darker = ((light - wanted) / (light - dark @ luma).clamp(min=0.05)).clamp(0, 1)
-        darker = darker * cheeks(_of(parts, *BARE))[:, 0].round()
+        darker = torch.where(_known(parts), darker, 0.0)
         factor = torch.lerp(now, dark.expand_as(now), darker[:, None]) / now  # (N,3)
         mask = F.interpolate(_skin(drawn, now, parts), drawing.shape[2:], mode="bilinear")
     rgb = (drawing + 1) / 2
     return 2 * torch.lerp(rgb, rgb * factor[:, :, None, None].to(rgb), mask.to(rgb)) - 1
+
+
+def _small(picture: Tensor) -> Tensor:
+    return F.interpolate(picture.float(), (SIDE, SIDE), mode="bilinear")
+
+
+def _known(parts: Tensor) -> Tensor:
+    """(N,): whether there is skin at the cheeks."""
+    return cheeks(_of(parts, *BARE))[:, 0] > 0.5
 
 
 def _of(parts: Tensor, *names: str) -> Tensor:
