@@ -31,12 +31,12 @@ from zoo_animeface.losses import (
     PlainSkinLoss,
     RedrawLoss,
     bare_skin,
-    likely_parts,
     wing,
 )
 from zoo_animeface.networks import CartoonDiscriminator, CartoonGenerator, FineCartoonGenerator
 from zoo_animeface.points import FRONTAL, GROUPS, NAMES, SIDE, of_68
 from zoo_animeface.providers import FacePoints
+from zoo_animeface.skin import parts_of
 from zoo_animeface.translator import FRAME
 
 SAMPLE = Path(__file__).parents[3] / "docs/sample/eileen-collins.jpg"
@@ -198,7 +198,7 @@ def strands(where: Tensor) -> Tensor:
 
 
 def test_bare_skin_is_cheeks_forehead_and_neck_and_nothing_that_is_drawn(portrait: dict[str, Tensor]) -> None:
-    bare = bare_skin(likely_parts(portrait["source"]), portrait["points"])[0, 0]
+    bare = bare_skin(parts_of(portrait["source"]), portrait["points"])[0, 0]
     at = (portrait["points"][0] * 128).long()
     features = [*range(17, 40)]
     assert bare[at[features, 1], at[features, 0]].max() == 0
@@ -210,7 +210,7 @@ def test_bare_skin_is_cheeks_forehead_and_neck_and_nothing_that_is_drawn(portrai
 
 
 def test_strands_over_bare_skin_cost_and_lines_elsewhere_do_not(portrait: dict[str, Tensor]) -> None:
-    bare = bare_skin(likely_parts(portrait["source"]), portrait["points"])[0, 0]
+    bare = bare_skin(parts_of(portrait["source"]), portrait["points"])[0, 0]
     loss = PlainSkinLoss()
     nothing, apart = bare > 2, nn.functional.max_pool2d(bare[None], 9, 1, 4)[0] < 0.02
     plain, fringed, hatched = (loss({**portrait, "output": strands(m)}) for m in (nothing, bare > 0.5, apart))
@@ -231,7 +231,7 @@ def test_what_has_no_face_says_nothing_of_skin(portrait: dict[str, Tensor]) -> N
 
 
 def test_a_smile_that_is_drawn_shut_costs_and_other_colours_elsewhere_do_not(portrait: dict[str, Tensor]) -> None:
-    mouth = likely_parts(portrait["source"])[0, PARTS.index("mouth")] > 0.5
+    mouth = parts_of(portrait["source"])[0, PARTS.index("mouth")] > 0.5
     assert mouth.any()
     source, loss = portrait["source"], MouthLoss()
     grown = nn.functional.max_pool2d(mouth.float()[None], 15, 1, 7)[0] > 0

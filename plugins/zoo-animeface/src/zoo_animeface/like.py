@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from zoo.faces.parsing import PARTS, guided, network
-from zoo_animeface.skin import LUMA, SIDE, cheeks, skin, skin_coloured
+from zoo.faces.parsing import guided
+from zoo_animeface.skin import BARE, LUMA, SIDE, cheeks, likely, parts_of, skin, skin_coloured
 
 TONES = 32
 """Of a palette, from dark to light."""
@@ -46,8 +46,10 @@ def recoloured(drawing: Tensor, photo: Tensor, like: Tensor) -> Tensor:
         now = cheeks(small)
         sides = torch.stack([cheeks(given, [spot]) for spot in BESIDE])  # (2,N,3)
         wanted = torch.where((sides[0].sum(1) > sides[1].sum(1))[:, None], sides[0], sides[1])
-        bare = F.interpolate(skin(small, now), rgb.shape[2:], mode="bilinear")
-        hair = _hair(rgb, photo.float()) * (1 - bare)
+        parts = parts_of(photo)
+        own = skin_coloured(small, now, NEARLY)[:, None] * likely(parts, *BARE)
+        bare = F.interpolate(torch.maximum(skin(small, now), own), rgb.shape[2:], mode="bilinear")
+        hair = _hair(rgb, parts) * (1 - bare)
         made = torch.lerp(rgb, rgb * (wanted / now)[:, :, None, None], bare)
         palettes = [_palette(one, alike) for one, alike in zip(given, skin_coloured(given, wanted, NEARLY))]
         each = [
@@ -60,14 +62,10 @@ def _small(rgb: Tensor) -> Tensor:
     return F.interpolate(rgb, (SIDE, SIDE), mode="bilinear", antialias=True)
 
 
-def _hair(rgb: Tensor, photo: Tensor) -> Tensor:
+def _hair(rgb: Tensor, parts: Tensor) -> Tensor:
     """(N,1,H,W) from 0 to 1: where drawings ``rgb`` (N,3,H,W) in [0,1] have hair, or have none but could."""
-    parser = network(photo.device)
-    planes = parser(_small(photo)).softmax(1)
     hair, face = (
-        F.interpolate(
-            planes[:, [PARTS.index(name) for name in names]].sum(1, keepdim=True), rgb.shape[2:], mode="bilinear"
-        )
+        F.interpolate(likely(parts, *names), rgb.shape[2:], mode="bilinear")
         for names in (("hair", "hat"), ("skin", "brows"))
     )
     radius, masks = max(1, round(NEAR * rgb.shape[-1])), []

@@ -10,13 +10,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from zoo.blocks.vgg import VGG19
-from zoo.faces import parsing
 from zoo.faces.parsing import PARTS
 from zoo.loss import Loss, view
 from zoo.losses.adversarial import OBJECTIVES
 from zoo.losses.perceptual import FeatureLoss, PerceptualLoss, gram
 from zoo_animeface.dan import Dan, load_dan
 from zoo_animeface.points import GROUPS, NAMES, SIDE
+from zoo_animeface.skin import parts_of
 
 
 class LandmarkLoss(Loss):
@@ -136,7 +136,7 @@ class PlainSkinLoss(Loss):
     needs = frozenset({"output", "source", "points"})
 
     def forward(self, step: Mapping[str, Tensor]) -> Tensor:
-        bare = bare_skin(view(step, "source", likely_parts), step["points"])
+        bare = bare_skin(view(step, "source", parts_of), step["points"])
         image = step["output"].float()
         small = F.avg_pool2d(image, 4)
         where, few = (F.interpolate(bare, x.shape[2:], mode="bilinear") for x in (image, small))
@@ -160,23 +160,14 @@ class MouthLoss(Loss):
     needs = frozenset({"output", "source"})
 
     def forward(self, step: Mapping[str, Tensor]) -> Tensor:
-        parts = view(step, "source", likely_parts)
+        parts = view(step, "source", parts_of)
         made, given = (F.avg_pool2d(step[name].float().mean(1, keepdim=True), 2) for name in ("output", "source"))
         mouth = F.interpolate(parts[:, [PARTS.index("mouth")]], made.shape[2:], mode="bilinear")
         return ((made - given).abs() * mouth).sum() / mouth.sum().clamp(min=1)
 
 
-@torch.no_grad()
-def likely_parts(photo: Tensor) -> Tensor:
-    """How likely pixels of photographs (N,3,H,W), faces cut out as `AnimeTranslator` does, are each of `zoo.faces.parsing.PARTS`:
-    (N,12,128,128)."""
-    with torch.autocast(photo.device.type, enabled=False):
-        seen = F.interpolate(photo.float(), (parsing.SIDE, parsing.SIDE), mode="area")
-        return parsing.network(photo.device)(seen).softmax(1)
-
-
 def bare_skin(parts: Tensor, points: Tensor) -> Tensor:
-    """(N,1,h,w) from 0 to 1: where there is skin in planes (N,12,h,w) of `likely_parts` and nothing is to be drawn; 0 without a face."""
+    """(N,1,h,w) from 0 to 1: where there is skin in planes (N,12,h,w) of `parts_of` and nothing is to be drawn; 0 without a face."""
     skin, nose, neck = (parts[:, PARTS.index(part)] for part in ("skin", "nose", "neck"))
     inner = -F.max_pool2d(-torch.stack([skin + nose, neck], 1), 7, 1, 3)
     y, x = ((torch.arange(side, device=parts.device) + 0.5) / side for side in parts.shape[2:])
