@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,9 +11,13 @@ import torch
 from shared import SAMPLE
 from torch import Tensor, nn
 
+import zoo
 from zoo import faces
-from zoo.generator import Generator, SizeRule
+from zoo.export import export
+from zoo.generator import Generator, SizeRule, build_generator
 from zoo.pictures.image import read, to_pil
+from zoo.recipe import load_recipe
+from zoo.weights.file import save_weights
 from zoo_animeface import skin
 from zoo_animeface.translator import FRAME, AnimeTranslator
 
@@ -150,3 +155,18 @@ def test_a_network_sees_dark_skin_as_light_as_what_it_learned_beside(
     gained = (tone(seen) - tone(photo)) @ torch.tensor(skin.LUMA)
     assert gained == pytest.approx(0, abs=0.01) if lighter == 0 else gained > lighter
     assert (seen - photo)[:, :12].abs().max() < 0.03  # hair, and what is behind
+
+
+def test_an_exported_network_keeps_skin_as_well(portrait: Tensor, tmp_path: Path) -> None:
+    runtime = pytest.importorskip("onnxruntime")
+    recipe = load_recipe("cartoongan-small", tiny=True)
+    save_weights(tmp_path / "w.safetensors", build_generator(recipe.network()).state_dict(), recipe.network())
+    export(tmp_path / "w.safetensors", tmp_path / "w.onnx")
+    photo = 2 * in_light(portrait, (0.35, 0.22, 0.15))[None] - 1
+    session = runtime.InferenceSession(str(tmp_path / "w.onnx"))
+    made = session.run(None, {"image": photo.numpy(), "skin": np.ones(1, np.float32)})[0]
+    model = zoo.load(tmp_path / "w.safetensors", device="cpu")
+    with torch.inference_mode():
+        drawn_here = model.draw(photo, skin=torch.ones(1))
+        assert (drawn_here - model.draw(photo, skin=torch.zeros(1))).abs().max() > 0.05
+    np.testing.assert_allclose(made, drawn_here.numpy(), atol=1e-4)

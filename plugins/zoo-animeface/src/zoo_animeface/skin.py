@@ -58,7 +58,7 @@ def lightened(photo: Tensor, parts: Tensor) -> Tensor:
     the forehead for hair. ``parts`` are what it shows."""
     with torch.autocast(photo.device.type, enabled=False):
         own = cheeks((_small(photo) + 1) / 2) @ photo.new_tensor(LUMA, dtype=torch.float32)
-        power = (math.log(LIGHT) / own.clamp(max=0.98).log()).clamp(0.25, 1)
+        power = (math.log(LIGHT) / own.clamp(max=0.98).log()).clamp(0.25, 1.0)
         power = torch.where(_known(parts), power, 1.0)
         light = (2 * likely(parts, *BARE) - 0.5).clamp(0, 1) + LIPS * likely(parts, "mouth")
         mask = F.interpolate(light.clamp(max=1), photo.shape[2:], mode="bilinear")
