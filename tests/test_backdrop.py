@@ -17,7 +17,7 @@ from torch import Tensor
 from zoo import faces
 from zoo.faces import backdrop
 from zoo.faces.backdrop import people
-from zoo.faces.parsing import parsed
+from zoo.faces.parsing import network, parsed
 from zoo.faces.photograph import PhotographTranslator
 from zoo.pictures.image import read
 from zoo.recipe import Data, load_recipe
@@ -209,3 +209,11 @@ def test_a_model_draws_as_it_was_trained() -> None:
         recipe = load_recipe("cyclegan", [f"data.backdrop={value}"])
         (control,) = (one for one in recipe.network()["controls"] if one["name"] == "backdrop")
         assert control["default"] == value
+
+
+def test_what_runs_elsewhere_takes_the_parser_away_from_nobody() -> None:
+    here, there = network(), network("meta")
+    assert {p.device.type for p in here.parameters()} == {"cpu"} and {p.device.type for p in there.parameters()} == {
+        "meta"
+    }
+    assert network() is here and network("meta") is there

@@ -53,3 +53,11 @@ class PixelLoss(Loss):
         if self.both:
             loss = loss + F.l1_loss(step["reverse_output"], step["paired_source"])
         return loss
+
+
+def unevenness(image: Tensor, where: Tensor) -> Tensor:
+    """The mean absolute difference of neighbouring pixels, one below and one beside the other, of pictures (N,C,H,W) where the
+    mask ``where`` (N,1,H,W) from 0 to 1 is; 0 where it is nowhere."""
+    across = image.diff(dim=-1).abs().mean(1, keepdim=True) * where[..., 1:]
+    down = image.diff(dim=-2).abs().mean(1, keepdim=True) * where[..., 1:, :]
+    return (across.sum() + down.sum()) / where.sum().clamp(min=1)

@@ -14,6 +14,7 @@ from zoo.faces.parsing import PARTS
 from zoo.loss import Loss, view
 from zoo.losses.adversarial import OBJECTIVES
 from zoo.losses.perceptual import FeatureLoss, PerceptualLoss, gram
+from zoo.losses.pixelwise import unevenness
 from zoo_animeface.dan import Dan, load_dan
 from zoo_animeface.points import GROUPS, NAMES, SIDE
 from zoo_animeface.skin import parts_of
@@ -142,13 +143,7 @@ class PlainSkinLoss(Loss):
         where, few = (F.interpolate(bare, x.shape[2:], mode="bilinear") for x in (image, small))
         colour = (small * few).sum((2, 3), keepdim=True) / few.sum((2, 3), keepdim=True).clamp(min=1)
         apart = ((small - colour).abs().mean(1, keepdim=True) * few).sum() / few.sum().clamp(min=1)
-        return _uneven(image, where) + _uneven(small, few) + apart
-
-
-def _uneven(image: Tensor, where: Tensor) -> Tensor:
-    across = image.diff(dim=-1).abs().mean(1, keepdim=True) * where[..., 1:]
-    down = image.diff(dim=-2).abs().mean(1, keepdim=True) * where[..., 1:, :]
-    return (across.sum() + down.sum()) / where.sum().clamp(min=1)
+        return unevenness(image, where) + unevenness(small, few) + apart
 
 
 class MouthLoss(Loss):

@@ -60,7 +60,7 @@ def lightened(photo: Tensor, parts: Tensor) -> Tensor:
         own = cheeks((_small(photo) + 1) / 2) @ photo.new_tensor(LUMA, dtype=torch.float32)
         power = (math.log(LIGHT) / own.clamp(max=0.98).log()).clamp(0.25, 1.0)
         power = torch.where(_known(parts), power, 1.0)
-        light = (2 * likely(parts, *BARE) - 0.5).clamp(0, 1) + LIPS * likely(parts, "mouth")
+        light = _bare(parts) + LIPS * likely(parts, "mouth")
         mask = F.interpolate(light.clamp(max=1), photo.shape[2:], mode="bilinear")
     rgb = (photo + 1) / 2
     return 2 * torch.lerp(rgb, rgb.clamp(min=1e-3) ** power[:, None, None, None].to(rgb), mask.to(rgb)) - 1
@@ -97,13 +97,18 @@ def likely(parts: Tensor, *names: str) -> Tensor:
     return parts[:, [PARTS.index(name) for name in names]].sum(1, keepdim=True)
 
 
+def _bare(parts: Tensor) -> Tensor:
+    """(N,1,SIDE,SIDE): the photograph's skin, 0 where it is unlikely."""
+    return (2 * likely(parts, *BARE) - 0.5).clamp(0, 1)
+
+
 def _skin(drawn: Tensor, colour: Tensor, parts: Tensor) -> Tensor:
     """(N,1,SIDE,SIDE) from 0 to 1: where a drawing (N,3,SIDE,SIDE) in [0,1], of a photograph with these ``parts``, shows skin."""
     flat = skin(drawn, colour) * (1 - likely(parts, "background", "clothes"))
     grown = F.pad(likely(parts, "eyes", "glasses"), (SPARED, SPARED, LARGER, SPARED))
     eyes = F.max_pool2d(grown, (LARGER + SPARED + 1, 2 * SPARED + 1), 1)
     mouth = F.max_pool2d(likely(parts, "mouth"), 2 * SPARED + 1, 1, SPARED)
-    return torch.maximum(flat, (2 * likely(parts, *BARE) - 0.5).clamp(0, 1) * (1 - eyes) * (1 - mouth))
+    return torch.maximum(flat, _bare(parts) * (1 - eyes) * (1 - mouth))
 
 
 def cheeks(rgb: Tensor, places: Sequence[tuple[float, float]] = CHEEKS) -> Tensor:

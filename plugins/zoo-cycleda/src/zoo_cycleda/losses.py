@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from zoo.loss import Loss
+from zoo.losses.pixelwise import unevenness
 
 
 class SkinLoss(Loss):
@@ -16,7 +17,4 @@ class SkinLoss(Loss):
     needs = frozenset({"output", "skin"})
 
     def forward(self, step: Mapping[str, Tensor]) -> Tensor:
-        image, skin = step["output"].float(), step["skin"]
-        across = image.diff(dim=-1).abs().mean(1, keepdim=True) * skin[..., 1:]
-        down = image.diff(dim=-2).abs().mean(1, keepdim=True) * skin[..., 1:, :]
-        return (across.sum() + down.sum()) / skin.sum().clamp(min=1)
+        return unevenness(step["output"].float(), step["skin"])
