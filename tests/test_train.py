@@ -401,7 +401,7 @@ def test_needs_are_checked_before_anything_is_written(tmp_path: Path, photos: Pa
         ("trainer.pol=5", ConfigError, "trainer 'cycle' has no option 'pol'", "did you mean pool?"),
         ("trainer.name=cycel", NotFoundError, "trainer 'cycel'", "did you mean cycle?"),
         ("losses.generator.cylce={weight: 1}", NotFoundError, "loss 'cylce'", "did you mean cycle"),
-        ("losses.generator.cycle.weigth=1", ConfigError, "loss 'cycle' has no option 'weigth'", ""),
+        ("losses.generator.cycle.weigth=1", ConfigError, "loss 'cycle' has no option 'weigth'", "there are none"),
         ("losses.generator.cycle.weight=much", ConfigError, "generator.cycle is 'much', not a number", ""),
         (
             "losses.generators={cycle: {weight: 1}}",

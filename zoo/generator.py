@@ -96,7 +96,11 @@ def _call(kind: str, name: str, part: Any, options: dict[str, Any], *args: Any) 
     try:
         return part(*args, **options)
     except (TypeError, ValueError, RuntimeError, ArithmeticError) as exc:
-        known = [key for key in inspect.signature(part).parameters if key != "recipe"]
+        known = [
+            key
+            for key, option in inspect.signature(part).parameters.items()
+            if key != "recipe" and option.kind not in (option.VAR_POSITIONAL, option.VAR_KEYWORD)  # those of nn.Module
+        ]
         unknown = [key for key in options if key not in known and key != "recipe"]
         if isinstance(exc, TypeError) and unknown:
             raise ConfigError(f"{kind} {name!r} has no option {unknown[0]!r}", close_match(unknown[0], known)) from exc
