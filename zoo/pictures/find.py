@@ -32,7 +32,7 @@ def suffixes() -> frozenset[str]:
     """Files of these are pictures when a folder is walked: what Pillow decodes here."""
     Image.init()
     known = {suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.OPEN.keys() - _UNREAD}
-    return frozenset(known | {".mpo"} - HEIF)
+    return frozenset((known | {".mpo"}) - HEIF)
 
 
 @functools.cache
