@@ -121,18 +121,25 @@ def backdrop(photo: Tensor, tolerance: float = 0.22) -> Tensor:
 
 
 def new_backdrop(photo: Tensor, mask: Tensor, rng: torch.Generator) -> Tensor:
-    """Another backdrop behind photograph (3,H,W) where ``mask`` (1,H,W) is: a colour, a gradient, stripes, blurred things.
+    """Another backdrop behind photograph (3,H,W) where ``mask`` (1,H,W), from 0 to 1, is: a colour, a gradient, stripes, blurred things,
+    and half of the time a wall, nearly even and nearly grey, more often light than dark.
 
     Two layers of random cells, each somewhere between black and white and between flat and gaudy. The mask is
     widened by two pixels, or the old backdrop would show as a fringe around the hair.
     """
     paint = torch.zeros_like(photo)
-    for cells in ((1, 2, 3), (1, 3, 6, 12, 24)):
-        rows, columns = (cells[int(torch.randint(len(cells), (), generator=rng))] for _ in range(2))
-        layer = torch.rand(1, 3, rows, columns, generator=rng) * 2 - 1
-        layer = F.interpolate(layer, photo.shape[1:], mode="bilinear", align_corners=False)[0]
-        level, contrast = (torch.rand(2, generator=rng) * 2 - 1).tolist()
-        paint = paint + level + abs(contrast) * layer
+    if torch.rand((), generator=rng) < 0.5:
+        level, tint = 2 * torch.rand(1, generator=rng).sqrt() - 1, torch.randn(3, 1, 1, generator=rng)
+        places = torch.randn(1, 1, 2, 2, generator=rng)
+        light = F.interpolate(places, photo.shape[1:], mode="bilinear", align_corners=True)[0]
+        paint = paint + level + 0.05 * tint + 0.08 * light
+    else:
+        for cells in ((1, 2, 3), (1, 3, 6, 12, 24)):
+            rows, columns = (cells[int(torch.randint(len(cells), (), generator=rng))] for _ in range(2))
+            layer = torch.rand(1, 3, rows, columns, generator=rng) * 2 - 1
+            layer = F.interpolate(layer, photo.shape[1:], mode="bilinear", align_corners=False)[0]
+            level, contrast = (torch.rand(2, generator=rng) * 2 - 1).tolist()
+            paint = paint + level + abs(contrast) * layer
     wide = F.max_pool2d(mask, 5, 1, 2)
     soft = F.avg_pool2d(F.pad(wide, (1, 1, 1, 1), mode="replicate"), 3, 1)
     return photo * (1 - soft) + paint.clamp(-1, 1) * soft

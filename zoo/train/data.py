@@ -266,16 +266,8 @@ class Portraits(Pictures):
         augment, size = self.data.augment, self.data.size
         which, i = self._choose(self.photos, index, salt=1)
         hand, j = (which, i) if self.data.pairs else self._choose(self.drawings, index, salt=2)
-        photo, drawing = self._photo(self.photos[which], i), self._picture(self.drawings[hand], j)
-        if augment.background and torch.rand((), generator=rng) < augment.background:
-            mask = self.shelf.get(("backdrop", self.photos[which].paths[i]), lambda: backdrop(photo).bool())
-            photo = new_backdrop(photo, mask.float(), rng)
-        sitter = photo
-        if augment.sitters:
-            skin, eyes = self._skin_and_eyes(self.photos[which], i)
-            photo = other_sitter(photo, skin, eyes, augment.sitters, rng)
-        if augment.light:
-            photo = relight(photo, augment.light, rng)
+        sitter, photo = self._changed(self.photos[which], i, rng)
+        drawing = self._picture(self.drawings[hand], j)
         if self.data.pairs:
             photo, sitter, drawing = frame([photo, sitter, drawing], size, augment, rng)
         else:
@@ -285,6 +277,26 @@ class Portraits(Pictures):
             photo = recolour(photo, augment.colour, rng)
         seed = torch.tensor(mixed(self.seed + 1, index))
         return {"source": photo, "sitter": sitter, "target": drawing, "hand": torch.tensor(hand), "seed": seed}
+
+    def _changed(self, folder: Folder, i: int, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Photograph i of the folder before another backdrop, as far as the recipe wants one; and in other light and with other skin
+        and eyes as well."""
+        augment, photo = self.data.augment, self._photo(folder, i)
+        if augment.background and torch.rand((), generator=rng) < augment.background:
+            mask = self.shelf.get(("behind", folder.paths[i]), lambda: _levels(2 * self.behind(photo) - 1))
+            photo = new_backdrop(photo, mask.float() / 255, rng)
+        sitter = photo
+        if augment.sitters:
+            skin, eyes = self._skin_and_eyes(folder, i)
+            photo = other_sitter(photo, skin, eyes, augment.sitters, rng)
+        if augment.light:
+            photo = relight(photo, augment.light, rng)
+        return sitter, photo
+
+    @staticmethod
+    def behind(photo: Tensor) -> Tensor:
+        """(1,H,W) from 0 to 1: what of a photograph (3,H,W) in [-1,1] another backdrop takes the place of, here a plain one."""
+        return backdrop(photo)
 
 
 def _with_dlib(data: Data) -> Data:

@@ -12,11 +12,14 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image, ImageDraw
+from shared import SAMPLE
 from torch import Tensor
 
 from zoo.blocks.vgg import VGG19
 from zoo.errors import ConfigError
+from zoo.faces import crop, find
 from zoo.generator import build_generator, initialise
+from zoo.pictures.image import read, to_pil
 from zoo.recipe import Recipe, load_recipe
 from zoo.train import checkpoint
 from zoo.train.engine import Options
@@ -28,6 +31,7 @@ from zoo_animeface.data import AnimeFaces
 from zoo_animeface.edges import edge_blurred, grey
 from zoo_animeface.points import FRONTAL, MIRROR, TABLE, Row, write_points
 from zoo_animeface.trainer import SETTLED, AnimeTrainer, Watch
+from zoo_animeface.translator import FRAME
 
 EVEN = "schedule.decay=0"  # a rate that does not depend on the length of the run
 SIDE = 72
@@ -153,6 +157,36 @@ def test_points_go_where_the_picture_goes(photos: Path, drawings: Path, augment:
         ends.add(int(off.argmin()))  # the disc is on the jaw's first point, in a mirrored picture on its last
         assert off.min() < 1
     assert without and ends == ({0, 1} if augment["flip"] else {0})
+
+
+@pytest.fixture(scope="module")
+def portraits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A real face, cut out as it is drawn."""
+    folder = tmp_path_factory.mktemp("data") / "portraits"
+    folder.mkdir()
+    picture = read(SAMPLE).rgb
+    to_pil(crop(picture, find(picture)[0], SIDE, FRAME).image).save(folder / "0.png")
+    write_points(folder / TABLE, [Row("0.png", SIDE, SIDE, None)])
+    return folder
+
+
+def test_other_walls_behind_the_same_face(portraits: Path, drawings: Path) -> None:
+    still = {"flip": False, "scale": 1.0}
+    plain = faces(portraits, drawings, **still)[0]["source"]
+    others = torch.stack([faces(portraits, drawings, **still, background=1.0)[i]["source"] for i in range(8)])
+    middle = slice(None), slice(24, 34), slice(18, 30)
+    for other in others:
+        assert (other[middle] - plain[middle]).abs().mean() < 0.01
+    assert (others - plain)[:, :, 2:8, 2:8].abs().mean((1, 2, 3)).gt(0.1).sum() >= 6
+    assert others[:, :, 2:8, 2:8].mean((1, 2, 3)).std() > 0.2
+    some = [torch.equal(faces(portraits, drawings, **still, background=0.5)[i]["source"], plain) for i in range(16)]
+    assert 3 <= sum(some) <= 13
+
+
+def test_photographs_in_other_light(portraits: Path, drawings: Path) -> None:
+    still = {"flip": False, "scale": 1.0}
+    plain, lit = (faces(portraits, drawings, **still, light=light)[0]["source"] for light in (0.0, 1.0))
+    assert (lit - plain).abs().mean() > 0.05
 
 
 def test_the_blurred_drawing_is_the_drawing(photos: Path, drawings: Path) -> None:

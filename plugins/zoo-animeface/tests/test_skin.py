@@ -1,4 +1,4 @@
-"""People keep their skin: drawn faces get as dark as the photograph's, and nothing else does."""
+"""People keep their skin: drawn faces get as light as drawings are, then as dark as the photograph's, and nothing else does."""
 
 from __future__ import annotations
 
@@ -126,8 +126,36 @@ def test_the_darker_the_darker_and_half_of_it_lies_between(portrait: Tensor) -> 
 
 
 @pytest.mark.parametrize("photo", [(0.9, 0.7, 0.6), (1.0, 1.0, 1.0)])
-def test_light_skin_stays_as_it_was_drawn(portrait: Tensor, photo: tuple[float, float, float]) -> None:
+def test_light_skin_stays_as_that_of_drawings(portrait: Tensor, photo: tuple[float, float, float]) -> None:
     torch.testing.assert_close(drawn(portrait, photo), drawn(portrait, photo, skin=0.0), atol=1 / 254, rtol=0)
+
+
+class Grey(Drawn):
+    """The same with the skin that networks draw for everybody."""
+
+    skin = (0.74, 0.65, 0.59)
+
+    def parts(self, image: Tensor) -> dict[str, Tensor]:
+        picture = super().parts(image)["image"]
+        return {"image": torch.where(face(1.0) & ~eyes(), planes(self.skin), picture)}
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_skin_between_drawings_and_people_gets_as_light_as_that_of_drawings(portrait: Tensor, share: float) -> None:
+    made = drawn(portrait, (0.9, 0.7, 0.6), Grey, skin=share)
+    inside, pale = face(0.85) & ~eyes(), torch.tensor(skin.PALE)
+    assert float((made[:, inside].mean(1) - pale).abs().max()) < 0.03
+    x, y = at()
+    wall = (y < 0.18) | ((x - 0.5).abs() > 0.42)
+    torch.testing.assert_close(made[:, wall], ((planes(BLUE) + 1) / 2)[:, wall], atol=2 / 255, rtol=0)
+
+
+def test_between_light_skin_and_dark_lies_a_warm_one(portrait: Tensor) -> None:
+    cheek = (0.55, 0.4, 0.33)
+    inside = face(0.85) & ~eyes()
+    red, _, blue = drawn(portrait, cheek, Grey)[:, inside].mean(1).tolist()
+    assert red - blue > 0.2 > skin.PALE[0] - skin.PALE[2] < skin.DARK[0] - skin.DARK[2] < 0.21
+    assert skin.DARK[0] < red < skin.PALE[0]
 
 
 def test_a_drawing_without_a_face_where_it_should_be_still_comes_out() -> None:
@@ -140,18 +168,19 @@ def test_a_drawing_without_a_face_where_it_should_be_still_comes_out() -> None:
     assert picture.getextrema() == ((0, 0), (0, 0), (0, 0))
 
 
-class Same(Drawn):
-    """A photograph is its own drawing."""
-
-    def parts(self, image: Tensor) -> dict[str, Tensor]:
-        return {"image": image}
-
-
 @pytest.mark.parametrize(("cheek", "lighter"), [((0.35, 0.22, 0.15), 0.2), ((0.9, 0.7, 0.6), 0.0)])
 def test_a_network_sees_dark_skin_as_light_as_what_it_learned_beside(
     portrait: Tensor, cheek: tuple[float, float, float], lighter: float
 ) -> None:
-    photo, seen = in_light(portrait, cheek), drawn(portrait, cheek, Same, skin=0.0)  # as it was drawn
+    shown: list[Tensor] = []
+
+    class Watching(Drawn):
+        def parts(self, image: Tensor) -> dict[str, Tensor]:
+            shown.append((image[0] + 1) / 2)
+            return super().parts(image)
+
+    drawn(portrait, cheek, Watching)
+    photo, (seen,) = in_light(portrait, cheek), shown
     gained = (tone(seen) - tone(photo)) @ torch.tensor(skin.LUMA)
     assert gained == pytest.approx(0, abs=0.01) if lighter == 0 else gained > lighter
     assert (seen - photo)[:, :12].abs().max() < 0.03  # hair, and what is behind

@@ -15,6 +15,7 @@ from zoo.train.data import Folder, Portraits, mixed
 from zoo_animeface.edges import edge_blurred
 from zoo_animeface.photos import photo_points
 from zoo_animeface.points import MIRROR
+from zoo_animeface.skin import background
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -42,7 +43,7 @@ class AnimeFaces(Portraits):
         rng = torch.Generator().manual_seed(mixed(self.seed, index))
         size, augment = self.data.size, self.data.augment
         which, i = self._choose(self.photos, index, salt=1)
-        photo = self._picture(self.photos[which], i)
+        _, photo = self._changed(self.photos[which], i, rng)
         places = _places(photo)
         hand, j = (which, i) if self.data.pairs else self._choose(self.drawings, index, salt=2)
         drawing = self._picture(self.drawings[hand], j)
@@ -62,6 +63,11 @@ class AnimeFaces(Portraits):
             "points": _carried(self.points[which][i], places),
             "seed": torch.tensor(mixed(self.seed + 1, index)),
         }
+
+    @staticmethod
+    def behind(photo: Tensor) -> Tensor:
+        """All that is behind a face, however it looks: it is known where the face is."""
+        return background(photo)
 
     def _blurred(self, folder: Folder, i: int, drawing: Tensor) -> Tensor:
         """Picture i of the folder (3,H',W') in [-1,1], with its edges blurred; kept where there is room."""

@@ -48,7 +48,8 @@ def recoloured(drawing: Tensor, photo: Tensor, like: Tensor) -> Tensor:
         wanted = torch.where((sides[0].sum(1) > sides[1].sum(1))[:, None], sides[0], sides[1])
         parts = parts_of(photo)
         own = skin_coloured(small, now, NEARLY)[:, None] * likely(parts, *BARE)
-        bare = F.interpolate(torch.maximum(skin(small, now), own), rgb.shape[2:], mode="bilinear")
+        joined = skin(small, now) * (1 - likely(parts, "background", "clothes"))
+        bare = F.interpolate(torch.maximum(joined, own), rgb.shape[2:], mode="bilinear")
         hair = _hair(rgb, parts) * (1 - bare)
         made = torch.lerp(rgb, rgb * (wanted / now)[:, :, None, None], bare)
         palettes = [_palette(one, alike) for one, alike in zip(given, skin_coloured(given, wanted, NEARLY))]

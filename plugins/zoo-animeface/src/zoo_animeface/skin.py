@@ -1,9 +1,10 @@
-"""People keep their skin: drawings to learn from are of light skin, nearly all, and a network draws everyone so.
+"""People keep their skin. A network draws everyone's alike, whatever the photograph shows: norms take away how light a picture is. And
+it is neither the drawings', which is light, nor anybody's, but between them, a grey one.
 
 Skin is what the core's `zoo.faces.parsing` sees as skin in the photograph, but for where eyes and mouth are drawn; and in the drawing,
-whose skin is flat, what has the colour of its cheeks and is joined to them or to the neck with no line between. It gets darker by
-as much as the photograph's cheeks are darker than light ones; the network sees the photograph with skin that is lighter by as much.
-Dim light is not told from dark skin.
+whose skin is flat, what has the colour of its cheeks and is joined to them or to the neck with no line between. It gets as light as
+that of drawings is, and then darker by as much as the photograph's cheeks are darker than light ones; the network sees the photograph
+with skin that is lighter by as much. Dim light is not told from dark skin.
 
 N pictures, H and W their size; both are a face cut out as `AnimeTranslator` does, so that it is known where cheeks are.
 """
@@ -17,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from zoo.faces.parsing import PARTS, network
+from zoo.faces.parsing import PARTS, guided, network
 
 SIDE = 128
 """Pixels of the side at which skin is looked for."""
@@ -27,13 +28,22 @@ CHEEKS = ((0.36, 0.64), (0.64, 0.64), (0.5, 0.6), (0.5, 0.7))
 
 NECK = ((0.45, 0.9), (0.5, 0.88), (0.55, 0.9))
 LUMA = (0.299, 0.587, 0.114)
-LIGHT = 0.54
-"""Luma of cheeks in a photograph, in [0,1], from which skin is drawn as it is: a quarter of portraits of celebrities are darker."""
+LIGHT = 0.6
+"""Luma of cheeks in a photograph, in [0,1], from which skin is drawn light: two thirds of portraits of celebrities have it."""
 
-DARK = (0.34, 0.21, 0.14)
-"""Red, green and blue of the darkest skin that is drawn."""
+SEEN = 0.54
+"""The same, as dark as which a network sees skin at most: a quarter of them are darker, and it learned from few of them."""
+
+PALE, DARK = (0.925, 0.837, 0.773), (0.34, 0.21, 0.14)
+"""Red, green and blue of the skin of drawings to learn from, their mean; and of the darkest skin that is drawn."""
+
+BRIGHTER = 1.6
+"""By how much drawn skin gets lighter at most: what is much darker than skin is none."""
 
 STEEP = 0.9
+WARM = 0.6
+"""Between light skin and dark lies a warm one, not a grey one: hues are ahead of how light it is, by this power."""
+
 LIPS = 0.6
 """How far a mouth gets lighter when skin does: as dark as it was it would be drawn open, all the way it would fade."""
 
@@ -41,6 +51,9 @@ BARE = ("skin", "nose", "ears", "neck")
 SPARED, LARGER = 4, 13
 """Pixels of SIDE around a photograph's eyes and mouth that are left to the drawing's own colours, and below the eyes: drawn ones
 are larger."""
+
+NEAR, EVEN = 0.03, 3e-3
+"""How far, in shares of the side, and by which differences of colour edges of a photograph are found."""
 
 LIKE = 0.04
 """How far a colour's shares of red, green and blue may be from the cheeks'."""
@@ -53,12 +66,19 @@ def parts_of(photo: Tensor) -> Tensor:
         return network(photo.device)(_small(photo)).softmax(1)
 
 
+def background(photo: Tensor) -> Tensor:
+    """(1,H,W) from 0 to 1: what is behind the person in a photograph (3,H,W) in [-1,1], to its own edges."""
+    mask = F.interpolate(likely(parts_of(photo[None]), "background"), photo.shape[1:], mode="bilinear")[0, 0]
+    slope, offset = guided(photo, mask, max(1, round(NEAR * photo.shape[2])), EVEN)
+    return ((2 * ((slope * photo).sum(0, keepdim=True) + offset)) - 0.5).clamp(0, 1)
+
+
 def lightened(photo: Tensor, parts: Tensor) -> Tensor:
     """The photograph (N,3,H,W) in [-1,1] with skin as light as what drawings were learned beside: on dark skin a network takes
     the forehead for hair. ``parts`` are what it shows."""
     with torch.autocast(photo.device.type, enabled=False):
         own = cheeks((_small(photo) + 1) / 2) @ photo.new_tensor(LUMA, dtype=torch.float32)
-        power = (math.log(LIGHT) / own.clamp(max=0.98).log()).clamp(0.25, 1.0)
+        power = (math.log(SEEN) / own.clamp(max=0.98).log()).clamp(0.25, 1.0)
         power = torch.where(_known(parts), power, 1.0)
         light = _bare(parts) + LIPS * likely(parts, "mouth")
         mask = F.interpolate(light.clamp(max=1), photo.shape[2:], mode="bilinear")
@@ -66,21 +86,37 @@ def lightened(photo: Tensor, parts: Tensor) -> Tensor:
     return 2 * torch.lerp(rgb, rgb.clamp(min=1e-3) ** power[:, None, None, None].to(rgb), mask.to(rgb)) - 1
 
 
+def pale(drawing: Tensor, parts: Tensor) -> Tensor:
+    """A drawing (N,3,H,W) in [-1,1], of a photograph with these ``parts``, with skin at least as light as that of what was learned
+    from, which networks only come near to."""
+    with torch.autocast(drawing.device.type, enabled=False):
+        drawn = (_small(drawing) + 1) / 2
+        now = cheeks(drawn)
+        factor = (drawn.new_tensor(PALE) / now).clamp(1.0, BRIGHTER)
+        return _tinted(drawing, torch.where(_known(parts)[:, None], factor, 1.0), _skin(drawn, now, parts))
+
+
 def own_tone(drawing: Tensor, photo: Tensor, parts: Tensor, share: Tensor) -> Tensor:
     """A drawing (N,3,H,W) in [-1,1] of a photograph with its skin as dark as the photograph's; ``share`` (N,): 0 leaves it
     as it is, 1 goes all the way. Where the photograph has no skin at the cheeks nothing is known of it, and nothing changes."""
     with torch.autocast(drawing.device.type, enabled=False):
         seen, drawn = ((_small(x) + 1) / 2 for x in (photo, drawing))
-        luma = drawn.new_tensor(LUMA)
+        luma, dark = drawn.new_tensor(LUMA), drawn.new_tensor(DARK)
         own, now = cheeks(seen), cheeks(drawn)
-        light, dark = now @ luma, drawn.new_tensor(DARK)
+        light = now @ luma
         wanted = light * ((own @ luma) / LIGHT).clamp(0.1, 1.0) ** (STEEP * share.to(light))
-        darker = ((light - wanted) / (light - dark @ luma).clamp(min=0.05)).clamp(0, 1)
+        darker = ((light / wanted).log() / (light / (dark @ luma)).log().clamp(min=0.05)).clamp(0, 1)
         darker = torch.where(_known(parts), darker, 0.0)
-        factor = torch.lerp(now, dark.expand_as(now), darker[:, None]) / now  # (N,3)
-        mask = F.interpolate(_skin(drawn, now, parts), drawing.shape[2:], mode="bilinear")
+        hue = (dark / now) ** (darker**WARM)[:, None]
+        wanted = light * ((dark @ luma) / light) ** darker
+        return _tinted(drawing, hue * (wanted / ((now * hue) @ luma))[:, None], _skin(drawn, now, parts))
+
+
+def _tinted(drawing: Tensor, factor: Tensor, mask: Tensor) -> Tensor:
+    """A drawing (N,3,H,W) in [-1,1], its colours multiplied by ``factor`` (N,3) where ``mask`` (N,1,SIDE,SIDE) is."""
+    where = F.interpolate(mask, drawing.shape[2:], mode="bilinear").to(drawing)
     rgb = (drawing + 1) / 2
-    return 2 * torch.lerp(rgb, rgb * factor[:, :, None, None].to(rgb), mask.to(rgb)) - 1
+    return 2 * torch.lerp(rgb, (rgb * factor[:, :, None, None].to(rgb)).clamp(max=1), where) - 1
 
 
 def _small(picture: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from zoo.faces.portrait import PortraitTranslator
 from zoo.pictures.image import Source, read
 from zoo_animeface.finder import find, within
 from zoo_animeface.like import recoloured
-from zoo_animeface.skin import lightened, own_tone, parts_of
+from zoo_animeface.skin import lightened, own_tone, pale, parts_of
 
 FRAME = faces.Frame(2.09, 0.57)
 """Where a face lies in the photographs of the training, and nearly so in drawn faces, whose jaws are as wide and whose eyes
@@ -36,6 +36,8 @@ class AnimeTranslator(PortraitTranslator):
     def draw(self, image: Tensor, skin: Tensor | None = None, like: Tensor | None = None, **controls: Any) -> Tensor:
         parts = None if skin is None else parts_of(image)
         drawn = super().draw(image if parts is None else lightened(image, parts), **controls)
+        if parts is not None:
+            drawn = pale(drawn, parts)
         if like is not None:
             drawn = recoloured(drawn, image, like)
         return drawn if parts is None or skin is None else own_tone(drawn, image, parts, skin)
