@@ -29,6 +29,7 @@ from zoo_animeface.losses import (
     LandmarkLoss,
     MouthLoss,
     PlainSkinLoss,
+    PlainWallLoss,
     RedrawLoss,
     bare_skin,
     wing,
@@ -228,6 +229,24 @@ def test_what_has_no_face_says_nothing_of_skin(portrait: dict[str, Tensor]) -> N
     loss = PlainSkinLoss()({**portrait, "points": torch.full((1, 40, 2), torch.nan), "output": output})
     loss.backward()
     assert loss == 0 and output.grad is not None and output.grad.abs().max() == 0
+
+
+def test_echoes_before_an_even_wall_cost_and_what_the_photograph_has_there_does_not(
+    portrait: dict[str, Tensor],
+) -> None:
+    behind = parts_of(portrait["source"])[:, [PARTS.index("background")]] > 0.5
+    wall = torch.where(behind, 0.7, portrait["source"])
+    leaves = torch.rand(1, 3, 128, 128, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    lines, loss = strands(behind[0, 0]), PlainWallLoss()
+    assert behind.float().mean() > 0.1
+    assert loss({"source": wall, "output": wall}) < 0.02
+    assert loss({"source": wall, "output": lines}) > 0.15
+    assert loss({"source": torch.where(behind, leaves, wall), "output": lines}) < 0.02
+    elsewhere = torch.where(nn.functional.max_pool2d(behind.float(), 9, 1, 4) > 0, 0.6, strands(~behind[0, 0]))
+    assert loss({"source": wall, "output": elsewhere}) < 0.01
+    output = lines.clone().requires_grad_(True)
+    loss({"source": wall, "output": output}).backward()
+    assert output.grad is not None and output.grad.abs().max() > 0
 
 
 def test_a_smile_that_is_drawn_shut_costs_and_other_colours_elsewhere_do_not(portrait: dict[str, Tensor]) -> None:

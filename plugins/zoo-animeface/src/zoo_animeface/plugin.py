@@ -18,6 +18,7 @@ from zoo_animeface.losses import (
     LandmarkLoss,
     MouthLoss,
     PlainSkinLoss,
+    PlainWallLoss,
     RedrawLoss,
 )
 from zoo_animeface.networks import CartoonDiscriminator, CartoonGenerator, FineCartoonGenerator
@@ -54,6 +55,7 @@ def zoo_register(register: Registrar) -> None:
     register.loss("landmark", LandmarkLoss)
     register.loss("redraw", RedrawLoss)
     register.loss("plain-skin", PlainSkinLoss)
+    register.loss("plain-wall", PlainWallLoss)
     register.loss("mouth", MouthLoss)
     register.provider("points", FacePoints)
     register.provider("redrawn", Redrawn)

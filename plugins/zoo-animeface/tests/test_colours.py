@@ -1,0 +1,56 @@
+"""Hair, clothes and walls have the photograph's colours in a drawing, and nothing else of it changes."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from shared import SAMPLE
+from torch import Tensor
+
+from zoo import faces
+from zoo.faces.parsing import PARTS
+from zoo.pictures.image import read
+from zoo_animeface.colours import FACTORS, own_colours
+from zoo_animeface.skin import SIDE, parts_of
+from zoo_animeface.translator import FRAME
+
+
+@pytest.fixture(scope="module")
+def photo() -> Tensor:
+    image = read(SAMPLE).rgb
+    return faces.crop(image, faces.find(image)[0], 160, FRAME).image[None]
+
+
+def part(parts: Tensor, name: str, size: int) -> Tensor:
+    plane = parts[:, [PARTS.index(name)]]
+    return torch.nn.functional.interpolate(plane, (size, size), mode="bilinear")[0, 0] > 0.98
+
+
+def test_a_dull_drawing_gets_the_photographs_colours(photo: Tensor) -> None:
+    parts = parts_of(photo)
+    dull = 1.6 * ((photo + 1) / 2).mean(1, keepdim=True).expand_as(photo) - 1  # grey, and darker
+    made = own_colours(dull, photo, parts)
+    for name in ("hair", "background", "clothes"):
+        where = part(parts, name, 160)
+        wanted, was, now = ((x[0, :, where].mean(1) + 1) / 2 for x in (photo, dull, made))
+        assert where.sum() > 200 and (now - wanted).abs().mean() < 0.3 * (was - wanted).abs().mean() + 0.005, name
+    for name in ("skin", "eyes"):
+        where = part(parts, name, 160)
+        torch.testing.assert_close(made[0, :, where], dull[0, :, where], atol=0.02, rtol=0)
+    without = own_colours(dull, photo, parts, hair=False)
+    where = part(parts, "hair", 160)
+    torch.testing.assert_close(without[0, :, where], dull[0, :, where], atol=0.02, rtol=0)
+
+
+def test_what_has_them_already_stays(photo: Tensor) -> None:
+    torch.testing.assert_close(own_colours(photo, photo, parts_of(photo)), photo, atol=1e-4, rtol=0)
+
+
+def test_no_colour_changes_beyond_bounds_and_what_is_not_seen_does_not(photo: Tensor) -> None:
+    parts = torch.zeros(1, len(PARTS), SIDE, SIDE)
+    parts[:, PARTS.index("background")] = 1
+    parts[:, :, :2, :2] = 0
+    parts[:, PARTS.index("hair"), :2, :2] = 1  # too little to know its colour
+    made = own_colours(torch.full((1, 3, 64, 64), -0.8), torch.ones(1, 3, 64, 64), parts)
+    assert float(made[0, 0, 32, 32]) == pytest.approx(FACTORS[1] * 0.2 - 1, abs=1e-4)
+    assert float(made[0, 0, 0, 0]) == pytest.approx(-0.8, abs=0.01)
