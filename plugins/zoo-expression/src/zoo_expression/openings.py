@@ -1,6 +1,7 @@
 """A face moved after its landmarks. Skin is stretched smoothly, by a thin-plate spline (Bookstein 1989). Eyes and mouth are
 openings in it: lids slide over the eyeball, which stays, and so does the gaze; lips slide over the teeth, which stay with
-the skull. Where a mouth opens wider than it was nobody knows what is in it: it is painted, dark.
+the skull. Where a mouth opens wider than it was nobody knows what is in it: teeth are painted there, see
+`zoo_expression.inside`, and dark where a jaw drops.
 
 S side of a crop; at: where the pixels of a row or a column lie, (S,).
 """
@@ -16,6 +17,7 @@ from torch.nn import functional as F
 
 from zoo.faces.geometry import spline
 from zoo.pictures.fit import warped
+from zoo_expression.inside import painted
 
 POINTS = 68
 CHIN = range(6, 11)
@@ -38,8 +40,16 @@ LASH_LINE, LIP_LINE = 0.5, 0.85
 TUCK = 0.15
 """By how much of its opening the lips of a mouth that shuts are tucked in, each."""
 
+
 DEEP, TONGUE, TEETH = (0.20, 0.07, 0.07), (0.46, 0.22, 0.21), (0.66, 0.60, 0.55)
 """Colours in a mouth where the tip of the nose is white."""
+
+SMILES, DROPS = 0.3, 0.42
+"""Height of an open mouth over its width up to which it shows teeth, as who smiles, and from which dark, as whose jaw drops."""
+
+KNOWN = 0.06
+"""How far lips were apart, over the distance of the eyes' outer corners, where what lies between them is known: below that landmarks are
+not exact, and it is lips."""
 
 
 @dataclass(frozen=True)
@@ -86,12 +96,16 @@ def moved(image: Tensor, points: Tensor, there: Tensor) -> dict[str, Tensor]:
     mask = lips.mask(at, soft)
     mouth = Opening.of(points, LIPS, _across(points, there, at))
     flow[1] += _tucked(mouth, lips, at) / size
-    inside, unseen = _teeth(mouth, lips, points, there, at, soft)
-    flow = torch.lerp(flow, inside / size, mask)
+    behind, unseen = _teeth(mouth, lips, points, there, at, soft)
+    flow = torch.lerp(flow, behind / size, mask)
     result = warped(image[None], flow[None])[0]
     paint = torch.zeros_like(result)
     if (share := mask * unseen).any():
-        paint = share * (_cavity(image, points, lips, at) - result)
+        dropped = _smooth(
+            ((lips.bottom - lips.top).max() / max(lips.right - lips.left, 1.0) - SMILES) / (DROPS - SMILES)
+        )
+        inside = torch.lerp(painted(result, there, share, mask), _cavity(image, points, lips, at), dropped)
+        paint = share * (inside - result)
     paint += _without_teeth(result, there, mouth, lips, at)
     for (was, now), light in zip((*eyes, (mouth, lips)), (LASH_LINE, LASH_LINE, LIP_LINE)):
         paint += _seam(result + paint, was, now, at, soft, light)
@@ -211,7 +225,9 @@ def _teeth(was: Opening, now: Opening, points: Tensor, there: Tensor, at: Tensor
     wider = wider * inside.clamp(0, 1)  # nothing is painted in its corners
     with_lip = was.top + (y - now.top)
     source = torch.lerp(with_lip, torch.maximum(y, was.top + soft * wider), wider)
-    unseen = wider * ((source - (was.bottom - 1.5 * soft)) / (2 * soft)).clamp(0, 1)
+    unseen = ((source - (was.bottom - 1.5 * soft)) / (2 * soft)).clamp(0, 1)
+    known = (was.bottom - was.top).max() / (KNOWN * (points[45, 0] - points[36, 0]).clamp(min=1.0))
+    unseen = wider * torch.maximum(unseen, (2 - 2 * known).clamp(0, 1))
     source = torch.minimum(source, was.bottom)
     across = (_across(points, there, at) - at).expand_as(source)
     return torch.stack([across, source - y]), unseen

@@ -18,6 +18,7 @@ from zoo_expression.losses import (
     PaintLoss,
 )
 from zoo_expression.motion_table import motion_table
+from zoo_expression.mouths import mouth_painter
 from zoo_expression.networks import Discriminator, StarGANGenerator
 from zoo_expression.providers import LabelOfUnits, ScoresOfUnits, UnitsOfOutput, UnitsOfSource
 from zoo_expression.shade_table import shade_table
@@ -34,6 +35,7 @@ def zoo_register(register: Registrar) -> None:
     register.command("expression-eval", expression_eval)
     register.command("motion-table", motion_table)
     register.command("shade-table", shade_table)
+    register.command("mouth-painter", mouth_painter)
     register.generator("stargan", StarGANGenerator)
     register.discriminator("stargan", Discriminator)
     register.loss("action-units", ActionUnitLoss)
