@@ -115,11 +115,12 @@ def test_who_smiles_shows_teeth_and_whose_jaw_drops_the_dark(scale: float) -> No
     eyes = float(distance(known))
     assert known[66, 1] - known[62, 1] < 0.03 * eyes
 
-    def opened(wider: float, lower: float) -> Tensor:
-        """What is in the mouth (3,n) whose corners go apart and whose lower lip goes down."""
+    def opened(wider: float, higher: float, lower: float) -> Tensor:
+        """What is in the mouth (3,n) whose corners go apart and up, and whose lower lip goes down."""
         there = known.clone()
         there[[48, 60], 0] -= wider * eyes
         there[[54, 64], 0] += wider * eyes
+        there[[48, 60, 54, 64], 1] -= higher * eyes
         there[[*LOWER_LIP, *CHIN], 1] += lower * eyes
         with torch.inference_mode():
             made = moved(larger, known, there)
@@ -130,7 +131,7 @@ def test_who_smiles_shows_teeth_and_whose_jaw_drops_the_dark(scale: float) -> No
         assert made["paint"].any() and not made["paint"][:, :top].any()  # only a mouth is painted
         return (made["image"][:, inside_] + 1) / 2
 
-    smile, drop = opened(0.1, 0.22), opened(-0.05, 0.55)
+    smile, drop = opened(0.1, 0.06, 0.22), opened(-0.1, -0.2, 0.5)
     assert smile.mean(0).quantile(0.8) > 0.5 > 0.35 > drop.mean(0).median()
     teeth = smile[:, smile.mean(0) > smile.mean(0).quantile(0.8)].mean(1)
     assert teeth.max() - teeth.min() < 0.2  # nearly white

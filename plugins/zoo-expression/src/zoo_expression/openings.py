@@ -44,8 +44,12 @@ TUCK = 0.15
 DEEP, TONGUE, TEETH = (0.20, 0.07, 0.07), (0.46, 0.22, 0.21), (0.66, 0.60, 0.55)
 """Colours in a mouth where the tip of the nose is white."""
 
-SMILES, DROPS = 0.3, 0.42
-"""Height of an open mouth over its width up to which it shows teeth, as who smiles, and from which dark, as whose jaw drops."""
+SMILES = -0.2, -0.15
+"""How far below its corners the middle of the upper lip lies, over the mouth's width: from where on teeth are seen in it, and from where
+they are all there is. Faces at rest have -0.16 to -0.23, smiles -0.06 to -0.17, and a jaw that drops makes it less."""
+
+DROPS = 0.3, 0.42
+"""Height of an open mouth over its width up to which who smiles shows teeth, and from which there is dark."""
 
 KNOWN = 0.06
 """How far lips were apart, over the distance of the eyes' outer corners, where what lies between them is known: below that landmarks are
@@ -101,10 +105,8 @@ def moved(image: Tensor, points: Tensor, there: Tensor) -> dict[str, Tensor]:
     result = warped(image[None], flow[None])[0]
     paint = torch.zeros_like(result)
     if (share := mask * unseen).any():
-        dropped = _smooth(
-            ((lips.bottom - lips.top).max() / max(lips.right - lips.left, 1.0) - SMILES) / (DROPS - SMILES)
-        )
-        inside = torch.lerp(painted(result, there, share, mask), _cavity(image, points, lips, at), dropped)
+        teeth = painted(result, there, share, mask)
+        inside = torch.lerp(_cavity(image, points, lips, at), teeth, _smiling(there, lips))
         paint = share * (inside - result)
     paint += _without_teeth(result, there, mouth, lips, at)
     for (was, now), light in zip((*eyes, (mouth, lips)), (LASH_LINE, LASH_LINE, LIP_LINE)):
@@ -246,6 +248,16 @@ def _cavity(image: Tensor, points: Tensor, lips: Opening, at: Tensor) -> Tensor:
     shown = _smooth((0.42 - depth) / 0.12) * _smooth(depth / 0.12) * _smooth((middle - 0.45) / 0.4)
     colour = torch.lerp(colour, teeth, 0.55 * shown.to(image))
     return (light * (0.8 + 0.2 * middle.to(image)) * colour).clamp(0, 1) * 2 - 1
+
+
+def _smiling(there: Tensor, lips: Opening) -> Tensor:
+    """From 0, where the jaw dropped and a mouth is dark, to 1, where corners went up and it shows teeth."""
+    left, right, middle = there[48], there[54], there[51]
+    width = (right[0] - left[0]).clamp(min=1.0)
+    curved = (middle[1] - (left[1] + right[1]) / 2) / width
+    high = (lips.bottom - lips.top).max() / max(lips.right - lips.left, 1.0)
+    (some, every), (wide, widest) = SMILES, DROPS
+    return _smooth((curved - some) / (every - some)) * _smooth((widest - high) / (widest - wide))
 
 
 def _along(points: Tensor, at: Tensor) -> Tensor:
