@@ -10,7 +10,7 @@ from torch import Tensor
 from zoo import faces
 from zoo.faces.parsing import PARTS
 from zoo.pictures.image import read
-from zoo_animeface.colours import FACTORS, own_colours
+from zoo_animeface.colours import FACTORS, own_colours, teeth_shown
 from zoo_animeface.skin import SIDE, parts_of
 from zoo_animeface.translator import FRAME
 
@@ -54,3 +54,25 @@ def test_no_colour_changes_beyond_bounds_and_what_is_not_seen_does_not(photo: Te
     made = own_colours(torch.full((1, 3, 64, 64), -0.8), torch.ones(1, 3, 64, 64), parts)
     assert float(made[0, 0, 32, 32]) == pytest.approx(FACTORS[1] * 0.2 - 1, abs=1e-4)
     assert float(made[0, 0, 0, 0]) == pytest.approx(-0.8, abs=0.01)
+
+
+def test_a_smile_shows_its_teeth_and_lips_that_are_shut_show_none(photo: Tensor) -> None:
+    parts = parts_of(photo)  # she laughs
+    drawing = torch.full_like(photo, -0.2)
+    made = teeth_shown(drawing, photo, parts)
+    changed = (made - drawing).abs().amax(1)[0] > 0.3
+    mouth = part(parts, "mouth", 160)
+    assert 0.1 < (changed & mouth).sum() / mouth.sum() < 0.9
+    assert float(made[0, :, changed].max()) > 0.8
+    near = torch.nn.functional.max_pool2d(mouth.float()[None], 9, 1, 4)[0] > 0
+    assert not changed[~near].any()
+    lips = photo.clone()
+    lips[0, :, near] = torch.tensor([0.3, -0.2, -0.2])[:, None]
+    assert torch.equal(teeth_shown(drawing, lips, parts), drawing)
+
+
+def test_who_has_no_mouth_has_no_teeth() -> None:
+    parts = torch.zeros(1, len(PARTS), SIDE, SIDE)
+    parts[:, PARTS.index("background")] = 1
+    drawing = torch.zeros(1, 3, 64, 64)
+    assert torch.equal(teeth_shown(drawing, torch.ones(1, 3, 64, 64), parts), drawing)

@@ -1,5 +1,5 @@
 """Hair, clothes and what is behind people keep the photograph's colours, as far as a network takes them away: its norms divide by how
-light and how colourful a picture is as a whole, so that a red wall is drawn in a dull one, and fair hair brown.
+light and how colourful a picture is as a whole, so that a red wall is drawn in a dull one, and fair hair brown. And teeth are white.
 
 N pictures, H and W their size; skin has a module of its own, `zoo_animeface.skin`.
 """
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from zoo_animeface.skin import SIDE, likely
+from zoo_animeface.skin import LUMA, SIDE, cheeks, likely
 
 HAIR, BEHIND, CLOTHES = ("hair", "hat"), ("background",), ("clothes",)
 
@@ -19,6 +19,15 @@ FACTORS = (0.6, 1.7)
 
 LEAST = 0.005
 """Share of the picture below which a part's mean colour says nothing."""
+
+TEETH = (0.97, 0.96, 0.95)
+"""Red, green and blue of drawn teeth."""
+
+WHITER = 0.06
+"""By how much what is pale and light in a mouth is above the mouth's mean, and above the cheeks, to be teeth and no gloss on lips."""
+
+SMILE = 0.1, 0.15
+"""Shares of the mouth that are teeth up to which they are not drawn, and from which they are."""
 
 
 def own_colours(drawing: Tensor, photo: Tensor, parts: Tensor, hair: bool = True) -> Tensor:
@@ -35,3 +44,23 @@ def own_colours(drawing: Tensor, photo: Tensor, parts: Tensor, hair: bool = True
             factor = factor + (times[:, :, None, None] - 1) * where
         factor = F.interpolate(factor, drawing.shape[2:], mode="bilinear").to(drawing)
     return (((drawing + 1) / 2 * factor).clamp(0, 1)) * 2 - 1
+
+
+def teeth_shown(drawing: Tensor, photo: Tensor, parts: Tensor) -> Tensor:
+    """A drawing (N,3,H,W) in [-1,1] with the teeth that a photograph with these ``parts`` (N,12,SIDE,SIDE) shows. Drawn mouths are lines and
+    lips, nearly all, and broad smiles became lips."""
+    with torch.autocast(drawing.device.type, enabled=False):
+        rgb = (photo.float() + 1) / 2
+        mouth = F.interpolate(likely(parts, "mouth"), photo.shape[2:], mode="bilinear")
+        # how light a pixel is, less how colourful: light times the least of the colours over the largest
+        grey = rgb.amin(1, keepdim=True) / rgb.amax(1, keepdim=True).clamp(min=0.05)
+        pale = torch.einsum("c,nchw->nhw", rgb.new_tensor(LUMA), rgb)[:, None] * grey
+        area = mouth.sum((2, 3), keepdim=True).clamp(min=1)
+        mean = (pale * mouth).sum((2, 3), keepdim=True) / area
+        cheek = cheeks(F.interpolate(pale, (SIDE, SIDE), mode="bilinear").expand(-1, 3, -1, -1))[:, :1, None, None]
+        least = torch.maximum(mean, cheek) + WHITER
+        teeth = ((pale - least) / 0.1).clamp(0, 1) * (2 * mouth - 0.5).clamp(0, 1)
+        share = teeth.sum((2, 3), keepdim=True) / area
+        teeth = teeth * ((share - SMILE[0]) / (SMILE[1] - SMILE[0])).clamp(0, 1)
+        teeth = F.interpolate(teeth, drawing.shape[2:], mode="bilinear").to(drawing)
+    return torch.lerp(drawing, (2 * drawing.new_tensor(TEETH) - 1)[:, None, None].expand_as(drawing), teeth)

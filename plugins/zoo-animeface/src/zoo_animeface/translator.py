@@ -10,7 +10,7 @@ from torch import Tensor
 from zoo import faces
 from zoo.faces.portrait import PortraitTranslator
 from zoo.pictures.image import Source, read
-from zoo_animeface.colours import own_colours
+from zoo_animeface.colours import own_colours, teeth_shown
 from zoo_animeface.finder import find, within
 from zoo_animeface.like import recoloured
 from zoo_animeface.skin import lightened, own_tone, pale, parts_of
@@ -41,7 +41,9 @@ class AnimeTranslator(PortraitTranslator):
             drawn = own_colours(pale(drawn, parts), image, parts, hair=like is None)
         if like is not None:
             drawn = recoloured(drawn, image, like)
-        return drawn if parts is None or skin is None else own_tone(drawn, image, parts, skin)
+        return (
+            drawn if parts is None or skin is None else teeth_shown(own_tone(drawn, image, parts, skin), image, parts)
+        )
 
 
 def drawn_face(source: Source) -> Tensor:

@@ -1,7 +1,7 @@
 """A face moved after its landmarks. Skin is stretched smoothly, by a thin-plate spline (Bookstein 1989). Eyes and mouth are
 openings in it: lids slide over the eyeball, which stays, and so does the gaze; lips slide over the teeth, which stay with
-the skull. Where a mouth opens wider than it was nobody knows what is in it: teeth are painted there, see
-`zoo_expression.inside`, and dark where a jaw drops.
+the skull. Where a mouth opens wider than it was nobody knows what is in it: it is painted dark, and where one that
+was shut smiles with teeth, see `zoo_expression.inside`.
 
 S side of a crop; at: where the pixels of a row or a column lie, (S,).
 """
@@ -52,8 +52,7 @@ DROPS = 0.3, 0.42
 """Height of an open mouth over its width up to which who smiles shows teeth, and from which there is dark."""
 
 KNOWN = 0.06
-"""How far lips were apart, over the distance of the eyes' outer corners, where what lies between them is known: below that landmarks are
-not exact, and it is lips."""
+"""How far lips were apart, over the distance of the eyes' outer corners, where what lies between them is known, at half of it not yet."""
 
 
 @dataclass(frozen=True)
@@ -100,13 +99,15 @@ def moved(image: Tensor, points: Tensor, there: Tensor) -> dict[str, Tensor]:
     mask = lips.mask(at, soft)
     mouth = Opening.of(points, LIPS, _across(points, there, at))
     flow[1] += _tucked(mouth, lips, at) / size
-    behind, unseen = _teeth(mouth, lips, points, there, at, soft)
+    apart = (mouth.bottom - mouth.top).max() / (KNOWN * (points[45, 0] - points[36, 0]).clamp(min=1.0))
+    shut = (2 - 2 * apart).clamp(0, 1)
+    behind, unseen = _teeth(mouth, lips, points, there, at, soft, shut)
     flow = torch.lerp(flow, behind / size, mask)
     result = warped(image[None], flow[None])[0]
     paint = torch.zeros_like(result)
     if (share := mask * unseen).any():
         teeth = painted(result, there, share, mask)
-        inside = torch.lerp(_cavity(image, points, lips, at), teeth, _smiling(there, lips))
+        inside = torch.lerp(_cavity(image, points, lips, at), teeth, shut * _smiling(there, lips))
         paint = share * (inside - result)
     paint += _without_teeth(result, there, mouth, lips, at)
     for (was, now), light in zip((*eyes, (mouth, lips)), (LASH_LINE, LASH_LINE, LIP_LINE)):
@@ -218,9 +219,12 @@ def _across(points: Tensor, there: Tensor, at: Tensor) -> Tensor:
     return old_left + (at - left) * (old_right - old_left) / (right - left).clamp(min=1.0)
 
 
-def _teeth(was: Opening, now: Opening, points: Tensor, there: Tensor, at: Tensor, soft: float) -> tuple[Tensor, Tensor]:
+def _teeth(
+    was: Opening, now: Opening, points: Tensor, there: Tensor, at: Tensor, soft: float, shut: Tensor
+) -> tuple[Tensor, Tensor]:
     """(2,S,S) in pixels, and (S,S) 1 where nothing was seen: what lies in a mouth that opens stays with the upper jaw. In one
-    that does not it goes with the upper lip, or below it there would be something that nobody has seen."""
+    that does not it goes with the upper lip, or below it there would be something that nobody has seen. Of a mouth that was ``shut``,
+    1, nothing was seen; what landmarks have between its lips are lips."""
     y = at[:, None]
     wider = (((now.bottom - now.top) - (was.bottom - was.top)) / (2 * soft)).clamp(0, 1)
     inside = torch.minimum(at - now.left, now.right - at) / (0.2 * max(now.right - now.left, 1.0))
@@ -228,8 +232,7 @@ def _teeth(was: Opening, now: Opening, points: Tensor, there: Tensor, at: Tensor
     with_lip = was.top + (y - now.top)
     source = torch.lerp(with_lip, torch.maximum(y, was.top + soft * wider), wider)
     unseen = ((source - (was.bottom - 1.5 * soft)) / (2 * soft)).clamp(0, 1)
-    known = (was.bottom - was.top).max() / (KNOWN * (points[45, 0] - points[36, 0]).clamp(min=1.0))
-    unseen = wider * torch.maximum(unseen, (2 - 2 * known).clamp(0, 1))
+    unseen = wider * torch.maximum(unseen, shut)
     source = torch.minimum(source, was.bottom)
     across = (_across(points, there, at) - at).expand_as(source)
     return torch.stack([across, source - y]), unseen
