@@ -13,7 +13,7 @@ from torch import Tensor
 
 from zoo import faces
 from zoo.blocks.vgg import VGG19
-from zoo.errors import ExistsError, UsageError
+from zoo.errors import ExistsError, NotFoundError, UsageError
 from zoo.pictures.image import read
 from zoo.weights.file import load_weights, read_header, save_weights
 from zoo_expression import inside, mouths
@@ -79,6 +79,8 @@ def test_too_few_mouths_and_a_wrong_name_are_said_before_anything_is_trained(
         mouths.mouth_painter([tmp_path / "few"], tmp_path / "mouth.safetensors", steps=2, vgg=vgg)
     with pytest.raises(UsageError, match=r"does not end in \.safetensors"):
         mouths.mouth_painter([laughing], tmp_path / "mouth.pt", steps=2, vgg=vgg)
+    with pytest.raises(NotFoundError, match="there is no folder"):
+        mouths.mouth_painter([laughing, tmp_path / "nowhere"], tmp_path / "mouth.safetensors", steps=2, vgg=vgg)
     assert [path.name for path in tmp_path.iterdir()] == ["few"]
 
 

@@ -70,13 +70,13 @@ class Patches(nn.Sequential):
 def mouth_painter(
     photos: Annotated[list[Path], typer.Argument(metavar="PHOTOS…", help="Folders of photographs with faces.")],
     out: Annotated[Path, typer.Option(metavar="FILE", help="The network, .safetensors.")],
-    steps: Annotated[int, typer.Option(min=1, help=f"Of {BATCH} mouths each.")] = 6000,
+    steps: Annotated[int, typer.Option(min=1, help=f"Of {BATCH} mouths each.")] = 3000,
     seed: Annotated[int, typer.Option(min=0, help="Equal seeds give equal networks.")] = 0,
     vgg: Annotated[Path | None, typer.Option(help="VGG-19's weights; else those of the card vgg19.")] = None,
     bf16: Annotated[bool, typer.Option("--bf16", help="Train faster, in shorter numbers.")] = False,
     device: Annotated[str | None, typer.Option(help="cuda, cuda:1, mps or cpu; else the best there is.")] = None,
 ) -> dict[str, Any]:
-    """Train the network that paints teeth and tongue where models of expressions open a mouth.
+    """Train the network that paints teeth where models of expressions open a mouth.
 
     Of each photograph the largest face is taken, if it is seen from the front with its mouth open.
 
@@ -85,6 +85,9 @@ def mouth_painter(
     if out.suffix != ".safetensors":
         raise UsageError(f"{out} does not end in .safetensors", "weights files do")
     Inputs().ready(out)
+    for path in photos:
+        if not path.exists():
+            raise NotFoundError(f"there is no folder {path}", "give folders of photographs")
     features = VGG19(find_network("vgg", vgg, "--vgg"), max(LAYERS))
     paths = find_pictures(photos)
     known, eyes, lost = mouths(paths)
