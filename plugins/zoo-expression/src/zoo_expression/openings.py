@@ -48,6 +48,9 @@ SMILES = -0.2, -0.15
 """How far below its corners the middle of the upper lip lies, over the mouth's width: from where on teeth are seen in it, and from where
 they are all there is. Faces at rest have -0.16 to -0.23, smiles -0.06 to -0.17, and a jaw that drops makes it less."""
 
+RISE = 0.02
+"""By how much that grows where corners go up enough for teeth to be seen, wherever they were: on the way to a smile as well."""
+
 DROPS = 0.3, 0.42
 """Height of an open mouth over its width up to which who smiles shows teeth, and from which there is dark."""
 
@@ -107,7 +110,7 @@ def moved(image: Tensor, points: Tensor, there: Tensor) -> dict[str, Tensor]:
     paint = torch.zeros_like(result)
     if (share := mask * unseen).any():
         teeth = painted(result, there, share, mask)
-        inside = torch.lerp(_cavity(image, points, lips, at), teeth, shut * _smiling(there, lips))
+        inside = torch.lerp(_cavity(image, points, lips, at), teeth, shut * _smiling(points, there, lips))
         paint = share * (inside - result)
     paint += _without_teeth(result, there, mouth, lips, at)
     for (was, now), light in zip((*eyes, (mouth, lips)), (LASH_LINE, LASH_LINE, LIP_LINE)):
@@ -253,14 +256,19 @@ def _cavity(image: Tensor, points: Tensor, lips: Opening, at: Tensor) -> Tensor:
     return (light * (0.8 + 0.2 * middle.to(image)) * colour).clamp(0, 1) * 2 - 1
 
 
-def _smiling(there: Tensor, lips: Opening) -> Tensor:
-    """From 0, where the jaw dropped and a mouth is dark, to 1, where corners went up and it shows teeth."""
-    left, right, middle = there[48], there[54], there[51]
-    width = (right[0] - left[0]).clamp(min=1.0)
-    curved = (middle[1] - (left[1] + right[1]) / 2) / width
-    high = (lips.bottom - lips.top).max() / max(lips.right - lips.left, 1.0)
+def _smiling(points: Tensor, there: Tensor, lips: Opening) -> Tensor:
+    """From 0, where the jaw dropped and a mouth is dark, to 1, where corners went up, or are up, and it shows teeth."""
+    was, now = _curved(points), _curved(there)
     (some, every), (wide, widest) = SMILES, DROPS
-    return _smooth((curved - some) / (every - some)) * _smooth((widest - high) / (widest - wide))
+    smiles = torch.maximum(_smooth((now - some) / (every - some)), _smooth((now - was) / RISE))
+    high = (lips.bottom - lips.top).max() / max(lips.right - lips.left, 1.0)
+    return smiles * _smooth((widest - high) / (widest - wide))
+
+
+def _curved(points: Tensor) -> Tensor:
+    """How far below its corners the middle of the upper lip lies, over the mouth's width."""
+    left, right, middle = points[48], points[54], points[51]
+    return (middle[1] - (left[1] + right[1]) / 2) / (right[0] - left[0]).clamp(min=1.0)
 
 
 def _along(points: Tensor, at: Tensor) -> Tensor:
