@@ -86,18 +86,26 @@ def lightened(photo: Tensor, parts: Tensor) -> Tensor:
     return 2 * torch.lerp(rgb, rgb.clamp(min=1e-3) ** power[:, None, None, None].to(rgb), mask.to(rgb)) - 1
 
 
-def pale(drawing: Tensor, parts: Tensor) -> Tensor:
-    """A drawing (N,3,H,W) in [-1,1], of a photograph with these ``parts``, with skin at least as light as that of what was learned
-    from, which networks only come near to."""
+@torch.no_grad()
+def skin_of(drawing: Tensor, parts: Tensor) -> Tensor:
+    """(N,1,SIDE,SIDE) from 0 to 1: where a drawing (N,3,H,W) in [-1,1], of a photograph with these ``parts``, shows skin."""
+    with torch.autocast(drawing.device.type, enabled=False):
+        drawn = (_small(drawing) + 1) / 2
+        return _skin(drawn, cheeks(drawn), parts)
+
+
+def pale(drawing: Tensor, parts: Tensor, skin: Tensor) -> Tensor:
+    """A drawing (N,3,H,W) in [-1,1], of a photograph with these ``parts``, with its ``skin`` at least as light as that of what was
+    learned from, which networks only come near to."""
     with torch.autocast(drawing.device.type, enabled=False):
         drawn = (_small(drawing) + 1) / 2
         now = cheeks(drawn)
         factor = (drawn.new_tensor(PALE) / now).clamp(1.0, BRIGHTER)
-        return _tinted(drawing, torch.where(_known(parts)[:, None], factor, 1.0), _skin(drawn, now, parts))
+        return _tinted(drawing, torch.where(_known(parts)[:, None], factor, 1.0), skin)
 
 
-def own_tone(drawing: Tensor, photo: Tensor, parts: Tensor, share: Tensor) -> Tensor:
-    """A drawing (N,3,H,W) in [-1,1] of a photograph with its skin as dark as the photograph's; ``share`` (N,): 0 leaves it
+def own_tone(drawing: Tensor, photo: Tensor, parts: Tensor, skin: Tensor, share: Tensor) -> Tensor:
+    """A drawing (N,3,H,W) in [-1,1] of a photograph with its ``skin`` as dark as the photograph's; ``share`` (N,): 0 leaves it
     as it is, 1 goes all the way. Where the photograph has no skin at the cheeks nothing is known of it, and nothing changes."""
     with torch.autocast(drawing.device.type, enabled=False):
         seen, drawn = ((_small(x) + 1) / 2 for x in (photo, drawing))
@@ -109,7 +117,7 @@ def own_tone(drawing: Tensor, photo: Tensor, parts: Tensor, share: Tensor) -> Te
         darker = torch.where(_known(parts), darker, 0.0)
         hue = (dark / now) ** (darker**WARM)[:, None]
         wanted = light * ((dark @ luma) / light) ** darker
-        return _tinted(drawing, hue * (wanted / ((now * hue) @ luma))[:, None], _skin(drawn, now, parts))
+        return _tinted(drawing, hue * (wanted / ((now * hue) @ luma))[:, None], skin)
 
 
 def _tinted(drawing: Tensor, factor: Tensor, mask: Tensor) -> Tensor:

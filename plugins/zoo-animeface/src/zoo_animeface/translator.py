@@ -13,7 +13,7 @@ from zoo.pictures.image import Source, read
 from zoo_animeface.colours import own_colours, teeth_shown
 from zoo_animeface.finder import find, within
 from zoo_animeface.like import recoloured
-from zoo_animeface.skin import lightened, own_tone, pale, parts_of
+from zoo_animeface.skin import lightened, own_tone, pale, parts_of, skin_of
 
 FRAME = faces.Frame(2.09, 0.57)
 """Where a face lies in the photographs of the training, and nearly so in drawn faces, whose jaws are as wide and whose eyes
@@ -35,15 +35,16 @@ class AnimeTranslator(PortraitTranslator):
         return controls if like is None else {**controls, "like": (drawn_face(like) + 1) / 2}
 
     def draw(self, image: Tensor, skin: Tensor | None = None, like: Tensor | None = None, **controls: Any) -> Tensor:
-        parts = None if skin is None else parts_of(image)
-        drawn = super().draw(image if parts is None else lightened(image, parts), **controls)
-        if parts is not None:
-            drawn = own_colours(pale(drawn, parts), image, parts, hair=like is None)
+        if skin is None:
+            drawn = super().draw(image, **controls)
+            return drawn if like is None else recoloured(drawn, image, like)
+        parts = parts_of(image)
+        drawn = super().draw(lightened(image, parts), **controls)
+        where = skin_of(drawn, parts)
+        drawn = own_colours(pale(drawn, parts, where), image, parts, hair=like is None)
         if like is not None:
             drawn = recoloured(drawn, image, like)
-        return (
-            drawn if parts is None or skin is None else teeth_shown(own_tone(drawn, image, parts, skin), image, parts)
-        )
+        return teeth_shown(own_tone(drawn, image, parts, where, skin), image, parts)
 
 
 def drawn_face(source: Source) -> Tensor:
