@@ -186,6 +186,7 @@ def test_a_network_sees_dark_skin_as_light_as_what_it_learned_beside(
 def test_an_exported_network_keeps_skin_as_well(portrait: Tensor, tmp_path: Path) -> None:
     runtime = pytest.importorskip("onnxruntime")
     recipe = load_recipe("cartoongan-small", tiny=True)
+    torch.manual_seed(0)  # where skin ends is a matter of thresholds: of some untrained networks a pixel lies on one
     save_weights(tmp_path / "w.safetensors", build_generator(recipe.network()).state_dict(), recipe.network())
     export(tmp_path / "w.safetensors", tmp_path / "w.onnx")
     photo = 2 * in_light(portrait, (0.35, 0.22, 0.15))[None] - 1

@@ -12,8 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from zoo.faces.parsing import guided
-from zoo_animeface.skin import BARE, LUMA, SIDE, cheeks, likely, parts_of, skin, skin_coloured
+from zoo_animeface.skin import BARE, LUMA, SIDE, cheeks, likely, parts_of, skin, skin_coloured, to_edges
 
 TONES = 32
 """Of a palette, from dark to light."""
@@ -27,8 +26,8 @@ FOREHEAD = (0.38, 0.46)
 BESIDE = ((0.36, 0.64), (0.64, 0.64))
 """Cheeks where no open mouth is: of a drawing's the lighter is its skin."""
 
-NEAR, EVEN = 0.03, 1e-3
-"""How far, in shares of the side, and by which differences of colour the photograph's hair finds the edges of the drawing's."""
+EVEN = 1e-3
+"""By which differences of colour the photograph's hair finds the edges of the drawing's."""
 
 NEARLY = 0.05
 """How far a colour's shares of red, green and blue may be from those of skin, not to be hair."""
@@ -69,13 +68,10 @@ def _hair(rgb: Tensor, parts: Tensor) -> Tensor:
         F.interpolate(likely(parts, *names), rgb.shape[2:], mode="bilinear")
         for names in (("hair", "hat"), ("skin", "brows"))
     )
-    radius, masks = max(1, round(NEAR * rgb.shape[-1])), []
-    for one, mask in zip(rgb, hair):
-        slope, offset = guided(one, mask[0], radius, EVEN)
-        masks.append((2 * ((slope * one).sum(0, keepdim=True) + offset) - 0.5).clamp(0, 1))
+    hair = torch.stack([to_edges(one, mask[0], EVEN) for one, mask in zip(rgb, hair)])
     down = (torch.arange(rgb.shape[2], device=rgb.device) + 0.5) / rgb.shape[2]
     above = ((FOREHEAD[1] - down) / (FOREHEAD[1] - FOREHEAD[0])).clamp(0, 1)[:, None]
-    return torch.maximum(torch.stack(masks), (2 * face - 0.5).clamp(0, 1) * above)
+    return torch.maximum(hair, (2 * face - 0.5).clamp(0, 1) * above)
 
 
 def _palette(rgb: Tensor, bare: Tensor) -> Tensor:

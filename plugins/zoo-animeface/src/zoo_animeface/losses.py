@@ -140,10 +140,10 @@ class PlainSkinLoss(Loss):
         bare = bare_skin(view(step, "source", parts_of), step["points"])
         image = step["output"].float()
         small = F.avg_pool2d(image, 4)
-        where, few = (F.interpolate(bare, x.shape[2:], mode="bilinear") for x in (image, small))
+        few = F.interpolate(bare, small.shape[2:], mode="bilinear")
         colour = (small * few).sum((2, 3), keepdim=True) / few.sum((2, 3), keepdim=True).clamp(min=1)
         apart = ((small - colour).abs().mean(1, keepdim=True) * few).sum() / few.sum().clamp(min=1)
-        return unevenness(image, where) + unevenness(small, few) + apart
+        return unevenness_twice(image, bare) + apart
 
 
 class PlainWallLoss(Loss):
@@ -156,11 +156,7 @@ class PlainWallLoss(Loss):
     needs = frozenset({"output", "source"})
 
     def forward(self, step: Mapping[str, Tensor]) -> Tensor:
-        wall = view(step, "source", even_wall)
-        image = step["output"].float()
-        small = F.avg_pool2d(image, 4)
-        where, few = (F.interpolate(wall, x.shape[2:], mode="bilinear") for x in (image, small))
-        return unevenness(image, where) + unevenness(small, few)
+        return unevenness_twice(step["output"].float(), view(step, "source", even_wall))
 
 
 class MouthLoss(Loss):
@@ -178,11 +174,23 @@ class MouthLoss(Loss):
         return ((made - given).abs() * mouth).sum() / mouth.sum().clamp(min=1)
 
 
+def unevenness_twice(image: Tensor, where: Tensor) -> Tensor:
+    """`unevenness` of pictures (N,3,H,W) and of the same made four times smaller, where a mask (N,1,h,w) of any size is."""
+    both = (image, F.avg_pool2d(image, 4))
+    fine, coarse = (unevenness(x, F.interpolate(where, x.shape[2:], mode="bilinear")) for x in both)
+    return fine + coarse
+
+
+def inner(masks: Tensor) -> Tensor:
+    """Masks (N,C,h,w) of `parts_of` without their edges, which are free."""
+    return -F.max_pool2d(-masks, 7, 1, 3)
+
+
 @torch.no_grad()
 def even_wall(photo: Tensor) -> Tensor:
     """(N,1,h,w) from 0 to 1: where photographs (N,3,H,W) in [-1,1] show something behind people that is even around there."""
     parts = parts_of(photo)
-    behind = -F.max_pool2d(-parts[:, [PARTS.index("background")]], 7, 1, 3)
+    behind = inner(parts[:, [PARTS.index("background")]])
     small = F.interpolate(photo.float(), parts.shape[2:], mode="bilinear", antialias=True)
     spread = (F.max_pool2d(small, 7, 1, 3) + F.max_pool2d(-small, 7, 1, 3)).amax(1, keepdim=True)
     return behind * (1.5 - spread / EVEN).clamp(0, 1)
@@ -195,7 +203,7 @@ EVEN = 0.2
 def bare_skin(parts: Tensor, points: Tensor) -> Tensor:
     """(N,1,h,w) from 0 to 1: where there is skin in planes (N,12,h,w) of `parts_of` and nothing is to be drawn; 0 without a face."""
     skin, nose, neck = (parts[:, PARTS.index(part)] for part in ("skin", "nose", "neck"))
-    inner = -F.max_pool2d(-torch.stack([skin + nose, neck], 1), 7, 1, 3)
+    bare = inner(torch.stack([skin + nose, neck], 1))
     y, x = ((torch.arange(side, device=parts.device) + 0.5) / side for side in parts.shape[2:])
     places = torch.stack([x.expand(len(y), -1), y[:, None].expand(-1, len(x))], -1)
     pupils = torch.stack([points[:, GROUPS[eye][0]].mean(1) for eye in ("eye-right", "eye-left")], 1)
@@ -203,7 +211,7 @@ def bare_skin(parts: Tensor, points: Tensor) -> Tensor:
     away = torch.cdist(places.flatten(0, 1)[None], spots)  # (N,hw,42), in shares of the side
     free = (away > away.new_tensor(DRAWN)).all(2).view(-1, *places.shape[:2])
     known = points.isfinite().flatten(1).all(1)[:, None, None]
-    return (inner.sum(1) * free * known)[:, None]
+    return (bare.sum(1) * free * known)[:, None]
 
 
 NEAR = {"jaw": 0.0, "brow": 0.02, "eye": 0.035, "nose": 0.05, "mouth": 0.03}

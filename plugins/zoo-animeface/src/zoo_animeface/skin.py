@@ -53,7 +53,7 @@ SPARED, LARGER = 4, 13
 are larger."""
 
 NEAR, EVEN = 0.03, 3e-3
-"""How far, in shares of the side, and by which differences of colour edges of a photograph are found."""
+"""How far, in shares of the side, edges of a picture are looked for, and by which differences of colour those of a photograph."""
 
 LIKE = 0.04
 """How far a colour's shares of red, green and blue may be from the cheeks'."""
@@ -69,8 +69,13 @@ def parts_of(photo: Tensor) -> Tensor:
 def background(photo: Tensor) -> Tensor:
     """(1,H,W) from 0 to 1: what is behind the person in a photograph (3,H,W) in [-1,1], to its own edges."""
     mask = F.interpolate(likely(parts_of(photo[None]), "background"), photo.shape[1:], mode="bilinear")[0, 0]
-    slope, offset = guided(photo, mask, max(1, round(NEAR * photo.shape[2])), EVEN)
-    return ((2 * ((slope * photo).sum(0, keepdim=True) + offset)) - 0.5).clamp(0, 1)
+    return to_edges(photo, mask, EVEN)
+
+
+def to_edges(picture: Tensor, mask: Tensor, even: float) -> Tensor:
+    """A soft mask (H,W), brought to the edges of a picture (3,H,W), (1,H,W) from 0 to 1; see `guided` for ``even``."""
+    slope, offset = guided(picture, mask, max(1, round(NEAR * picture.shape[-1])), even)
+    return (2 * ((slope * picture).sum(0, keepdim=True) + offset) - 0.5).clamp(0, 1)
 
 
 def lightened(photo: Tensor, parts: Tensor) -> Tensor:

@@ -161,9 +161,8 @@ def train(
     """A painter that has seen ``steps`` batches of ``known`` mouths, see `mouths`. The caller's random numbers stay as they are."""
     dice = torch.Generator().manual_seed(seed)
     vgg = vgg.to(device)
-    often = eyes**3 * known[:, 3].float().sum(1).amax(
-        1
-    )  # sharp teeth and mouths wide open are rare, and more is to be learned of them
+    # sharp teeth and mouths wide open are rare, and more is to be learned of them
+    often = eyes**3 * known[:, 3].float().sum(1).amax(1)
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
         network, judge = MouthPainter().to(device), Patches().to(device)

@@ -40,7 +40,6 @@ LASH_LINE, LIP_LINE = 0.5, 0.85
 TUCK = 0.15
 """By how much of its opening the lips of a mouth that shuts are tucked in, each."""
 
-
 DEEP, TONGUE, TEETH = (0.20, 0.07, 0.07), (0.46, 0.22, 0.21), (0.66, 0.60, 0.55)
 """Colours in a mouth where the tip of the nose is white."""
 
@@ -109,8 +108,9 @@ def moved(image: Tensor, points: Tensor, there: Tensor) -> dict[str, Tensor]:
     result = warped(image[None], flow[None])[0]
     paint = torch.zeros_like(result)
     if (share := mask * unseen).any():
-        teeth = painted(result, there, share, mask)
-        inside = torch.lerp(_cavity(image, points, lips, at), teeth, shut * _smiling(points, there, lips))
+        inside = _cavity(image, points, lips, at)
+        if (smiles := shut * _smiling(points, there, lips)) > 0:
+            inside = torch.lerp(inside, painted(result, there, share, mask), smiles)
         paint = share * (inside - result)
     paint += _without_teeth(result, there, mouth, lips, at)
     for (was, now), light in zip((*eyes, (mouth, lips)), (LASH_LINE, LASH_LINE, LIP_LINE)):
