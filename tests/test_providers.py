@@ -11,17 +11,18 @@ import pytest
 import torch
 from conftest import leave
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn import functional as F
 from training import TINY, pictures, run, same
 
 import zoo
 from zoo import faces
 from zoo.catalogue.host import host
-from zoo.errors import ConfigError, NotFoundError
-from zoo.generator import build_part
+from zoo.errors import ConfigError, NotFoundError, ZooError
+from zoo.generator import build_generator, build_part, generator_of
 from zoo.loss import Loss
 from zoo.providers.faces import face_map, skin_map
-from zoo.providers.pictures import Identity
+from zoo.providers.pictures import Identity, Steadied
 from zoo.recipe import load_recipe
 from zoo.testing.face import frontal
 from zoo.train.objective import Terms, build_losses, phases
@@ -29,6 +30,7 @@ from zoo.train.supply import supply
 from zoo.train.takes import build_trainer
 from zoo.trainer import Trainer
 from zoo.vocabulary import WORDS, word
+from zoo.weights.file import save_weights
 
 PARTS = {kind: [part.name for part in host().parts() if part.kind == kind] for kind in ("trainer", "generator", "loss")}
 
@@ -159,6 +161,62 @@ def test_identity_is_what_the_generator_makes_of_the_target() -> None:
         assert torch.allclose(step["identity"], trainer.networks["translate"](batch()["target"]), atol=1e-6)
     loss = losses["generator"].terms["identity"][1](step)
     assert float(loss.detach()) == pytest.approx(float((step["identity"] - step["target"]).abs().mean().detach()))
+
+
+class Marked(nn.Module):
+    """Hands pictures on, with a dark line at one place of every one."""
+
+    def forward(self, image: Tensor) -> Tensor:
+        marked = image.clone()
+        marked[:, :, :, 20:22] = -1
+        return marked
+
+
+@pytest.mark.parametrize("views", [3, 4])
+def test_what_stands_elsewhere_in_each_view_is_gone_and_what_moves_along_stays(views: int) -> None:
+    chosen = f"providers={{steadied: {{views: {views}}}}}"
+    loss = "losses.generator={geometry-consistency: {}}"
+    trainer, losses, _ = steps("animegan", "trainer.warm_up=0", loss, chosen)
+    trainer.networks["translate"] = Marked()
+    smooth = F.interpolate(torch.rand(2, 3, 4, 4, generator=torch.Generator().manual_seed(3)), (96, 96), mode="bicubic")
+    step = {"source": smooth.clamp(0, 1), "seed": torch.arange(2)}
+    made = losses["generator"].supplied({**step, "output": Marked()(step["source"])})
+    unmarked = (made["steadied"] - step["source"])[:, :, 16:80, 32:64]  # in the mirror, too
+    assert float(unmarked.abs().max()) < 0.01
+    term = losses["generator"].terms["geometry-consistency"][1]
+    steady, marked = (float(term({**made, "output": out})) for out in (step["source"], made["output"]))
+    assert steady < marked / 2
+    again = losses["generator"].supplied({**step, "output": made["output"]})
+    assert torch.equal(again["steadied"], made["steadied"])
+
+
+def test_a_teacher_is_asked_and_stays_as_it_is(tmp_path: Path) -> None:
+    recipe = load_recipe("animegan", tiny=True)
+    torch.manual_seed(5)
+    save_weights(tmp_path / "teacher.safetensors", build_generator(recipe.network()).state_dict(), recipe.network())
+    loss = "losses.generator={geometry-consistency: {perceptual: 0}}"
+    chosen = f"providers={{steadied: {{teacher: {tmp_path / 'teacher.safetensors'}, views: 3}}}}"
+    _, losses, made = steps("animegan", "trainer.warm_up=0", loss, chosen)
+    step = losses["generator"].supplied(made[1])
+    provider = losses["generator"].providers["steadied"]
+    assert not any(p.requires_grad for p in provider.teacher.parameters())
+    term = losses["generator"].terms["geometry-consistency"][1]
+    away = (step["output"] - step["steadied"]).abs().mean()
+    assert float(term(step).detach()) == pytest.approx(float(away.detach()))
+    own, _, _ = steps("animegan", "trainer.warm_up=0", loss)
+    own.networks["translate"].load_state_dict(generator_of(tmp_path / "teacher.safetensors").state_dict())
+    provider.teacher, provider.trainer = None, own  # the same network, learning
+    assert torch.allclose(provider({**step, **batch()}), step["steadied"], atol=1e-5)
+    with pytest.raises(ZooError, match=r"none\.safetensors"):
+        steps("animegan", loss, "providers={steadied: {teacher: none.safetensors}}")
+
+
+def test_a_generator_of_more_than_pictures_is_not_steadied() -> None:
+    with pytest.raises(ConfigError, match="steadied"):
+        steps("facefusion", "losses.fusion={geometry-consistency: {}}")
+    assert "more than a picture" in Steadied.misfit(host().part("trainer", "fusion"), "fusion")
+    with pytest.raises(ConfigError, match="views is 1 or more"):
+        steps("animegan", "losses.generator={geometry-consistency: {}}", "providers={steadied: {views: 0}}")
 
 
 def test_of_one_domain_the_photographs_are_the_target() -> None:

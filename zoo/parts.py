@@ -10,10 +10,18 @@ from zoo.evaluate.pairs import LpipsMetric, SsimMetric, VggMetric
 from zoo.evaluate.sets import FidMetric, KidMetric
 from zoo.faces.photograph import PhotographTranslator
 from zoo.losses.adversarial import AdversarialLoss, CriticLoss, GradientPenalty
-from zoo.losses.perceptual import ContentLoss, PerceptualLoss, StructureLoss, StyleLoss, ToneLoss, TotalVariationLoss
+from zoo.losses.perceptual import (
+    ContentLoss,
+    GeometryConsistencyLoss,
+    PerceptualLoss,
+    StructureLoss,
+    StyleLoss,
+    ToneLoss,
+    TotalVariationLoss,
+)
 from zoo.losses.pixelwise import CycleLoss, IdentityLoss, PixelLoss
 from zoo.providers.faces import FaceObject, Landmarks, Skin
-from zoo.providers.pictures import Identity, Target
+from zoo.providers.pictures import Identity, Steadied, Target
 
 
 @hookimpl
@@ -25,6 +33,7 @@ def zoo_register(register: Registrar) -> None:
     register.loss("content", ContentLoss)
     register.loss("critic", CriticLoss)
     register.loss("cycle", CycleLoss)
+    register.loss("geometry-consistency", GeometryConsistencyLoss)
     register.loss("gradient-penalty", GradientPenalty)
     register.loss("identity", IdentityLoss)
     register.loss("perceptual", PerceptualLoss)
@@ -37,6 +46,7 @@ def zoo_register(register: Registrar) -> None:
     register.provider("landmarks", Landmarks)
     register.provider("object", FaceObject)
     register.provider("skin", Skin)
+    register.provider("steadied", Steadied)
     register.provider("target", Target)
     register.metric("fid", FidMetric)
     register.metric("kid", KidMetric)

@@ -36,6 +36,9 @@ WORDS: dict[str, Word] = {
     "hand": Word("(N,)", "0, 1, …", "whose drawing the target is, and the output shall be"),
     "seed": Word("(N,)", "any whole number", "what chance in a step is drawn from"),
     "output": Word(_PICTURE, _COLOURS, "what the generator makes of the source"),
+    "steadied": Word(
+        _PICTURE, _COLOURS, "what the generator makes of the source moved, brought back: the middle of several"
+    ),
     "reconstruction": Word(_PICTURE, _COLOURS, "the source again, made of the output or of its latent"),
     "other_reconstruction": Word(_PICTURE, _COLOURS, "the other face again"),
     "identity": Word(_PICTURE, _COLOURS, "what the generator makes of the target"),

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from pathlib import Path
 
+import torch
 from torch import Tensor
+from torch.nn import functional as F
 
+from zoo.generator import generator_of
 from zoo.provider import Provider
+from zoo.train.data import mixed
 from zoo.trainer import Trainer
+
+SHIFT, TURN, SCALE = 0.06, 0.06, 0.05
+"""How far a picture is moved at most, in shares of its sides, turned, in radians, and made larger or smaller."""
 
 
 class Target(Provider):
@@ -34,3 +43,58 @@ class Identity(Provider):
         target, trainer = step["target"], self.trainer
         hand = step["hand"] if "hand" in step else target.new_zeros(len(target)).long()
         return trainer.draw(trainer.networks[trainer.exported], target, hand)
+
+
+class Steadied(Provider):
+    """``steadied``: what the generator makes of the source, brought back, where the source is moved, turned and scaled by a little,
+    and mirrored every second time; pixel by pixel the middle of ``views`` of them. No gradient goes through it.
+
+    A line for which the photograph gives a reason is where it was in all of them. One that is there because a critic wants some is
+    in none of two at the same place. ``teacher`` is the weights file of a generator that is asked, and stays as it is; else it is the
+    one that learns."""
+
+    needs = frozenset({"source", "seed"})
+
+    def __init__(self, views: int = 4, teacher: str | None = None) -> None:
+        super().__init__()
+        if views < 1:
+            raise ValueError("views is 1 or more")
+        self.views = views
+        self.teacher = generator_of(Path(teacher)).eval().requires_grad_(False) if teacher else None
+
+    @classmethod
+    def misfit(cls, trainer: type[Trainer], phase: str) -> str:
+        if trainer.teaches != "image":
+            return "the trainer makes no pictures"
+        if trainer.gives - {"hand"}:
+            return "its generator takes more than a picture"
+        return "" if trainer.exported in trainer.phases[phase] else "it is of the generator's phase"
+
+    @torch.no_grad()
+    def forward(self, step: Mapping[str, Tensor]) -> Tensor:
+        source, trainer = step["source"], self.trainer
+        asked = self.teacher or trainer.networks[trainer.exported]
+        hand = step["hand"] if "hand" in step else source.new_zeros(len(source)).long()
+        made = []
+        for view in range(self.views):
+            there = torch.stack([move(mixed(int(seed), 110 + view), mirrored=view % 2 == 1) for seed in step["seed"]])
+            moved = seen_through(source.float(), there).clamp(-1, 1).to(source)
+            drawn = trainer.draw(asked, moved, hand)
+            made.append(seen_through(drawn.float(), torch.linalg.inv(there)))
+        ordered = torch.stack(made).sort(0).values
+        return ordered[(self.views - 1) // 2 : self.views // 2 + 1].mean(0).clamp(-1, 1)
+
+
+def move(seed: int, mirrored: bool) -> Tensor:
+    """(3,3): a move by chance of points from -1 to 1 across a picture and down."""
+    rng = torch.Generator().manual_seed(seed)
+    right, down, turn, scale = (2 * torch.rand(4, generator=rng) - 1).tolist()
+    cosine, sine = (f(TURN * turn) * (1 + SCALE * scale) for f in (math.cos, math.sin))
+    side = -1 if mirrored else 1
+    return torch.tensor([[side * cosine, -sine, 2 * SHIFT * right], [side * sine, cosine, 2 * SHIFT * down], [0, 0, 1]])
+
+
+def seen_through(picture: Tensor, there: Tensor) -> Tensor:
+    """Pictures (N,C,H,W) whose points are taken from where ``there`` (N,3,3) moves them, mirrored at their sides."""
+    grid = F.affine_grid(there[:, :2].to(picture), list(picture.shape), align_corners=False)
+    return F.grid_sample(picture, grid, "bicubic", "reflection", align_corners=False)

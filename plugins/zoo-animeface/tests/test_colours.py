@@ -10,7 +10,7 @@ from torch import Tensor
 from zoo import faces
 from zoo.faces.parsing import PARTS
 from zoo.pictures.image import read
-from zoo_animeface.colours import FACTORS, own_colours, teeth_shown
+from zoo_animeface.colours import FACTORS, own_colours, painted_wall, teeth_shown
 from zoo_animeface.skin import SIDE, parts_of
 from zoo_animeface.translator import FRAME
 
@@ -54,6 +54,32 @@ def test_no_colour_changes_beyond_bounds_and_what_is_not_seen_does_not(photo: Te
     made = own_colours(torch.full((1, 3, 64, 64), -0.8), torch.ones(1, 3, 64, 64), parts)
     assert float(made[0, 0, 32, 32]) == pytest.approx(FACTORS[1] * 0.2 - 1, abs=1e-4)
     assert float(made[0, 0, 0, 0]) == pytest.approx(-0.8, abs=0.01)
+
+
+def test_a_wall_is_painted_without_the_networks_lines_and_people_stay_drawn(photo: Tensor) -> None:
+    parts = parts_of(photo)
+    drawing = photo.clone()
+    drawing[:, :, :, ::6] = -1  # lines everywhere
+    made = painted_wall(drawing, photo, parts)
+    wall = part(parts, "background", 160)
+    inside = -torch.nn.functional.max_pool2d(-wall.float()[None], 9, 1, 4)[0] > 0  # outlines are the drawing's
+    lines, still = ((x[0, :, inside] - photo[0, :, inside]).abs().mean() for x in (drawing, made))
+    assert inside.sum() > 1000 and still < 0.1 * lines
+    for name in ("skin", "hair", "eyes", "clothes"):
+        where = part(parts, name, 160)
+        torch.testing.assert_close(made[0, :, where], drawing[0, :, where], atol=0.03, rtol=0)
+
+
+def test_a_painted_wall_keeps_its_edges_and_loses_its_pattern() -> None:
+    parts = torch.zeros(1, len(PARTS), SIDE, SIDE)
+    parts[:, PARTS.index("background")] = 1
+    photo = torch.full((1, 3, 256, 256), 0.8)
+    photo[:, :, :, 128:] = -0.8
+    photo += 0.1 * torch.randn(1, 1, 256, 256, generator=torch.Generator().manual_seed(0))
+    made = painted_wall(torch.zeros_like(photo), photo.clamp(-1, 1), parts)
+    assert (made[..., 20:110] - 0.8).abs().max() < 0.1 and (made[..., 146:236] + 0.8).abs().max() < 0.1
+    assert (made[..., 116] - made[..., 139]).min() > 1.2  # within a tenth of the picture
+    assert made[..., 20:110].std() < 0.3 * photo[..., 20:110].clamp(-1, 1).std()
 
 
 def test_a_smile_shows_its_teeth_and_lips_that_are_shut_show_none(photo: Tensor) -> None:

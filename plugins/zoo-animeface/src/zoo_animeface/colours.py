@@ -1,5 +1,6 @@
 """Hair, clothes and what is behind people keep the photograph's colours, as far as a network takes them away: its norms divide by how
-light and how colourful a picture is as a whole, so that a red wall is drawn in a dull one, and fair hair brown. And teeth are white.
+light and how colourful a picture is as a whole, so that a red wall is drawn in a dull one, and fair hair brown. Teeth are white, and
+what is behind people is painted, not drawn.
 
 N pictures, H and W their size; skin has a module of its own, `zoo_animeface.skin`.
 """
@@ -28,6 +29,10 @@ WHITER = 0.06
 
 SMILE = 0.1, 0.15
 """Shares of the mouth that are teeth up to which they are not drawn, and from which they are."""
+
+RIM, SMOOTH, CONTRAST, TIMES = 1, 4, 0.08, 3
+"""Pixels of SIDE around people that are left to the drawing, for its outlines; those around each from which a painted wall has its
+colours, the variance of colours in [-1,1] from which an edge is kept in it, and how often it is smoothed."""
 
 
 def own_colours(drawing: Tensor, photo: Tensor, parts: Tensor, hair: bool = True) -> Tensor:
@@ -64,3 +69,25 @@ def teeth_shown(drawing: Tensor, photo: Tensor, parts: Tensor) -> Tensor:
         teeth = teeth * ((share - SMILE[0]) / (SMILE[1] - SMILE[0])).clamp(0, 1)
         teeth = F.interpolate(teeth, drawing.shape[2:], mode="bilinear").to(drawing)
     return torch.lerp(drawing, (2 * drawing.new_tensor(TEETH) - 1)[:, None, None].expand_as(drawing), teeth)
+
+
+def painted_wall(drawing: Tensor, photo: Tensor, parts: Tensor) -> Tensor:
+    """A drawing (N,3,H,W) in [-1,1] of a photograph with these ``parts`` (N,12,SIDE,SIDE); what is behind people is the photograph's,
+    smoothed between its edges (guided filter, He et al. 2013, eq. 5 to 8, guided by itself), as drawn faces have painted backgrounds.
+    Lines that a network has seen on people it draws into every wall."""
+    with torch.autocast(drawing.device.type, enabled=False):
+        wall = (2 * likely(parts, "background") - 0.5).clamp(0, 1)
+        wall = _mean(-F.max_pool2d(-wall, 2 * RIM + 1, 1, RIM), RIM)
+        paint = F.interpolate(photo.float(), (SIDE, SIDE), mode="bilinear")
+        for _ in range(TIMES):
+            mean = _mean(paint, SMOOTH)
+            spread = (_mean(paint * paint, SMOOTH) - mean * mean).sum(1, keepdim=True)
+            kept = spread / (spread + CONTRAST)
+            paint = _mean(kept, SMOOTH) * paint + _mean((1 - kept) * mean, SMOOTH)
+        paint, wall = (F.interpolate(x, drawing.shape[2:], mode="bilinear").to(drawing) for x in (paint, wall))
+    return torch.lerp(drawing, paint.clamp(-1, 1), wall)
+
+
+def _mean(planes: Tensor, radius: int) -> Tensor:
+    """Of (N,C,H,W), over a square around each pixel, at the sides of what is there."""
+    return F.avg_pool2d(planes, 2 * radius + 1, 1, radius, count_include_pad=False)
