@@ -10,7 +10,7 @@ from torch import Tensor
 from zoo import faces
 from zoo.faces.parsing import PARTS
 from zoo.pictures.image import read
-from zoo_animeface.colours import FACTORS, own_colours, painted_wall, teeth_shown
+from zoo_animeface.colours import FACTORS, own_colours, own_lips, painted_wall, teeth_shown
 from zoo_animeface.skin import SIDE, parts_of
 from zoo_animeface.translator import FRAME
 
@@ -80,6 +80,26 @@ def test_a_painted_wall_keeps_its_edges_and_loses_its_pattern() -> None:
     assert (made[..., 20:110] - 0.8).abs().max() < 0.1 and (made[..., 146:236] + 0.8).abs().max() < 0.1
     assert (made[..., 116] - made[..., 139]).min() > 1.2  # within a tenth of the picture
     assert made[..., 20:110].std() < 0.3 * photo[..., 20:110].clamp(-1, 1).std()
+
+
+@pytest.mark.parametrize("lips", [(0.75, 0.1, 0.2), (0.6, 0.35, 0.35)])
+def test_lips_differ_from_skin_as_the_photographs_do(photo: Tensor, lips: tuple[float, ...]) -> None:
+    parts = parts_of(photo)
+    mouth = part(parts, "mouth", 160)
+    seen, drawing = photo.clone(), torch.full_like(photo, 0.5)
+    seen[0, :, mouth] = 2 * torch.tensor(lips)[:, None] - 1
+    drawing[0, :, mouth] = -0.2  # grey
+    made = (own_lips(drawing, seen, parts) + 1) / 2
+    red, green, blue = made[0, :, mouth].mean(1)
+    assert red > green + (0.15 if lips[1] < 0.2 else 0.02) and red > blue
+    assert torch.equal(made[0, :, :60], (drawing[0, :, :60] + 1) / 2)  # nothing but the mouth
+
+
+def test_who_has_no_mouth_has_no_lips() -> None:
+    parts = torch.zeros(1, len(PARTS), SIDE, SIDE)
+    parts[:, PARTS.index("skin")] = 1
+    drawing = torch.zeros(1, 3, 64, 64)
+    torch.testing.assert_close(own_lips(drawing, torch.ones(1, 3, 64, 64), parts), drawing)
 
 
 def test_a_smile_shows_its_teeth_and_lips_that_are_shut_show_none(photo: Tensor) -> None:

@@ -1,6 +1,6 @@
 """Hair, clothes and what is behind people keep the photograph's colours, as far as a network takes them away: its norms divide by how
-light and how colourful a picture is as a whole, so that a red wall is drawn in a dull one, and fair hair brown. Teeth are white, and
-what is behind people is painted, not drawn.
+light and how colourful a picture is as a whole, so that a red wall is drawn in a dull one, and fair hair brown. Lips differ from skin as
+the photograph's do, teeth are white, and what is behind people is painted, not drawn.
 
 N pictures, H and W their size; skin has a module of its own, `zoo_animeface.skin`.
 """
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from zoo_animeface.skin import LUMA, SIDE, cheeks, likely
+from zoo_animeface.skin import LUMA, SIDE, cheeks, likely, tinted
 
 HAIR, BEHIND, CLOTHES = ("hair", "hat"), ("background",), ("clothes",)
 
@@ -29,6 +29,12 @@ WHITER = 0.06
 
 SMILE = 0.1, 0.15
 """Shares of the mouth that are teeth up to which they are not drawn, and from which they are."""
+
+RED = 0.7
+"""How far lips differ from skin: all the way, as a power, those of men would be painted."""
+
+REDDEST = 0.35, 1.1
+"""A photograph's lips are so many times as light as its cheeks, in each colour, at least and at most."""
 
 RIM, SMOOTH, CONTRAST, TIMES = 1, 4, 0.08, 3
 """Pixels of SIDE around people that are left to the drawing, for its outlines; those around each from which a painted wall has its
@@ -49,6 +55,21 @@ def own_colours(drawing: Tensor, photo: Tensor, parts: Tensor, hair: bool = True
             factor = factor + (times[:, :, None, None] - 1) * where
         factor = F.interpolate(factor, drawing.shape[2:], mode="bilinear").to(drawing)
     return (((drawing + 1) / 2 * factor).clamp(0, 1)) * 2 - 1
+
+
+def own_lips(drawing: Tensor, photo: Tensor, parts: Tensor) -> Tensor:
+    """A drawing (N,3,H,W) in [-1,1] of a photograph with these ``parts`` (N,12,SIDE,SIDE), whose lips differ from its cheeks as the
+    photograph's do. The photograph's are what is red of its mouth: teeth and what is dark between them are not."""
+    with torch.autocast(drawing.device.type, enabled=False):
+        seen, drawn = ((F.interpolate(x.float(), (SIDE, SIDE), mode="bilinear") + 1) / 2 for x in (photo, drawing))
+        mouth = likely(parts, "mouth")
+        red = mouth * (seen[:, :1] - seen[:, 1:2]).clamp(min=0).square()
+        lips = (seen * red).sum((2, 3)) / red.sum((2, 3)).clamp(min=1e-4)
+        where = (2 * mouth - 0.5).clamp(0, 1)
+        now = (drawn * where).sum((2, 3)) / where.sum((2, 3)).clamp(min=1)
+        factor = cheeks(drawn) * (lips / cheeks(seen)).clamp(*REDDEST) ** RED / now.clamp(min=0.02)
+        factor = torch.where(red.sum((2, 3)) > 1e-3, factor.clamp(*FACTORS), 1.0)
+        return tinted(drawing, factor, where)
 
 
 def teeth_shown(drawing: Tensor, photo: Tensor, parts: Tensor) -> Tensor:

@@ -106,7 +106,7 @@ def pale(drawing: Tensor, parts: Tensor, skin: Tensor) -> Tensor:
         drawn = (_small(drawing) + 1) / 2
         now = cheeks(drawn)
         factor = (drawn.new_tensor(PALE) / now).clamp(1.0, BRIGHTER)
-        return _tinted(drawing, torch.where(_known(parts)[:, None], factor, 1.0), skin)
+        return tinted(drawing, torch.where(_known(parts)[:, None], factor, 1.0), skin)
 
 
 def own_tone(drawing: Tensor, photo: Tensor, parts: Tensor, skin: Tensor, share: Tensor) -> Tensor:
@@ -122,10 +122,10 @@ def own_tone(drawing: Tensor, photo: Tensor, parts: Tensor, skin: Tensor, share:
         darker = torch.where(_known(parts), darker, 0.0)
         hue = (dark / now) ** (darker**WARM)[:, None]
         wanted = light * ((dark @ luma) / light) ** darker
-        return _tinted(drawing, hue * (wanted / ((now * hue) @ luma))[:, None], skin)
+        return tinted(drawing, hue * (wanted / ((now * hue) @ luma))[:, None], skin)
 
 
-def _tinted(drawing: Tensor, factor: Tensor, mask: Tensor) -> Tensor:
+def tinted(drawing: Tensor, factor: Tensor, mask: Tensor) -> Tensor:
     """A drawing (N,3,H,W) in [-1,1], its colours multiplied by ``factor`` (N,3) where ``mask`` (N,1,SIDE,SIDE) is."""
     where = F.interpolate(mask, drawing.shape[2:], mode="bilinear").to(drawing)
     rgb = (drawing + 1) / 2
