@@ -33,7 +33,7 @@ SMILE = 0.1, 0.15
 RED = 0.7
 """How far lips differ from skin: all the way, as a power, those of men would be painted."""
 
-REDDEST = 0.35, 1.1
+REDDEST = 0.35, 0.95
 """A photograph's lips are so many times as light as its cheeks, in each colour, at least and at most."""
 
 RIM, SMOOTH, CONTRAST, TIMES = 1, 4, 0.08, 3
@@ -88,7 +88,8 @@ def teeth_shown(drawing: Tensor, photo: Tensor, parts: Tensor) -> Tensor:
         teeth = ((pale - least) / 0.1).clamp(0, 1) * (2 * mouth - 0.5).clamp(0, 1)
         share = teeth.sum((2, 3), keepdim=True) / area
         teeth = teeth * ((share - SMILE[0]) / (SMILE[1] - SMILE[0])).clamp(0, 1)
-        teeth = F.interpolate(teeth, drawing.shape[2:], mode="bilinear").to(drawing)
+        teeth = F.interpolate(teeth, drawing.shape[2:], mode="bilinear")
+        teeth = ((_mean(teeth, 2) - 0.25) * 2).clamp(0, 1).to(drawing)  # one shape, and no grains
     return torch.lerp(drawing, (2 * drawing.new_tensor(TEETH) - 1)[:, None, None].expand_as(drawing), teeth)
 
 
