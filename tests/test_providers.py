@@ -215,6 +215,8 @@ def test_a_generator_of_more_than_pictures_is_not_steadied() -> None:
     with pytest.raises(ConfigError, match="steadied"):
         steps("facefusion", "losses.fusion={geometry-consistency: {}}")
     assert "more than a picture" in Steadied.misfit(host().part("trainer", "fusion"), "fusion")
+    with pytest.raises(ConfigError, match="perceptual is 0 or more"):
+        steps("animegan", "losses.generator={geometry-consistency: {perceptual: -1}}")
     with pytest.raises(ConfigError, match="views is 1 or more"):
         steps("animegan", "losses.generator={geometry-consistency: {}}", "providers={steadied: {views: 0}}")
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from zoo import faces
 from zoo.faces.parsing import PARTS
 from zoo.pictures.image import read
-from zoo_animeface.colours import FACTORS, own_colours, own_lips, painted_wall, teeth_shown
+from zoo_animeface.colours import FACTORS, nose_shaded, own_colours, own_lips, painted_wall, teeth_shown
 from zoo_animeface.skin import SIDE, parts_of
 from zoo_animeface.translator import FRAME
 
@@ -93,6 +93,22 @@ def test_lips_differ_from_skin_as_the_photographs_do(photo: Tensor, lips: tuple[
     red, green, blue = made[0, :, mouth].mean(1)
     assert red > green + (0.15 if lips[1] < 0.2 else 0.02) and red > blue
     assert torch.equal(made[0, :, :60], (drawing[0, :, :60] + 1) / 2)  # nothing but the mouth
+
+
+def test_a_nose_has_a_shade_where_it_ends_and_nothing_else_has(photo: Tensor) -> None:
+    parts = parts_of(photo)
+    drawing = torch.full_like(photo, 0.6)
+    darker = (drawing - nose_shaded(drawing, parts))[0].mean(0)
+    nose = part(parts, "nose", 160)
+    assert darker.max() > 0.2 and darker.min() >= 0
+    rows, columns = (darker > 0.1).nonzero().T
+    where = nose.nonzero()
+    top, bottom = where[:, 0].min(), where[:, 0].max()
+    assert rows.min() > (top + bottom) / 2 and rows.max() < bottom + 8
+    assert where[:, 1].min() < columns.min() and columns.max() < where[:, 1].max()
+    nobody = torch.zeros_like(parts)
+    nobody[:, PARTS.index("skin")] = 1
+    torch.testing.assert_close(nose_shaded(drawing, nobody), drawing)
 
 
 def test_who_has_no_mouth_has_no_lips() -> None:

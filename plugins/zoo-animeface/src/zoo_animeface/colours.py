@@ -1,6 +1,6 @@
 """Hair, clothes and what is behind people keep the photograph's colours, as far as a network takes them away: its norms divide by how
 light and how colourful a picture is as a whole, so that a red wall is drawn in a dull one, and fair hair brown. Lips differ from skin as
-the photograph's do, teeth are white, and what is behind people is painted, not drawn.
+the photograph's do, noses have a shade, teeth are white, and what is behind people is painted, not drawn.
 
 N pictures, H and W their size; skin has a module of its own, `zoo_animeface.skin`.
 """
@@ -36,6 +36,13 @@ RED = 0.7
 REDDEST = 0.35, 0.95
 """A photograph's lips are so many times as light as its cheeks, in each colour, at least and at most."""
 
+SHADE = (0.72, 0.55, 0.5)
+"""The shade below a nose is so many times as light as skin, in red, green and blue."""
+
+WINGS, BELOW, DENSE = 5, 2, (1.3, 0.55)
+"""Pixels of SIDE of a nose to either side that have no shade, and those in which it ends downwards; how fast the shade gets dense, and
+how dense it gets."""
+
 RIM, SMOOTH, CONTRAST, TIMES = 1, 4, 0.08, 3
 """Pixels of SIDE around people that are left to the drawing, for its outlines; those around each from which a painted wall has its
 colours, the variance of colours in [-1,1] from which an edge is kept in it, and how often it is smoothed."""
@@ -70,6 +77,16 @@ def own_lips(drawing: Tensor, photo: Tensor, parts: Tensor) -> Tensor:
         factor = cheeks(drawn) * (lips / cheeks(seen)).clamp(*REDDEST) ** RED / now.clamp(min=0.02)
         factor = torch.where(red.sum((2, 3)) > 1e-3, factor.clamp(*FACTORS), 1.0)
         return tinted(drawing, factor, where)
+
+
+def nose_shaded(drawing: Tensor, parts: Tensor) -> Tensor:
+    """A drawing (N,3,H,W) in [-1,1] with a shade where the nose of a photograph with these ``parts`` (N,12,SIDE,SIDE) ends. Drawn noses are a
+    dot or a stroke, anywhere, and of many looks at a face none is left."""
+    with torch.autocast(drawing.device.type, enabled=False):
+        middle = -F.max_pool2d(-likely(parts, "nose"), (1, 2 * WINGS + 1), 1, (0, WINGS))
+        ends = (middle - F.pad(middle[:, :, BELOW:], (0, 0, 0, BELOW))).clamp(0, 1)
+        shade = (DENSE[0] * _mean(ends, 1)).clamp(max=DENSE[1])
+        return tinted(drawing, drawing.new_tensor(SHADE).float().expand(len(drawing), -1), shade)
 
 
 def teeth_shown(drawing: Tensor, photo: Tensor, parts: Tensor) -> Tensor:

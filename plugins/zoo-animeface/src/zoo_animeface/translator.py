@@ -10,7 +10,7 @@ from torch import Tensor
 from zoo import faces
 from zoo.faces.portrait import PortraitTranslator
 from zoo.pictures.image import Source, read
-from zoo_animeface.colours import own_colours, own_lips, painted_wall, teeth_shown
+from zoo_animeface.colours import nose_shaded, own_colours, own_lips, painted_wall, teeth_shown
 from zoo_animeface.finder import find, within
 from zoo_animeface.like import recoloured
 from zoo_animeface.skin import lightened, own_tone, pale, parts_of, skin_of
@@ -46,7 +46,7 @@ class AnimeTranslator(PortraitTranslator):
         if like is not None:
             drawn = recoloured(drawn, image, like)
         drawn = own_lips(own_tone(drawn, image, parts, where, skin), image, parts)
-        return teeth_shown(drawn, image, parts)
+        return teeth_shown(nose_shaded(drawn, parts), image, parts)
 
 
 def drawn_face(source: Source) -> Tensor:
