@@ -508,6 +508,27 @@ def test_a_generator_that_changes_the_size_breaks_its_contract():
         Translator(Half(), device="cpu").translate(photo())
 
 
+def test_what_a_subclass_makes_finer_is_finer_where_the_picture_is_larger_than_what_is_seen():
+    class Finer(Translator):
+        def finer(self, drawn: Tensor) -> Tensor:
+            asked.append(tuple(drawn.shape))
+            assert torch.is_inference_mode_enabled()
+            fine = drawn.repeat_interleave(2, 2).repeat_interleave(2, 3)
+            fine[:, :, :, 1::2] = -1  # lines that are finer than what the network sees
+            return fine
+
+    asked: list[tuple[int, ...]] = []
+    translator = Finer(Identity(SizeRule(multiple_of=8, minimum=16)), device="cpu")
+    picture = np.full((60, 80, 3), 255, np.uint8)
+    small = translator.translate(picture, size=80)
+    assert (small == 255).all() and not asked
+    fine = translator.translate(picture, size=40)  # 30×40, padded
+    assert asked == [(1, 3, 32, 40)] and fine.shape == (60, 80, 3)
+    assert (fine[:, ::2] > 250).all() and (fine[:, 1::2] < 5).all()
+    several = translator.translate([picture, picture[:, :60]], size=40)
+    assert (several[0] == fine).all() and several[1].shape == (60, 60, 3)
+
+
 def test_a_subclass_may_optimise_the_picture():
     class Optimising(Translator):
         def draw(self, image: Tensor, **controls: Tensor) -> Tensor:

@@ -275,6 +275,11 @@ class Translator:
         """image (N, 3, H, W) in [-1, 1] as the size rule wants it -> (N, 3, H, W) in [-1, 1]."""
         return self._call(image, **controls)
 
+    def finer(self, drawn: Tensor) -> Tensor:
+        """What was drawn (N, 3, H, W) -> (N, 3, kH, kW), for pictures that have more pixels than the network sees: the same, k = 1, until
+        a subclass knows better. An exported network is without it."""
+        return drawn
+
     def exported(self) -> list[Control]:
         """The controls that an exported network has as inputs: without them it would not run, or draw something else."""
         return [
@@ -319,7 +324,7 @@ class Translator:
         values = self.checked(controls, size)
         framing = {name: values.pop(name) for name in self.framing & values.keys()}
         drawn = partial(self._drawn, values=values, tile=tile, progress=progress)
-        return Batches(drawn, self.size, self.working, size, batch, self.name), framing
+        return Batches(drawn, self.size, self.working, size, batch, self.name, self._finer), framing
 
     def checked(self, controls: dict[str, Any], size: int | None = None) -> dict[str, Any]:
         """The checked values of all controls that have one; pictures as the network sees them at the long side ``size``.
@@ -380,6 +385,10 @@ class Translator:
                 tile,
                 self._why_whole(controls),
             )
+
+    def _finer(self, drawn: Tensor) -> Tensor:
+        with self.inference():
+            return self.finer(self.on_device(drawn)).to(drawn.device)
 
     def _why_whole(self, controls: Mapping[str, Any]) -> str:
         """Why pictures are never drawn in tiles; empty if they may be."""

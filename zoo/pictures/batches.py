@@ -37,7 +37,8 @@ class Batches:
     """The pictures of one call. ``draw`` is the network: (N, 3, H, W) in [-1, 1] to the same, as ``rule`` wants it.
 
     ``size`` is the long side that the network sees, ``working`` the one that larger pictures are scaled down to
-    where it is not given, ``batch`` how many go together at most. ``model`` is what a message calls the model.
+    where it is not given, ``batch`` how many go together at most. ``model`` is what a message calls the model. ``finer`` makes what was
+    drawn some whole number of times larger, for pictures that have more pixels than the network sees.
     """
 
     draw: Callable[[Tensor], Tensor]
@@ -46,6 +47,7 @@ class Batches:
     size: int | None
     batch: int | None
     model: str
+    finer: Callable[[Tensor], Tensor]
     stopped: bool = False  # by Ctrl-C, which a picture was good enough to outlive
 
     def results(self, images: Iterable[Source], framing: Iterable[Callable[[Picture], Picture]]) -> Iterator[Any]:
@@ -101,10 +103,6 @@ class Batches:
             for one in together:
                 yield from self._drawn([one])
             return
-        if drawn.shape != shape:
-            raise PluginError(
-                f"{self.model} made {tuple(drawn.shape)} of {tuple(shape)}", "report this to the plugin's author"
-            )
         for one, rgb in zip(together, drawn):
             try:
                 result = self._given_back(one, rgb.float())
@@ -115,15 +113,22 @@ class Batches:
     def _through(self, together: list[_Waiting]) -> Tensor:
         image = torch.stack([one.input for one in together]) if len(together) > 1 else together[0].input[None]
         try:
-            return self.draw(image)
+            drawn = self.draw(image)
         except Stopped as stop:
             self.stopped = True
-            return stop.image
+            drawn = stop.image
+        if drawn.shape != image.shape:
+            made, given = tuple(drawn.shape), tuple(image.shape)
+            raise PluginError(f"{self.model} made {made} of {given}", "report this to the plugin's author")
+        larger = any(side > within.stop - within.start for one in together for side, within in zip(one.size, one.box))
+        return self.finer(drawn) if larger else drawn
 
     def _given_back(self, one: _Waiting, rgb: Tensor) -> Any:
         if not rgb.sum().isfinite():  # one number: the mask of a large picture takes more than the picture
             return IntegrityError(f"{self.model} made no colours but NaN", "its weights are damaged; or leave out bf16")
-        return one.form.like(resize(rgb[:, *one.box], one.size))
+        times = rgb.shape[-1] // one.input.shape[-1]
+        box = (slice(times * within.start, times * within.stop) for within in one.box)
+        return one.form.like(resize(rgb[:, *box], one.size))
 
 
 def _too_large(error: BaseException, what: str) -> ImageError:

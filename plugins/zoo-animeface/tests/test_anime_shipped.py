@@ -46,6 +46,20 @@ def test_a_portrait_is_drawn_and_flat(name: str) -> None:
     assert sorted(patches)[len(patches) // 4] < 12  # flat, where no line is
 
 
+def test_a_portrait_of_more_pixels_is_redrawn_and_its_lines_are_sharper(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = zoo.load("animegan-landmark", device="cpu")
+    with Image.open(SAMPLE) as small:
+        photo = small.resize((1536, 1536), Image.Resampling.BICUBIC)
+    fine = model.translate(photo)
+    monkeypatch.setattr(model, "finer", lambda drawn: drawn)
+    soft = model.translate(photo)
+    assert fine.size == soft.size and min(fine.size) > 400
+    edges = [np.abs(np.diff(np.asarray(one.convert("L"), float), axis=1)) for one in (fine, soft)]
+    assert np.quantile(edges[0], 0.99) > 1.2 * np.quantile(edges[1], 0.99)
+    little = [np.asarray(one.convert("RGB").resize((64, 64), Image.Resampling.BOX), float) for one in (fine, soft)]
+    assert np.abs(little[0] - little[1]).mean() < 6  # the same drawing
+
+
 def test_the_wheel_stays_small() -> None:
     cards = [registry().card(name)[0] for name in (*TRANSLATORS, "dan-anime", "anime-faces")]
     assert sum(card.get().bytes for card in cards) < 25_000_000

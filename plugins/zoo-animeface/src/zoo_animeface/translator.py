@@ -13,6 +13,7 @@ from zoo.pictures.image import Source, read
 from zoo_animeface.colours import nose_shaded, own_colours, own_lips, painted_wall, teeth_shown
 from zoo_animeface.finder import find, within
 from zoo_animeface.like import recoloured
+from zoo_animeface.networks import FineCartoonGenerator
 from zoo_animeface.skin import lightened, own_tone, pale, parts_of, skin_of
 
 FRAME = faces.Frame(2.09, 0.57)
@@ -47,6 +48,10 @@ class AnimeTranslator(PortraitTranslator):
             drawn = recoloured(drawn, image, like)
         drawn = own_lips(own_tone(drawn, image, parts, where, skin), image, parts)
         return teeth_shown(nose_shaded(drawn, parts), image, parts)
+
+    def finer(self, drawn: Tensor) -> Tensor:
+        """Redrawn once more, in twice the size, by a generator that redraws what it draws first."""
+        return self.generator.redrawn(drawn) if isinstance(self.generator, FineCartoonGenerator) else drawn
 
 
 def drawn_face(source: Source) -> Tensor:
