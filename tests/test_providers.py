@@ -207,6 +207,9 @@ def test_a_teacher_is_asked_and_stays_as_it_is(tmp_path: Path) -> None:
     own.networks["translate"].load_state_dict(generator_of(tmp_path / "teacher.safetensors").state_dict())
     provider.teacher, provider.trainer = None, own  # the same network, learning
     assert torch.allclose(provider({**step, **batch()}), step["steadied"], atol=1e-5)
+    steps("animegan", loss, "providers={steadied: {teacher: animegan-landmark}}")
+    with pytest.raises(ZooError, match="there is no model 'animegan-landmarc'"):
+        steps("animegan", loss, "providers={steadied: {teacher: animegan-landmarc}}")
     with pytest.raises(ZooError, match=r"none\.safetensors"):
         steps("animegan", loss, "providers={steadied: {teacher: none.safetensors}}")
 

@@ -10,10 +10,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from zoo.catalogue.registry import registry
 from zoo.generator import generator_of
 from zoo.provider import Provider
 from zoo.train.data import mixed
 from zoo.trainer import Trainer
+from zoo.weights.sources import locate
 
 SHIFT, TURN, SCALE = 0.06, 0.06, 0.05
 """How far a picture is moved at most, in shares of its sides, turned, in radians, and made larger or smaller."""
@@ -50,8 +52,8 @@ class Steadied(Provider):
     and mirrored every second time; pixel by pixel the middle of ``views`` of them. No gradient goes through it.
 
     A line for which the photograph gives a reason is where it was in all of them. One that is there because a critic wants some is
-    in none of two at the same place. ``teacher`` is the weights file of a generator that is asked, and stays as it is; else it is the
-    one that learns."""
+    in none of two at the same place. ``teacher`` is the weights file of a generator, or a model's name, that is asked, and stays as it
+    is; else it is the one that learns."""
 
     needs = frozenset({"source", "seed"})
 
@@ -60,7 +62,7 @@ class Steadied(Provider):
         if views < 1:
             raise ValueError("views is 1 or more")
         self.views = views
-        self.teacher = generator_of(Path(teacher)).eval().requires_grad_(False) if teacher else None
+        self.teacher = generator_of(_weights(teacher)).eval().requires_grad_(False) if teacher else None
 
     @classmethod
     def misfit(cls, trainer: type[Trainer], phase: str) -> str:
@@ -83,6 +85,12 @@ class Steadied(Provider):
             made.append(seen_through(drawn.float(), torch.linalg.inv(there)))
         ordered = torch.stack(made).sort(0).values
         return ordered[(self.views - 1) // 2 : self.views // 2 + 1].mean(0).clamp(-1, 1)
+
+
+def _weights(teacher: str) -> Path:
+    """Of a file, or of a model by its name. NotFoundError."""
+    path = Path(teacher)
+    return path if path.suffix or path.exists() else locate(*registry().card(teacher))
 
 
 def move(seed: int, mirrored: bool) -> Tensor:

@@ -78,6 +78,13 @@ def test_two_finds_of_one_face_are_one() -> None:
 # -- the points of each ---------------------------------------------------------------------------------------------------
 
 
+def test_an_eye_is_no_face_of_its_own() -> None:
+    face = Square(100, 100, 120, 0.8)
+    assert Square(80, 90, 20, 0.9).part_of(face) and not face.part_of(Square(80, 90, 20, 0.9))
+    assert not Square(160, 90, 20, 0.9).part_of(face)  # beside it
+    assert not Square(100, 100, 60, 0.9).part_of(face)  # a face in front of it
+
+
 def test_all_faces_of_a_page_are_drawn_on(model: LandmarkTranslator, page: Image.Image) -> None:
     made = model.translate(page)
     changed = np.abs(np.asarray(made).astype(int) - np.asarray(page)).max(2) > 40

@@ -90,7 +90,7 @@ def test_skin_is_drawn_as_dark_as_it_is_and_nothing_else(portrait: Tensor) -> No
     as_learned, kept = drawn(portrait, (0.35, 0.22, 0.15), skin=0.0), drawn(portrait, (0.35, 0.22, 0.15))
     inside, ink = face(0.85) & ~eyes(), face(1.15) & ~face(1.0)
     assert float(kept[:, inside].mean()) < 0.7 * float(as_learned[:, inside].mean())
-    assert float(kept[0, inside].std()) < 0.01  # flat, as it was
+    assert float(kept[0, inside].std()) < 0.02  # flat, as it was
     red, green, blue = kept[:, inside].mean(1).tolist()
     assert red > green > blue
     x, y = at()

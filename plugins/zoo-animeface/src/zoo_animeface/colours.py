@@ -86,7 +86,7 @@ def nose_shaded(drawing: Tensor, parts: Tensor) -> Tensor:
         middle = -F.max_pool2d(-likely(parts, "nose"), (1, 2 * WINGS + 1), 1, (0, WINGS))
         ends = (middle - F.pad(middle[:, :, BELOW:], (0, 0, 0, BELOW))).clamp(0, 1)
         shade = (DENSE[0] * _mean(ends, 1)).clamp(max=DENSE[1])
-        return tinted(drawing, drawing.new_tensor(SHADE).float().expand(len(drawing), -1), shade)
+        return tinted(drawing, drawing.new_tensor([SHADE]).float(), shade)
 
 
 def teeth_shown(drawing: Tensor, photo: Tensor, parts: Tensor) -> Tensor:

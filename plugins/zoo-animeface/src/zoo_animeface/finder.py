@@ -49,6 +49,11 @@ class Square:
         shared = max(across, 0.0) * max(down, 0.0)
         return shared / (self.side**2 + other.side**2 - shared)
 
+    def part_of(self, other: Square) -> bool:
+        """Whether it is an eye of the other face, say: four times smaller and in its middle half."""
+        away = max(abs(self.x - other.x), abs(self.y - other.y))
+        return 4 * self.side < other.side and away < other.side / 4
+
 
 class FaceFinder(nn.Module):
     """(N,3,H,W) in [-1,1], sides multiples of ``STRIDE`` -> (N,4,H/8,W/8): the logit that a face's middle is in the cell, where
@@ -110,7 +115,8 @@ def seen(finder: FaceFinder, picture: Tensor, sure: float = SURE) -> list[Square
     for square in sorted(found, key=lambda one: -one.score):
         if all(square.overlap(other) <= APART for other in kept):
             kept.append(square)
-    return sorted(kept, key=lambda one: -one.side)
+    whole = [one for one in kept if not any(one.part_of(other) for other in kept)]
+    return sorted(whole, key=lambda one: -one.side)
 
 
 def _at(finder: FaceFinder, picture: Tensor, scale: float, sure: float) -> list[Square]:

@@ -126,7 +126,7 @@ def own_tone(drawing: Tensor, photo: Tensor, parts: Tensor, skin: Tensor, share:
 
 
 def tinted(drawing: Tensor, factor: Tensor, mask: Tensor) -> Tensor:
-    """A drawing (N,3,H,W) in [-1,1], its colours multiplied by ``factor`` (N,3) where ``mask`` (N,1,SIDE,SIDE) is."""
+    """A drawing (N,3,H,W) in [-1,1], its colours multiplied by ``factor`` (N,3), or (1,3), where ``mask`` (N,1,SIDE,SIDE) is."""
     where = F.interpolate(mask, drawing.shape[2:], mode="bilinear").to(drawing)
     rgb = (drawing + 1) / 2
     return 2 * torch.lerp(rgb, (rgb * factor[:, :, None, None].to(rgb)).clamp(max=1), where) - 1
