@@ -208,6 +208,8 @@ def test_a_teacher_is_asked_and_stays_as_it_is(tmp_path: Path) -> None:
     provider.teacher, provider.trainer = None, own  # the same network, learning
     assert torch.allclose(provider({**step, **batch()}), step["steadied"], atol=1e-5)
     steps("animegan", loss, "providers={steadied: {teacher: animegan-landmark}}")
+    with pytest.raises(ZooError, match="vgg19 makes no pictures"):
+        steps("animegan", loss, "providers={steadied: {teacher: vgg19}}")
     with pytest.raises(ZooError, match="there is no model 'animegan-landmarc'"):
         steps("animegan", loss, "providers={steadied: {teacher: animegan-landmarc}}")
     with pytest.raises(ZooError, match=r"none\.safetensors"):

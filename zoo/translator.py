@@ -387,6 +387,8 @@ class Translator:
             )
 
     def _finer(self, drawn: Tensor) -> Tensor:
+        if type(self).finer is Translator.finer:  # and it may be large
+            return drawn
         with self.inference():
             return self.finer(self.on_device(drawn)).to(drawn.device)
 

@@ -11,10 +11,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from zoo.catalogue.registry import registry
-from zoo.generator import generator_of
+from zoo.errors import UsageError
+from zoo.generator import Generator, generator_of
 from zoo.provider import Provider
 from zoo.train.data import mixed
 from zoo.trainer import Trainer
+from zoo.weights.file import read_header
 from zoo.weights.sources import locate
 
 SHIFT, TURN, SCALE = 0.06, 0.06, 0.05
@@ -62,7 +64,7 @@ class Steadied(Provider):
         if views < 1:
             raise ValueError("views is 1 or more")
         self.views = views
-        self.teacher = generator_of(_weights(teacher)).eval().requires_grad_(False) if teacher else None
+        self.teacher = _generator(teacher).eval().requires_grad_(False) if teacher else None
 
     @classmethod
     def misfit(cls, trainer: type[Trainer], phase: str) -> str:
@@ -87,10 +89,14 @@ class Steadied(Provider):
         return ordered[(self.views - 1) // 2 : self.views // 2 + 1].mean(0).clamp(-1, 1)
 
 
-def _weights(teacher: str) -> Path:
-    """Of a file, or of a model by its name. NotFoundError."""
+def _generator(teacher: str) -> Generator:
+    """Of a weights file, or of a model by its name. NotFoundError; UsageError for another network's."""
     path = Path(teacher)
-    return path if path.suffix or path.exists() else locate(*registry().card(teacher))
+    if not path.suffix and not path.exists():
+        path = locate(*registry().card(teacher))
+    if "generator" not in read_header(path).network:
+        raise UsageError(f"{teacher} makes no pictures", "give a model that does, or its weights file")
+    return generator_of(path)
 
 
 def move(seed: int, mirrored: bool) -> Tensor:
