@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from zoo_animeface.skin import LUMA, SIDE, cheeks, likely, tinted
+from zoo_animeface.skin import LUMA, cheeks, likely, small, tinted
 
 HAIR, BEHIND, CLOTHES = ("hair", "hat"), ("background",), ("clothes",)
 
@@ -52,7 +52,7 @@ def own_colours(drawing: Tensor, photo: Tensor, parts: Tensor, hair: bool = True
     """A drawing (N,3,H,W) in [-1,1] of a photograph with these ``parts`` (N,12,SIDE,SIDE), in which each of them has the photograph's
     mean colour; ``hair`` only if asked."""
     with torch.autocast(drawing.device.type, enabled=False):
-        seen, drawn = ((F.interpolate(x.float(), (SIDE, SIDE), mode="bilinear") + 1) / 2 for x in (photo, drawing))
+        seen, drawn = ((small(x) + 1) / 2 for x in (photo, drawing))
         factor = torch.ones_like(drawn)
         for names in (HAIR, BEHIND, CLOTHES) if hair else (BEHIND, CLOTHES):
             where = likely(parts, *names)
@@ -68,7 +68,7 @@ def own_lips(drawing: Tensor, photo: Tensor, parts: Tensor) -> Tensor:
     """A drawing (N,3,H,W) in [-1,1] of a photograph with these ``parts`` (N,12,SIDE,SIDE), whose lips differ from its cheeks as the
     photograph's do. The photograph's are what is red of its mouth: teeth and what is dark between them are not."""
     with torch.autocast(drawing.device.type, enabled=False):
-        seen, drawn = ((F.interpolate(x.float(), (SIDE, SIDE), mode="bilinear") + 1) / 2 for x in (photo, drawing))
+        seen, drawn = ((small(x) + 1) / 2 for x in (photo, drawing))
         mouth = likely(parts, "mouth")
         red = mouth * (seen[:, :1] - seen[:, 1:2]).clamp(min=0).square()
         lips = (seen * red).sum((2, 3)) / red.sum((2, 3)).clamp(min=1e-4)
@@ -100,7 +100,7 @@ def teeth_shown(drawing: Tensor, photo: Tensor, parts: Tensor) -> Tensor:
         pale = torch.einsum("c,nchw->nhw", rgb.new_tensor(LUMA), rgb)[:, None] * grey
         area = mouth.sum((2, 3), keepdim=True).clamp(min=1)
         mean = (pale * mouth).sum((2, 3), keepdim=True) / area
-        cheek = cheeks(F.interpolate(pale, (SIDE, SIDE), mode="bilinear").expand(-1, 3, -1, -1))[:, :1, None, None]
+        cheek = cheeks(small(pale).expand(-1, 3, -1, -1))[:, :1, None, None]
         least = torch.maximum(mean, cheek) + WHITER
         teeth = ((pale - least) / 0.1).clamp(0, 1) * (2 * mouth - 0.5).clamp(0, 1)
         share = teeth.sum((2, 3), keepdim=True) / area
@@ -117,7 +117,7 @@ def painted_wall(drawing: Tensor, photo: Tensor, parts: Tensor) -> Tensor:
     with torch.autocast(drawing.device.type, enabled=False):
         wall = (2 * likely(parts, "background") - 0.5).clamp(0, 1)
         wall = _mean(-F.max_pool2d(-wall, 2 * RIM + 1, 1, RIM), RIM)
-        paint = F.interpolate(photo.float(), (SIDE, SIDE), mode="bilinear")
+        paint = small(photo)
         for _ in range(TIMES):
             mean = _mean(paint, SMOOTH)
             spread = (_mean(paint * paint, SMOOTH) - mean * mean).sum(1, keepdim=True)

@@ -63,7 +63,7 @@ LIKE = 0.04
 def parts_of(photo: Tensor) -> Tensor:
     """(N,12,SIDE,SIDE): how likely the pixels of photographs (N,3,H,W) in [-1,1] are each of `zoo.faces.parsing.PARTS`."""
     with torch.autocast(photo.device.type, enabled=False):
-        return network(photo.device)(_small(photo)).softmax(1)
+        return network(photo.device)(small(photo)).softmax(1)
 
 
 def background(photo: Tensor) -> Tensor:
@@ -82,7 +82,7 @@ def lightened(photo: Tensor, parts: Tensor) -> Tensor:
     """The photograph (N,3,H,W) in [-1,1] with skin as light as what drawings were learned beside: on dark skin a network takes
     the forehead for hair. ``parts`` are what it shows."""
     with torch.autocast(photo.device.type, enabled=False):
-        own = cheeks((_small(photo) + 1) / 2) @ photo.new_tensor(LUMA, dtype=torch.float32)
+        own = cheeks((small(photo) + 1) / 2) @ photo.new_tensor(LUMA, dtype=torch.float32)
         power = (math.log(SEEN) / own.clamp(max=0.98).log()).clamp(0.25, 1.0)
         power = torch.where(_known(parts), power, 1.0)
         light = _bare(parts) + LIPS * likely(parts, "mouth")
@@ -95,7 +95,7 @@ def lightened(photo: Tensor, parts: Tensor) -> Tensor:
 def skin_of(drawing: Tensor, parts: Tensor) -> Tensor:
     """(N,1,SIDE,SIDE) from 0 to 1: where a drawing (N,3,H,W) in [-1,1], of a photograph with these ``parts``, shows skin."""
     with torch.autocast(drawing.device.type, enabled=False):
-        drawn = (_small(drawing) + 1) / 2
+        drawn = (small(drawing) + 1) / 2
         return _skin(drawn, cheeks(drawn), parts)
 
 
@@ -103,7 +103,7 @@ def pale(drawing: Tensor, parts: Tensor, skin: Tensor) -> Tensor:
     """A drawing (N,3,H,W) in [-1,1], of a photograph with these ``parts``, with its ``skin`` at least as light as that of what was
     learned from, which networks only come near to."""
     with torch.autocast(drawing.device.type, enabled=False):
-        drawn = (_small(drawing) + 1) / 2
+        drawn = (small(drawing) + 1) / 2
         now = cheeks(drawn)
         factor = (drawn.new_tensor(PALE) / now).clamp(1.0, BRIGHTER)
         return tinted(drawing, torch.where(_known(parts)[:, None], factor, 1.0), skin)
@@ -113,7 +113,7 @@ def own_tone(drawing: Tensor, photo: Tensor, parts: Tensor, skin: Tensor, share:
     """A drawing (N,3,H,W) in [-1,1] of a photograph with its ``skin`` as dark as the photograph's; ``share`` (N,): 0 leaves it
     as it is, 1 goes all the way. Where the photograph has no skin at the cheeks nothing is known of it, and nothing changes."""
     with torch.autocast(drawing.device.type, enabled=False):
-        seen, drawn = ((_small(x) + 1) / 2 for x in (photo, drawing))
+        seen, drawn = ((small(x) + 1) / 2 for x in (photo, drawing))
         luma, dark = drawn.new_tensor(LUMA), drawn.new_tensor(DARK)
         own, now = cheeks(seen), cheeks(drawn)
         light = now @ luma
@@ -132,7 +132,8 @@ def tinted(drawing: Tensor, factor: Tensor, mask: Tensor) -> Tensor:
     return 2 * torch.lerp(rgb, (rgb * factor[:, :, None, None].to(rgb)).clamp(max=1), where) - 1
 
 
-def _small(picture: Tensor) -> Tensor:
+def small(picture: Tensor) -> Tensor:
+    """(N,C,SIDE,SIDE), in float32."""
     return F.interpolate(picture.float(), (SIDE, SIDE), mode="bilinear")
 
 
