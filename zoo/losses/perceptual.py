@@ -66,7 +66,7 @@ class PerceptualLoss(FeatureLoss):
         return torch.stack([F.l1_loss(one.float(), other.float()) for one, other in pairs]).mean()
 
 
-class GeometryConsistencyLoss(FeatureLoss):
+class GeometryConsistencyLoss(PerceptualLoss):
     """What is made of a picture that is moved is what was made of it, moved (Fu et al. 2019, GcGAN): the result against ``steadied``,
     the mean absolute difference of colours and ``perceptual`` times that of features.
 
@@ -75,6 +75,7 @@ class GeometryConsistencyLoss(FeatureLoss):
     """
 
     needs = frozenset({"output", "steadied"})
+    compared = ("output", "steadied")
 
     def __init__(
         self,
@@ -88,12 +89,8 @@ class GeometryConsistencyLoss(FeatureLoss):
         self.perceptual = perceptual
 
     def forward(self, step: Mapping[str, Tensor]) -> Tensor:
-        made, wanted = step["output"].float(), step["steadied"]
-        pairs = zip(self.seen(step, "output"), self.features(wanted)) if self.perceptual else ()
-        features = [F.l1_loss(one.float(), other.float()) for one, other in pairs]
-        return F.l1_loss(made, wanted) + sum(
-            (self.perceptual / len(features) * one for one in features), made.new_zeros(())
-        )
+        colours = F.l1_loss(step["output"].float(), step["steadied"])
+        return colours + self.perceptual * super().forward(step) if self.perceptual else colours
 
 
 class ContentLoss(FeatureLoss):

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from zoo.catalogue.registry import registry
@@ -44,9 +44,7 @@ class Identity(Provider):
         return "" if trainer.exported in trainer.phases[phase] else "it is of the generator's phase"
 
     def forward(self, step: Mapping[str, Tensor]) -> Tensor:
-        target, trainer = step["target"], self.trainer
-        hand = step["hand"] if "hand" in step else target.new_zeros(len(target)).long()
-        return trainer.draw(trainer.networks[trainer.exported], target, hand)
+        return _made(self.trainer.networks[self.trainer.exported], step["target"], step, self.trainer)
 
 
 class Steadied(Provider):
@@ -76,14 +74,14 @@ class Steadied(Provider):
 
     @torch.no_grad()
     def forward(self, step: Mapping[str, Tensor]) -> Tensor:
-        source, trainer = step["source"], self.trainer
-        asked = self.teacher or trainer.networks[trainer.exported]
-        hand = step["hand"] if "hand" in step else source.new_zeros(len(source)).long()
-        made = []
+        source = step["source"]
+        asked = self.teacher or self.trainer.networks[self.trainer.exported]
+        ratio, made = source.shape[2] / source.shape[3], []
         for view in range(self.views):
-            there = torch.stack([move(mixed(int(seed), 110 + view), mirrored=view % 2 == 1) for seed in step["seed"]])
+            moves = [move(mixed(int(seed), 110 + view), ratio, mirrored=view % 2 == 1) for seed in step["seed"]]
+            there = torch.stack(moves)
             moved = seen_through(source.float(), there).clamp(-1, 1).to(source)
-            drawn = trainer.draw(asked, moved, hand)
+            drawn = _made(asked, moved, step, self.trainer)
             made.append(seen_through(drawn.float(), torch.linalg.inv(there)))
         ordered = torch.stack(made).sort(0).values
         return ordered[(self.views - 1) // 2 : self.views // 2 + 1].mean(0).clamp(-1, 1)
@@ -99,13 +97,19 @@ def _generator(teacher: str) -> Generator:
     return generator_of(path)
 
 
-def move(seed: int, mirrored: bool) -> Tensor:
-    """(3,3): a move by chance of points from -1 to 1 across a picture and down."""
+def _made(network: nn.Module, pictures: Tensor, step: Mapping[str, Tensor], trainer: Trainer) -> Tensor:
+    """What a network makes of pictures, in the step's hands where there are any."""
+    return trainer.draw(network, pictures, step["hand"] if "hand" in step else pictures.new_zeros(len(pictures)).long())
+
+
+def move(seed: int, ratio: float, mirrored: bool) -> Tensor:
+    """(3,3): a move by chance of points from -1 to 1 across a picture, ``ratio`` times as high as wide, and down."""
     rng = torch.Generator().manual_seed(seed)
     right, down, turn, scale = (2 * torch.rand(4, generator=rng) - 1).tolist()
     cosine, sine = (f(TURN * turn) * (1 + SCALE * scale) for f in (math.cos, math.sin))
     side = -1 if mirrored else 1
-    return torch.tensor([[side * cosine, -sine, 2 * SHIFT * right], [side * sine, cosine, 2 * SHIFT * down], [0, 0, 1]])
+    across = [side * cosine, -sine * ratio, 2 * SHIFT * right]
+    return torch.tensor([across, [side * sine / ratio, cosine, 2 * SHIFT * down], [0, 0, 1]])
 
 
 def seen_through(picture: Tensor, there: Tensor) -> Tensor:
