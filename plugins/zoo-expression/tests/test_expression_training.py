@@ -100,7 +100,7 @@ def test_an_expression_at_its_full() -> None:
     assert NAMES[:3] == ("AU1", "AU2", "AU4") and NAMES[-1] == "AU45" and len(NAMES) == 17
     assert pattern("happiness") == shows(AU6=2, AU12=2)
     assert pattern("sadness") == shows(AU1=2, AU4=2, AU15=2)
-    assert pattern("surprise") == shows(AU1=2, AU2=2, AU5=2, AU26=2)
+    assert pattern("surprise") == shows(AU1=2, AU2=2, AU5=2, AU25=2, AU26=2)  # a jaw that drops parts the lips
     assert pattern("disgust") == shows(AU9=2, AU15=2)  # 16 is not among the 17
     assert pattern("natural") == shows()
     assert all(number in UNITS or number == 16 for expression in EXPRESSIONS.values() for number in expression)

@@ -17,9 +17,10 @@ from zoo.errors import ExistsError, NotFoundError, UsageError
 from zoo.pictures.image import read
 from zoo.weights.file import load_weights, read_header, save_weights
 from zoo_expression import inside, mouths
+from zoo_expression.edges import LIPS, Opening
 from zoo_expression.inside import HEIGHT, WIDTH, MouthPainter
 from zoo_expression.motion import Motion, distance
-from zoo_expression.openings import CHIN, LIPS, LOWER_LIP, Opening, moved
+from zoo_expression.openings import LOWER_LIP, moved
 
 
 @pytest.fixture(scope="module")
@@ -123,7 +124,7 @@ def test_who_smiles_shows_teeth_and_whose_jaw_drops_the_dark(scale: float) -> No
         there[[48, 60], 0] -= wider * eyes
         there[[54, 64], 0] += wider * eyes
         there[[48, 60, 54, 64], 1] -= higher * eyes
-        there[[*LOWER_LIP, *CHIN], 1] += lower * eyes
+        there[[*LOWER_LIP, *range(6, 11)], 1] += lower * eyes
         with torch.inference_mode():
             made = moved(larger, known, there)
         lips = Opening.of(there, LIPS, torch.arange(size) + 0.5)

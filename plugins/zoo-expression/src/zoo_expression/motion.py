@@ -7,6 +7,7 @@ E is the distance of the eyes' middles, in pixels of a crop. Landmarks are those
 from __future__ import annotations
 
 import csv
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from torch import Tensor, nn
 from zoo.errors import ConfigError
 from zoo.faces import MIRRORED
 from zoo.helpers.reading import open_table
-from zoo_expression.openings import CHIN, LOWER_LIP, POINTS, UPPER_LIP, moved
+from zoo_expression.openings import LOWER_LIP, POINTS, UPPER_LIP, moved, parted
 from zoo_expression.shade import Shade
 from zoo_expression.units import NAMES, ROW, UNITS
 
@@ -60,6 +61,9 @@ WIDEST = 1.4
 PARTED = 0.1
 """E by which lips are apart for one unit of 25."""
 
+JAW = [math.sin(math.pi * point / 16) ** 2 for point in range(17)]
+"""How far each point of the jaw, from one ear to the other, goes with the chin, as a share."""
+
 OVERLAP = 0.05
 """E by which lips that shut slide over each other at most."""
 
@@ -78,7 +82,7 @@ class Motion(nn.Module):
     def forward(self, image: Tensor, landmarks: Tensor, own: Tensor, asked: Tensor) -> dict[str, Tensor]:
         """A crop (3,S,S), its landmarks (68,2), and intensities (2,17), of the face's left half and of its right one
         -> the crop moved: ``image``, ``flow`` and ``paint``, see `moved`."""
-        points = landmarks.double()
+        points = parted(image, landmarks.float()).double()
         there = points + self.shifts(points, own.double(), asked.double())
         made = moved(image, points, there)
         if self.shade is not None:
@@ -130,8 +134,11 @@ class Motion(nn.Module):
         shift[[58, 57, 56], 1] += 3 * more / 4
         shift[[49, 53], 1] -= more.mean() / 8
         shift[[59, 55], 1] += 3 * more.mean() / 8
-        chin = shift[LOWER_LIP[2], 1]  # the chin follows: jaw points of the table carry the head
-        shift[list(CHIN), 1] = torch.where(chin > 0, 0.8 * chin, 0.3 * chin)
+        if (shift[bottom, 1] > 0).all():  # a lip that goes down is not drawn out
+            shift[[58, 57, 56], 1] = torch.minimum(shift[[58, 57, 56], 1], shift[bottom, 1])
+        chin = shift[LOWER_LIP[2], 1]  # the chin follows, and the jaw with it: jaw points of the table carry the head
+        jaw = shift.new_tensor(JAW)
+        shift[: len(JAW), 1] = torch.where(chin > 0, 0.8 * chin, 0.3 * chin) * jaw
 
 
 def read_motion(path: Path = TABLE) -> Tensor:

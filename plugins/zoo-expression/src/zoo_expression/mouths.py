@@ -27,9 +27,9 @@ from zoo.pictures.image import find_pictures, read
 from zoo.progress import tell
 from zoo.weights.file import save_weights
 from zoo.weights.networks import find as find_network
+from zoo_expression.edges import LIPS, Opening
 from zoo_expression.inside import EYES, HEIGHT, WIDTH, MouthPainter, place, widened
 from zoo_expression.motion import distance
-from zoo_expression.openings import LIPS, Opening
 
 OPEN = 0.08
 """How far lips are apart, from eye to eye, in the mouths that are learned from."""

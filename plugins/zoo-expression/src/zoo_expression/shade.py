@@ -30,7 +30,11 @@ TABLE = Path(__file__).parent / "shade.safetensors"
 BLACK = 0.05
 """Light in [0,1] that everything has, so that logarithms of black are finite, and black hair stays black."""
 
-DARKEST, LIGHTEST = -0.6, 0.5
+DARKEST, LIGHTEST = -0.6, 0.2
+CHANNELS = 0.9, 1.04, 1.1
+"""By how much red, green and blue light change with it: skin in a fold is redder. Medians of what is fine in the skin of 135 faces (0.89
+to 0.93, 1.03 to 1.06 and 1.05 to 1.16)."""
+
 FADING = 0.4
 """Share of a unit's folds that go when it goes: one's own are not where the map has them, and what is taken from it is a stain."""
 
@@ -99,12 +103,14 @@ class Shade(nn.Module):
         across = (
             ((torch.arange(side) + 0.5) / side - 0.5).div(0.15).add(0.5).clamp(0, 1)
         )  # an owner's left is on the right
-        change = torch.lerp(right, left, across).clamp(DARKEST, LIGHTEST)
+        change = torch.lerp(right, left, across)
+        most = torch.where(change < 0, -DARKEST, LIGHTEST)
+        change = most * (change / most).tanh()
         if not change.any():
             return torch.zeros_like(image)
         large = F.interpolate(change[None, None], (size, size), mode="bicubic")
         flow = spline(landmarks, self.mean * (size / side) - landmarks, size)
-        factor = warped(large, flow[None])[0].exp()
+        factor = (image.new_tensor(CHANNELS)[:, None, None] * warped(large, flow[None])[0]).exp()
         light = (image + 1) / 2
         return 2 * (((light + BLACK) * factor - BLACK).clamp(0, 1) - light)
 

@@ -61,5 +61,7 @@ LABELLED = {"angry": "anger", "happy": "happiness", "sad": "sadness", "surprised
 
 
 def pattern(expression: str) -> list[float]:
-    """The 17 intensities of an expression that is 1: ``FULL`` for its units, 0 for the others."""
-    return [FULL if number in EXPRESSIONS[expression] else 0.0 for number in UNITS]
+    """The 17 intensities of an expression that is 1: ``FULL`` for its units, 0 for the others. Where a jaw drops (26) lips part
+    as well (25): FACS scores them together, and 26 alone leaves a mouth nearly shut."""
+    units = EXPRESSIONS[expression]
+    return [FULL if number in units or (number == 25 and 26 in units) else 0.0 for number in UNITS]
