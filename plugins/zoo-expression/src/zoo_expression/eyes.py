@@ -23,6 +23,9 @@ RADIUS = 0.2
 CLEAR = 0.12
 """How much darker than what is beside it an iris must be, in [-1,1], to be known."""
 
+SURE = 0.01
+"""Discs that are less dark by this, in [-1,1], count for e times less."""
+
 SHADE = 0.15
 """Of an eye's height: where it lies in the shade of its lashes."""
 
@@ -66,8 +69,11 @@ class Iris:
         disc = ((1 - away) * radius + 0.5).clamp(0, 1) * seen
         ring = ((1.5 - away) * radius + 0.5).clamp(0, 1) * seen - disc
         darker = _mean(light, ring) - _mean(light, disc)
-        best = int(darker.argmax())
-        return cls(float(right[best]), float(down[best]), radius) if darker[best] > CLEAR else None
+        if darker.max() < CLEAR:
+            return None
+        # the mean of the best, so that it does not jump from frame to frame
+        share = (darker / SURE).softmax(0)
+        return cls(float(share @ right.flatten()), float(share @ down.flatten()), radius)
 
 
 def _mean(light: Tensor, share: Tensor) -> Tensor:
