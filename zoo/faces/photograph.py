@@ -16,6 +16,7 @@ from zoo import faces
 from zoo.errors import UsageError
 from zoo.faces import apart
 from zoo.faces.backdrop import emptied, on_white, people
+from zoo.faces.light import evened, lit, of_film, power
 from zoo.pictures.batches import Batches
 from zoo.pictures.image import Picture, Source
 from zoo.translator import Translator
@@ -41,40 +42,55 @@ class PhotographTranslator(Translator):
     The control ``framing``, a choice that the recipe declares, is ``portrait`` or ``whole``: the network sees the whole
     picture alone. So it does in videos, where faces drawn one by one would flicker, and where ``size`` says how large it
     sees the picture. The control ``backdrop`` is ``white`` or ``keep``: a portrait is drawn as if it had been taken in
-    front of a white wall, which stays empty paper, or of what is there. In videos it is kept.
+    front of a white wall, which stays empty paper, or of what is there. In videos it is kept. The control ``light`` is ``even`` or
+    ``keep``: who has dark skin, or stands in the dark, is drawn as if there were more light, see `zoo.faces.light`; all
+    frames of a video are drawn in the same.
     """
 
-    framing = frozenset({"framing", "backdrop"})
+    framing = frozenset({"framing", "backdrop", "light"})
 
-    def framed(self, picture: Picture, backdrop: str = "keep", **_: Any) -> Picture:
-        return replace(picture, rgb=self._seen(picture, backdrop)[0])
+    def framed(self, picture: Picture, backdrop: str = "keep", light: str = "keep", **_: Any) -> Picture:
+        return replace(picture, rgb=self._seen(picture, backdrop, light)[0])
 
-    def _seen(self, picture: Picture, backdrop: str) -> tuple[Tensor, Tensor | None]:
+    def _seen(self, picture: Picture, backdrop: str, light: str) -> tuple[Tensor, Tensor | None]:
         """What the network sees of a picture, and what of it was made white, see `on_white`."""
         cut_out = picture.alpha is not None and picture.alpha.min() < 1  # someone has told the person from it already
-        if backdrop == "keep" or cut_out:
+        empty = backdrop == "white" and not cut_out
+        if not empty and light == "keep":
             return picture.rgb, None
         try:
             found = people(picture.rgb)
         except UsageError as error:
-            log.warning("what is behind people stays: %s; %s", error.message, error.hint)
+            log.warning("what is behind people stays, and the light on them: %s; %s", error.message, error.hint)
             return picture.rgb, None
-        return on_white(picture.rgb, found) if found else (picture.rgb, None)
+        seen = evened(picture.rgb, found) if light == "even" else picture.rgb
+        return on_white(seen, found) if found and empty else (seen, None)
 
-    def follow(self, frames: Iterable[Source], rate: float, **controls: Any) -> Iterable[Callable[[Picture], Picture]]:
-        return repeat(partial(self.framed, **{**controls, "backdrop": "keep"}))
+    def follow(
+        self, frames: Iterable[Source], rate: float, light: str = "keep", **controls: Any
+    ) -> Iterable[Callable[[Picture], Picture]]:
+        power = 1.0
+        if light == "even":
+            try:
+                power = of_film(frames, rate)
+            except UsageError as error:
+                log.warning("light stays: %s; %s", error.message, error.hint)
+        return repeat(lambda picture: replace(picture, rgb=lit(picture.rgb, power)))
 
     def results(self, images: Iterable[Source], batches: Batches, framing: dict[str, Any]) -> Iterator[Any]:
         closer = framing.get("framing") == "portrait" and batches.size is None
-        cut = partial(self._parts, closer=closer, backdrop=framing.get("backdrop", "keep"))
+        chosen = {name: framing.get(name, "keep") for name in ("backdrop", "light")}
+        cut = partial(self._parts, closer=closer, **chosen)
         return apart.results(images, batches, repeat(cut))
 
-    def _parts(self, picture: Picture, closer: bool, backdrop: str) -> apart.Parts | Picture:
+    def _parts(self, picture: Picture, closer: bool, backdrop: str, light: str) -> apart.Parts | Picture:
         """The picture and, to be drawn ``closer``, the portraits of its small faces."""
-        seen, white = self._seen(picture, backdrop)
+        seen, white = self._seen(picture, backdrop, light)
         crops = self._crops(seen) if closer else []
+        if light == "even":
+            crops = [replace(crop, image=lit(crop.image, power(crop.image, crop.landmarks))) for crop in crops]
         if white is None and not crops:
-            return picture
+            return replace(picture, rgb=seen)
 
         def join(made: Sequence[Tensor]) -> Tensor:
             drawn = apart.joined(made[0], crops, made[1:], FRAME) if crops else made[0]
