@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -14,12 +15,15 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from shared import SAMPLE
 from torch import Tensor
 
 import zoo
+from zoo import faces
 from zoo.blocks.vgg import VGG19
 from zoo.errors import ConfigError, ControlError, ImageError, UsageError
 from zoo.generator import build_part
+from zoo.pictures.image import read
 from zoo.progress import Stopped, listening
 from zoo_partstyle.losses import GuidedContentLoss, GuidedStyleLoss, SelectedStyleLoss
 from zoo_partstyle.optimise import Plan, optimise
@@ -180,6 +184,29 @@ def test_style_comes_and_content_stays(gatys: Any) -> None:
     style = [float(line.split("style ")[1].split()[0]) for line in told]
     assert style[-1] < 0.5 * style[0]
     assert all(name in told[0] for name in ("content", "style", "total-variation"))
+
+
+def test_faces_stay_themselves(gatys: Any, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Image.open(SAMPLE) as sample:
+        photo = sample.convert("RGB").crop((90, 0, 350, 260)).resize((96, 96), Image.Resampling.LANCZOS)
+    (face,) = faces.find(read(photo).rgb)
+    left, top = face.landmarks.amin(0).int().tolist()
+    right, bottom = face.landmarks.amax(0).int().tolist()
+
+    def off(made: Image.Image) -> tuple[float, float]:
+        """How far the face is from the photograph, and all the rest."""
+        away = (read(made).rgb - read(photo).rgb).abs().mean(0)
+        inside = torch.zeros_like(away, dtype=torch.bool)
+        inside[top:bottom, left:right] = True
+        return float(away[inside].mean()), float(away[~inside].mean())
+
+    plain, kept = (gatys.translate(photo, style=picture(2, 96, 96), iterations=20, faces=much) for much in (0, 1))
+    assert off(kept)[0] < 0.7 * off(plain)[0]
+    assert off(kept)[1] > 0.8 * off(plain)[1]
+    assert gatys.translate(picture(1), style=picture(2), iterations=3).size == (64, 48)  # without a face as ever
+    monkeypatch.setitem(sys.modules, "dlib", None)
+    never, blind = (gatys.translate(photo, style=picture(2, 96, 96), iterations=2, faces=much) for much in (0, 1))
+    assert np.array_equal(never, blind) and "faces are painted as the rest is" in caplog.text
 
 
 def test_seeds_and_starts(gatys: Any) -> None:

@@ -33,6 +33,9 @@ SMILE = 0.1, 0.15
 RED = 0.7
 """How far lips differ from skin: all the way, as a power, those of men would be painted."""
 
+RUDDY = 1.08
+"""By how much redder than cheeks lips are at least: in a beard the photograph's are not."""
+
 REDDEST = 0.35, 0.95
 """A photograph's lips are so many times as light as its cheeks, in each colour, at least and at most."""
 
@@ -74,7 +77,9 @@ def own_lips(drawing: Tensor, photo: Tensor, parts: Tensor) -> Tensor:
         lips = (seen * red).sum((2, 3)) / red.sum((2, 3)).clamp(min=1e-4)
         where = (2 * mouth - 0.5).clamp(0, 1)
         now = (drawn * where).sum((2, 3)) / where.sum((2, 3)).clamp(min=1)
-        factor = cheeks(drawn) * (lips / cheeks(seen)).clamp(*REDDEST) ** RED / now.clamp(min=0.02)
+        differ = (lips / cheeks(seen)).clamp(*REDDEST) ** RED
+        differ[:, 1:] = torch.minimum(differ[:, 1:], differ[:, :1] / RUDDY)
+        factor = cheeks(drawn) * differ / now.clamp(min=0.02)
         factor = torch.where(red.sum((2, 3)) > 1e-3, factor.clamp(*FACTORS), 1.0)
         return tinted(drawing, factor, where)
 

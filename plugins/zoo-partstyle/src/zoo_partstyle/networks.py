@@ -17,17 +17,20 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from zoo import faces as found_faces
 from zoo.blocks.vgg import VGG19
 from zoo.catalogue.host import host
-from zoo.errors import ConfigError, ImageError
+from zoo.errors import ConfigError, ImageError, UsageError
 from zoo.generator import Generator, SizeRule, build_part
 from zoo.loss import Loss, Views
 from zoo.machine import memory
+from zoo.providers.faces import face_map
 from zoo.train.supply import Supply, provider_of, supply
 from zoo.trainer import Trainer
 from zoo.weights.file import load_weights, read_header
 from zoo_partstyle.choose import fingerprint
 from zoo_partstyle.locate import SMALLEST, object_map
+from zoo_partstyle.losses import GuidedContentLoss
 from zoo_partstyle.objects import named, object_set
 from zoo_partstyle.optimise import Objective, Plan, optimise, scaled, size_of
 
@@ -61,7 +64,8 @@ class PictureOptimiser(Generator):
 
     ``losses`` are terms as in a recipe's phase. With ``compose`` the style goes where the object is and nothing else
     changes: the picture is source + map · (x - source), and x is optimised. The map is the mask that is given, or is
-    found by the object's filters (`zoo_partstyle.locate`).
+    found by the object's filters (`zoo_partstyle.locate`). With ``near``, layers of VGG-19, the photograph counts more where its faces
+    are: there the features of these are compared as well.
     """
 
     learns: ClassVar = ""
@@ -73,12 +77,15 @@ class PictureOptimiser(Generator):
         iterations: int = 150,
         levels: int = 1,
         last: str = "conv5_1",
+        near: Sequence[str] = (),
     ) -> None:
         super().__init__()
         self.iterations, self.levels = iterations, levels
         self.vgg = VGG19(last=last)
         self.size = SizeRule(minimum=SMALLEST if compose else VGG19.minimum, whole=True)
-        self.losses, self.compose = losses, compose
+        self.losses, self.compose, self.near = losses, compose, near
+        if near:
+            GuidedContentLoss(near, self.vgg)  # ValueError for a layer that there is not
         terms = self._build(None)
         for term, (_, loss) in terms.items():
             if missing := _of_photo(loss.needs).missing:
@@ -105,6 +112,7 @@ class PictureOptimiser(Generator):
         object: str | None = None,
         mask: Sequence[Tensor] = (),
         strength: Tensor | None = None,
+        faces: Tensor | None = None,
         start: Tensor | None = None,
         noise: Tensor | None = None,
         seed: Tensor | None = None,
@@ -113,7 +121,8 @@ class PictureOptimiser(Generator):
         optimiser: Tensor | None = None,
     ) -> dict[str, Tensor]:
         """``style``: pictures (N,3,h,w) of any size, mixed by ``blend``, or one for each of several ``object``s (names
-        or paths, separated by commas), whose place ``mask`` may give. ``start``: another picture to begin with, of which
+        or paths, separated by commas), whose place ``mask`` may give. ``faces``: how much more the photograph counts in them.
+        ``start``: another picture to begin with, of which
         ``noise`` 0 … 1 is drowned in chance. ``optimiser``: 0 L-BFGS, 1 Adam."""
         if image[0, 0].numel() * NEED > memory.allowed(image.device, share=0.9):
             raise MemoryError  # a system that promises more than it has would kill the process
@@ -135,6 +144,7 @@ class PictureOptimiser(Generator):
                     objects,
                     [picture[i : i + 1].clone() for picture in mask],
                     float(_first(strength, 1.0)),
+                    float(_first(faces, 0.0)),
                 )
                 begin = photo if start is None else scaled(start[i : i + 1].clone(), size_of(photo))
                 begin = _drowned(begin, float(_first(noise, 0.0)), int(_first(seed, 0)))
@@ -168,8 +178,12 @@ class _Task:
         objects: Sequence[str],
         masks: Sequence[Tensor],
         strength: float,
+        faces: float,
     ) -> None:
         self.photo, self.styles, self.strength = photo, styles, strength
+        self.faces: tuple[Tensor, float, Loss] | None = None
+        if faces and network.near and (area := faces_in(photo)) is not None:
+            self.faces = area, faces, GuidedContentLoss(network.near, network.vgg)
         self.maps = maps(network.vgg, photo, objects, masks) if network.compose else []
         self.compose = network.compose
         needs = frozenset().union(*(loss.needs for _, loss in network._build(None).values()))
@@ -196,6 +210,10 @@ class _Task:
             for k, style, _, _ in self.pairs
         ]
 
+        people = None
+        if self.faces is not None:
+            people = Views({"source": photo, "object": F.interpolate(self.faces[0], size, mode="area")})
+
         def evaluate(picture: Tensor) -> tuple[Tensor, dict[str, float]]:
             picture = picture + (picture.clamp(-1, 1) - picture).detach()  # colours that exist; the way back is free
             output = photo + union * (picture - photo) if self.compose else picture
@@ -205,6 +223,9 @@ class _Task:
                 for name, (weight, loss) in self.pairs[0][-1].items()
                 if "target" not in loss.needs
             }
+            if self.faces is not None and people is not None:
+                _, much, near = self.faces
+                terms["faces"] = much * near(Views({}, now, people)).float()
             for (_, _, share, losses), still in zip(self.pairs, fixed):
                 step = Views({}, now, still)
                 for name, (weight, loss) in losses.items():
@@ -219,6 +240,19 @@ class _Task:
         if not self.compose:
             return picture
         return self.photo + torch.stack(self.maps).amax(0) * (picture - self.photo)
+
+
+def faces_in(photo: Tensor) -> Tensor | None:
+    """Where the faces of a photograph (1,3,H,W) are, (1,1,H,W) in [0, 1]; None without any, or without dlib, which a line says."""
+    height, width = size_of(photo)
+    try:
+        found = found_faces.find(photo[0].detach().float().cpu(), thorough=False)
+    except UsageError as error:
+        log.warning("faces are painted as the rest is: %s; %s", error.message, error.hint)
+        return None
+    sides = torch.tensor([width, height])
+    areas = [face_map(face.landmarks / sides, height, width) for face in found]
+    return torch.stack(areas).amax(0)[None].to(photo.device) if areas else None
 
 
 def maps(vgg: VGG19, photo: Tensor, objects: Sequence[str], masks: Sequence[Tensor]) -> list[Tensor]:
