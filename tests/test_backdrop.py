@@ -132,6 +132,16 @@ def test_what_a_network_draws_behind_people_is_left_out(portrait: Image.Image, p
     assert paper.flatten(1).std(1).max() < 1e-6 and 0.3 < paper.mean() < 0.7
 
 
+def test_beside_a_person_lines_stay_and_what_is_lighter_than_paper_does_not() -> None:
+    white = torch.zeros(60, 60)
+    white[:, 30:] = 1
+    drawn = torch.full((3, 60, 60), 0.5)
+    drawn[:, :, 29], drawn[:, :, 31], drawn[:, :, 32] = 1.0, -1.0, 1.0  # of the person; an outline; an edge beside it
+    made = backdrop.emptied(drawn.clone(), white)
+    assert torch.equal(made[:, :, :30], drawn[:, :, :30])
+    assert (made[:, 5:-5, 31] < -0.9).all() and (made[:, 5:-5, 32:] - 0.5).abs().max() < 0.05
+
+
 def test_a_person_who_has_been_cut_out_stays_so(portrait: Image.Image) -> None:
     cut = portrait.copy()
     cut.putalpha(255)

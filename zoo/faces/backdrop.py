@@ -82,8 +82,12 @@ def emptied(drawn: Tensor, white: Tensor) -> Tensor:
     if not (empty := away[0] > 0.99).any():
         return drawn
     paper = coarse[:, empty].median(1).values[:, None, None]
-    for part, here in _strips(away, drawn.shape[-2:]):
-        drawn[:, part].lerp_(paper, here)
+    for part, here in _strips(torch.stack([away[0], white]), drawn.shape[-2:]):
+        made = drawn[:, part]
+        made.lerp_(
+            torch.minimum(made, paper), here[1:]
+        )  # lines stay, and what is lighter than paper beside a dark head does not
+        made.lerp_(paper, here[:1])
     return drawn
 
 
