@@ -58,9 +58,8 @@ SURE = 0.05
 WIDE = 0.25
 """Lips are no more apart than this, over the distance of the eyes' outer corners, where what lies between them may be lips as well."""
 
-REDNESS = 0.45, 0.65
-"""How red what lies between lips is, over how red they are, up to which it is not lips, and from which it is. Of 299 faces the landmarks
-had lips of 8 that were shut, and of 140 that were open, apart by more than 0.06: all 8 are above 0.6, and 7 of the 140."""
+REDNESS, LIGHTNESS = (0.45, 0.65), (0.4, 0.55)
+"""How red and how light what lies between lips is, over how red and light they are, up to which it is not lips, and from which it is."""
 
 KNOWN = 0.06
 """How far lips were apart, over the distance of the eyes' outer corners, where what lies between them is known, at half of it not yet."""
@@ -137,7 +136,7 @@ def moved(image: Tensor, points: Tensor, there: Tensor) -> dict[str, Tensor]:
 
 
 def _lips_between(image: Tensor, mouth: Opening, outer: Opening, at: Tensor) -> Tensor:
-    """1 where what lies between the inner lips is as red as lips are, 0 where it is not: teeth, or dark."""
+    """1 where what lies between the inner lips is as red and as light as lips are, 0 where it is not: teeth, or dark."""
     across = (at - (mouth.left + mouth.right) / 2).abs() < (mouth.right - mouth.left) / 3
     y = at[:, None]
     inside = (y > mouth.top) & (y < mouth.bottom) & across
@@ -147,10 +146,16 @@ def _lips_between(image: Tensor, mouth: Opening, outer: Opening, at: Tensor) -> 
     if inside.sum() < 3 or lips.sum() < 3:
         return torch.zeros(())
     colour = (image + 1) / 2
-    red = (colour[0] - colour[1]) / (colour.mean(0) + 0.05)
-    least, most = REDNESS
-    known = red[lips].median()
-    return smooth((red[inside].quantile(0.25) / known.clamp(min=0.05) - least) / (most - least))
+    light = colour.mean(0)
+    red = (colour[0] - colour[1]) / (light + 0.05)
+    likes = (
+        red[inside].quantile(0.25) / red[lips].median().clamp(min=0.05),
+        light[inside].median() / light[lips].median(),
+    )
+    red_enough, light_enough = (
+        smooth((like - low) / (high - low)) for like, (low, high) in zip(likes, (REDNESS, LIGHTNESS))
+    )
+    return red_enough * light_enough
 
 
 def _skin(points: Tensor, there: Tensor, lips: Opening, at: Tensor, soft: float) -> Tensor:
