@@ -34,12 +34,9 @@ REACH = 64
 def power(image: Tensor, landmarks: Tensor) -> float:
     """To which power the light of a picture (3, H, W) in [-1, 1] is raised so that the skin between eyes and mouth of a face with these
     ``landmarks`` (68, 2), in pixels, is light; 1 where it is."""
-    left, right = landmarks[36, 0], landmarks[45, 0]
-    top, bottom = landmarks[28, 1], landmarks[33, 1]
-    height, width = image.shape[-2:]
-    rows = slice(max(0, int(top)), min(height, int(bottom) + 1))
-    columns = slice(max(0, int(left)), min(width, int(right) + 1))
-    seen = image[:, rows, columns]
+    left, right = landmarks[[36, 45], 0].int().tolist()
+    top, bottom = landmarks[[28, 33], 1].int().tolist()
+    seen = image[:, max(top, 0) : max(bottom + 1, 0), max(left, 0) : max(right + 1, 0)]
     if not seen.numel():
         return 1.0
     light = ((seen.float() + 1) / 2 * seen.new_tensor(LUMA)[:, None, None]).sum(0).median().clamp(1e-3, 1 - 1e-3)

@@ -75,7 +75,8 @@ class PhotographTranslator(Translator):
                 power = of_film(frames, rate)
             except UsageError as error:
                 log.warning("light stays: %s; %s", error.message, error.hint)
-        return repeat(lambda picture: replace(picture, rgb=lit(picture.rgb, power)))
+        kept = partial(self.framed, **{**controls, "backdrop": "keep"})
+        return repeat(lambda picture: kept(replace(picture, rgb=lit(picture.rgb, power))))
 
     def results(self, images: Iterable[Source], batches: Batches, framing: dict[str, Any]) -> Iterator[Any]:
         closer = framing.get("framing") == "portrait" and batches.size is None

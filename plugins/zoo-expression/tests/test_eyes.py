@@ -136,3 +136,14 @@ def test_a_jaw_drops_as_one_line_and_stays_in_the_crop(points: Tensor) -> None:
         made = moved(filled(SKIN), low, low + Motion().shifts(low.double(), own.double(), asked.double()).float())
     came = AT[:, None] / SIDE + made["flow"][1]
     assert (came[:, int(low[8, 0])].diff()[-16:] > 0).all()  # nothing is turned over
+
+
+def test_a_large_crop_is_looked_at_as_a_small_one(points: Tensor) -> None:
+    image = eyes_drawn(points)
+    large = torch.nn.functional.interpolate(image[None], (4 * SIDE, 4 * SIDE), mode="nearest")[0]
+    at = torch.arange(4 * SIDE) + 0.5
+    for chains in EYES:
+        small = Iris.of(image, Opening.of(points, chains, AT), AT)
+        found = Iris.of(large, Opening.of(4 * points, chains, at), at)
+        assert small is not None and found is not None
+        assert abs(found.x - 4 * small.x) < 6 and abs(found.y - 4 * small.y) < 6

@@ -17,10 +17,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from zoo import faces as found_faces
 from zoo.blocks.vgg import VGG19
 from zoo.catalogue.host import host
 from zoo.errors import ConfigError, ImageError, UsageError
+from zoo.faces import find
 from zoo.generator import Generator, SizeRule, build_part
 from zoo.loss import Loss, Views
 from zoo.machine import memory
@@ -246,7 +246,7 @@ def faces_in(photo: Tensor) -> Tensor | None:
     """Where the faces of a photograph (1,3,H,W) are, (1,1,H,W) in [0, 1]; None without any, or without dlib, which a line says."""
     height, width = size_of(photo)
     try:
-        found = found_faces.find(photo[0].detach().float().cpu(), thorough=False)
+        found = find(photo[0].detach().float().cpu(), thorough=False)
     except UsageError as error:
         log.warning("faces are painted as the rest is: %s; %s", error.message, error.hint)
         return None
