@@ -84,9 +84,8 @@ def emptied(drawn: Tensor, white: Tensor) -> Tensor:
     paper = coarse[:, empty].median(1).values[:, None, None]
     for part, here in _strips(torch.stack([away[0], white]), drawn.shape[-2:]):
         made = drawn[:, part]
-        made.lerp_(
-            torch.minimum(made, paper), here[1:]
-        )  # lines stay, and what is lighter than paper beside a dark head does not
+        # beside people lines stay; what is lighter than the paper, as networks draw it around dark heads, does not
+        made.lerp_(torch.minimum(made, paper), here[1:])
         made.lerp_(paper, here[:1])
     return drawn
 

@@ -69,14 +69,14 @@ class PhotographTranslator(Translator):
     def follow(
         self, frames: Iterable[Source], rate: float, light: str = "keep", **controls: Any
     ) -> Iterable[Callable[[Picture], Picture]]:
-        power = 1.0
+        to = 1.0
         if light == "even":
             try:
-                power = of_film(frames, rate)
+                to = of_film(frames, rate)
             except UsageError as error:
                 log.warning("light stays: %s; %s", error.message, error.hint)
         kept = partial(self.framed, **{**controls, "backdrop": "keep"})
-        return repeat(lambda picture: kept(replace(picture, rgb=lit(picture.rgb, power))))
+        return repeat(lambda picture: kept(replace(picture, rgb=lit(picture.rgb, to))))
 
     def results(self, images: Iterable[Source], batches: Batches, framing: dict[str, Any]) -> Iterator[Any]:
         closer = framing.get("framing") == "portrait" and batches.size is None

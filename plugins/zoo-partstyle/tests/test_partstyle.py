@@ -26,6 +26,7 @@ from zoo.generator import build_part
 from zoo.pictures.image import read
 from zoo.progress import Stopped, listening
 from zoo_partstyle.losses import GuidedContentLoss, GuidedStyleLoss, SelectedStyleLoss
+from zoo_partstyle.networks import PictureOptimiser
 from zoo_partstyle.optimise import Plan, optimise
 
 
@@ -207,6 +208,11 @@ def test_faces_stay_themselves(gatys: Any, caplog: pytest.LogCaptureFixture, mon
     monkeypatch.setitem(sys.modules, "dlib", None)
     never, blind = (gatys.translate(photo, style=picture(2, 96, 96), iterations=2, faces=much) for much in (0, 1))
     assert np.array_equal(never, blind) and "faces are painted as the rest is" in caplog.text
+
+
+def test_layers_near_faces_that_there_are_not() -> None:
+    with pytest.raises(ConfigError, match="no layer conv3_1"):
+        PictureOptimiser({"content": {"layers": ["conv2_1"]}}, last="conv2_1", near=["conv3_1"])
 
 
 def test_seeds_and_starts(gatys: Any) -> None:

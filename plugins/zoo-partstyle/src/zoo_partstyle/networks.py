@@ -84,8 +84,8 @@ class PictureOptimiser(Generator):
         self.vgg = VGG19(last=last)
         self.size = SizeRule(minimum=SMALLEST if compose else VGG19.minimum, whole=True)
         self.losses, self.compose, self.near = losses, compose, near
-        if near:
-            GuidedContentLoss(near, self.vgg)  # ValueError for a layer that there is not
+        if beyond := [layer for layer in near if layer not in self.vgg.layers]:
+            raise ConfigError(f"near: this VGG-19 has no layer {beyond[0]}", f"it ends at {self.vgg.layers[-1]}")
         terms = self._build(None)
         for term, (_, loss) in terms.items():
             if missing := _of_photo(loss.needs).missing:
