@@ -75,8 +75,8 @@ class PhotographTranslator(Translator):
                 to = of_film(frames, rate)
             except UsageError as error:
                 log.warning("light stays: %s; %s", error.message, error.hint)
-        kept = partial(self.framed, **{**controls, "backdrop": "keep"})
-        return repeat(lambda picture: kept(replace(picture, rgb=lit(picture.rgb, to))))
+        controls |= {"backdrop": "keep"}
+        return repeat(lambda picture: self.framed(replace(picture, rgb=lit(picture.rgb, to)), **controls))
 
     def results(self, images: Iterable[Source], batches: Batches, framing: dict[str, Any]) -> Iterator[Any]:
         closer = framing.get("framing") == "portrait" and batches.size is None
