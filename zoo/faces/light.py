@@ -22,7 +22,7 @@ LEAST = 0.3
 
 LUMA = (0.299, 0.587, 0.114)
 GLANCE = 320
-"""Pixels along the longer side in which faces of a film are looked for."""
+"""Pixels along the longer side in which faces are looked for that are as large as in a portrait."""
 
 LOOKS = 8
 """How many frames of a film are looked at, a second apart."""

@@ -16,7 +16,7 @@ from zoo import faces
 from zoo.errors import UsageError
 from zoo.faces import apart
 from zoo.faces.backdrop import emptied, on_white, people
-from zoo.faces.light import evened, lit, of_film, power
+from zoo.faces.light import GLANCE, evened, lit, of_film, power
 from zoo.pictures.batches import Batches
 from zoo.pictures.image import Picture, Source
 from zoo.translator import Translator
@@ -29,9 +29,6 @@ SIDE = 256
 
 SMALL = 0.88
 """Times the height of a face in such a portrait: what the network sees smaller loses its eyes."""
-
-GLANCE = 320
-"""Pixels along the longer side in which a face is looked for that is as large as in a portrait: no others are drawn."""
 
 log = logging.getLogger("zoo")
 

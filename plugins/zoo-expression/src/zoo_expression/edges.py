@@ -59,5 +59,6 @@ def along(points: Tensor, at: Tensor) -> Tensor:
 
 
 def smooth(x: Tensor) -> Tensor:
+    """From 0 at 0 to 1 at 1 without a bend."""
     x = x.clamp(0, 1)
     return x * x * (3 - 2 * x)

@@ -71,8 +71,8 @@ def parted(image: Tensor, points: Tensor) -> Tensor:
     at = torch.arange(image.shape[-1]) + 0.5
     mouth, outer = Opening.of(points, LIPS, at), Opening.of(points, OUTER_LIPS, at)
     apart = (points[[67, 66, 65], 1] - points[[61, 62, 63], 1]).clamp(min=0).max()
-    narrow = apart / (points[45, 0] - points[36, 0]).clamp(min=1.0)
-    shut = torch.maximum((2 - 2 * narrow / KNOWN).clamp(0, 1), _lips_between(image, mouth, outer, at) * (narrow < WIDE))
+    touching = _lips_between(image, mouth, outer, at) * (apart < WIDE * _wide(points))
+    shut = torch.maximum(_shut_by(apart, points), touching)
     if shut == 0:
         return points
     wide = max(1.0, (mouth.right - mouth.left) / 24)
@@ -113,8 +113,7 @@ def moved(image: Tensor, points: Tensor, there: Tensor) -> dict[str, Tensor]:
     mask = lips.mask(at, soft)
     mouth = Opening.of(points, LIPS, _across(points, there, at))
     flow[1] += _tucked(mouth, lips, at) / size
-    apart = (mouth.bottom - mouth.top).max() / (KNOWN * (points[45, 0] - points[36, 0]).clamp(min=1.0))
-    shut = (2 - 2 * apart).clamp(0, 1)
+    shut = _shut_by((mouth.bottom - mouth.top).max(), points)
     behind, unseen = _teeth(mouth, lips, points, there, at, soft, shut)
     # what is painted hides what was moved there: between the ways of lips and teeth lie pixels of neither
     flow = torch.lerp(flow, behind / size, mask * (1 - unseen))
@@ -133,6 +132,16 @@ def moved(image: Tensor, points: Tensor, there: Tensor) -> dict[str, Tensor]:
     for (was, now), light in zip((*eyes, (mouth, lips)), (LASH_LINE, LASH_LINE, LIP_LINE)):
         paint += _seam(result + paint, was, now, at, soft, light)
     return {"image": result + paint, "flow": flow, "paint": paint}
+
+
+def _wide(points: Tensor) -> Tensor:
+    """The distance of the eyes' outer corners, in pixels."""
+    return (points[45, 0] - points[36, 0]).clamp(min=1.0)
+
+
+def _shut_by(apart: Tensor, points: Tensor) -> Tensor:
+    """1 where lips are so little ``apart``, in pixels, that nothing between them is known, 0 from `KNOWN` on."""
+    return (2 - 2 * apart / (KNOWN * _wide(points))).clamp(0, 1)
 
 
 def _lips_between(image: Tensor, mouth: Opening, outer: Opening, at: Tensor) -> Tensor:
@@ -287,7 +296,7 @@ def _smiling(points: Tensor, there: Tensor, lips: Opening) -> Tensor:
     (some, every), (wide, widest) = SMILES, DROPS
     smiles = torch.maximum(smooth((now - some) / (every - some)), smooth((now - was) / RISE))
     high = (lips.bottom - lips.top).max() / max(lips.right - lips.left, 1.0)
-    down = (there - points)[[48, 54], 1].mean() / (points[45, 0] - points[36, 0]).clamp(min=1.0)
+    down = (there - points)[[48, 54], 1].mean() / _wide(points)
     still, far = CORNERS
     return smiles * smooth((widest - high) / (widest - wide)) * smooth((far - down) / (far - still))
 
