@@ -179,6 +179,20 @@ def test_more_than_two_people(translator: FusionTranslator) -> None:
             fuse([b, c], portions=portions)
 
 
+def test_a_photograph_keeps_its_hair_and_says_so(
+    translator: FusionTranslator, caplog: pytest.LogCaptureFixture
+) -> None:
+    a, b = head(200), head(300)
+    own = array(translator.translate(a, other=b, mix=0.5, hair=1.0))
+    assert not caplog.records
+    for asked in ({"mix": 0.5, "hair": 0.0}, {"mix": [0.0, 0.5, 0.5, 0.5, 0.5]}):
+        assert np.array_equal(array(translator.translate(a, other=b, **asked)), own)
+        assert "framing face" in caplog.text
+        caplog.clear()
+        translator.translate(a, other=b, framing="face", **asked)
+        assert not caplog.records
+
+
 def test_regions(translator: FusionTranslator, plain: FusionTranslator) -> None:
     a, b = portrait(1), portrait(2)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -33,6 +34,8 @@ from zoo_facefusion.grid import table
 from zoo_facefusion.networks import FusionGenerator, of_one
 from zoo_facefusion.paste import put_back
 from zoo_facefusion.regions import REGIONS
+
+log = logging.getLogger("zoo")
 
 
 class FusionTranslator(PortraitTranslator):
@@ -75,11 +78,19 @@ class FusionTranslator(PortraitTranslator):
         everywhere = (
             shares[0, :, names.index("shape")] if "shape" in names else shares[0].mean(1)
         )  # whose textures they are
-        if controls.get("hair") is None and len(mix) == 1:
+        photographed = (
+            controls.get("framing") != "face"
+        )  # it keeps its hair, and what a hat or a fringe of the other hides is drawn
+        asked_hair = mix[names.index("hair")] if "hair" in names and len(mix) > 1 else None
+        asked_hair = asked_hair if controls.get("hair") is None else controls["hair"]
+        if asked_hair is None and len(mix) == 1:
             hair = float(of_one(shares[..., :1])[0, 0, 0])
-            # a photograph keeps its hair, and what a hat or a fringe of the other hides is drawn
-            kept = "hair" in names and controls.get("framing") != "face"
-            controls = {**controls, "hair": 1.0 if kept else hair}
+            controls = {**controls, "hair": 1.0 if photographed and "hair" in names else hair}
+        elif photographed and asked_hair is not None and asked_hair < 1:
+            log.warning(
+                "hair: a photograph keeps that of the person in it; --framing face, in Python framing='face', shows another's"
+            )
+            controls = {**controls, "hair": 1.0}
         regions = dict(zip(names, shares[0].T)) | {
             name: self.generator.regional(name, torch.tensor([[share]]), portioned, len(others))[0, :, 0]
             for name in REGIONS
