@@ -201,19 +201,42 @@ def test_what_nothing_is_asked_of_gets_what_it_has(translator: ExpressionTransla
 
 def test_an_expression_is_its_units(translator: ExpressionTranslator) -> None:
     picture, own = head(), translator.measure(head())
-    whole = {name: 2.0 if name in ("AU6", "AU12") else 0.0 for name in NAMES}
+    parted = {name: own[name] for name in ("AU25", "AU26")}  # people smile with their lips shut or parted
+    whole = {name: max(2.0, own[name]) if name in ("AU6", "AU12") else 0.0 for name in NAMES} | parted
     assert np.array_equal(of(translator, picture, happiness=1), of(translator, picture, **whole))
     assert np.array_equal(of(translator, picture, natural=1), of(translator, picture, **dict.fromkeys(NAMES, 0.0)))
     half = {name: 0.5 * own[name] + 0.5 * whole[name] for name in NAMES}
     near = np.abs(of(translator, picture, happiness=0.5) - of(translator, picture, **half))
     assert near.max() <= 1  # one rounding apart
-    mixed = dict.fromkeys(NAMES, 0.0) | {"AU6": 1.0, "AU12": 2.0, "AU14": 1.0}
+    halved = {name: intensity / 2 for name, intensity in parted.items()}
+    mixed = dict.fromkeys(NAMES, 0.0) | {"AU6": 1.0, "AU12": 2.0, "AU14": 1.0} | halved
     assert np.array_equal(of(translator, picture, happiness=0.5, contempt=0.5), of(translator, picture, **mixed))
+
+
+def test_who_laughs_does_not_smile_less(translator: ExpressionTranslator) -> None:
+    laughs = torch.zeros(1, 17)
+    laughs[0, [NAMES.index(name) for name in ("AU12", "AU25", "AU26", "AU4")]] = torch.tensor([0.8, 0.6, 0.4, 0.5])
+    generator, image = translator.generator, torch.zeros(1, 3, 32, 32)
+
+    def asked(**shares: float) -> dict[str, float]:
+        condition = generator.condition(image, base=laughs, **{name: torch.tensor([x]) for name, x in shares.items()})
+        return dict(zip(NAMES, (5 * condition[0]).tolist()))
+
+    for share in (0.5, 1.0, 1.5):
+        made = asked(happiness=share)
+        assert (made["AU12"], made["AU25"], made["AU26"]) == pytest.approx((4, 3, 2))
+    assert asked(happiness=1)["AU4"] == 0 and asked(happiness=1)["AU6"] == pytest.approx(2)
+    sad = asked(sadness=1)
+    assert sad["AU12"] == sad["AU25"] == 0 and sad["AU4"] == pytest.approx(2.5)
+    assert asked(surprise=1)["AU25"] == pytest.approx(3) and asked(surprise=1)["AU26"] == pytest.approx(2)
 
 
 def test_a_unit_overrides_an_expression(translator: ExpressionTranslator) -> None:
     picture = head()
-    given = {name: 2.0 if name == "AU6" else 0.0 for name in NAMES} | {"AU12": 0.5}
+    own = translator.measure(picture)
+    given = {name: own[name] if name in ("AU25", "AU26") else 2.0 if name == "AU6" else 0.0 for name in NAMES} | {
+        "AU12": 0.5
+    }
     assert np.array_equal(of(translator, picture, happiness=1, AU12=0.5), of(translator, picture, **given))
 
 

@@ -20,7 +20,19 @@ from zoo.blocks.residual import ResidualBlock
 from zoo.generator import Generator, SizeRule
 from zoo.pictures.fit import warped
 from zoo_expression.motion import Motion
-from zoo_expression.units import EXPRESSIONS, FULL, HALVES, LABELLED, LABELS, MOST, NAMES, STRONGEST, pattern
+from zoo_expression.units import (
+    EXPRESSIONS,
+    FULL,
+    HALVES,
+    LABELLED,
+    LABELS,
+    MOST,
+    NAMES,
+    OPEN,
+    STRONGEST,
+    UNITS,
+    pattern,
+)
 
 NEARLY = 0.98
 """White and black by this much less, so that atanh is finite."""
@@ -226,7 +238,7 @@ class StarGANGenerator(Generator):
         """The condition (N,U) that the controls ask for: ``expression``, (N,) of StarGAN's labels, or
 
         the picture's own units, or those of ``like``, or ``base`` (N,U), if that is known; of them ``happiness`` and others, (N,) from 0, leave the rest
-        and bring their share of the expression; what ``AU1`` … ``AU45``, (N,) in intensities, give is as they give it.
+        and bring their share of the expression, see `brought`; what ``AU1`` … ``AU45``, (N,) in intensities, give is as they give it.
         """
         if self.labels:
             return F.one_hot(controls["expression"], len(LABELS)).float()
@@ -234,8 +246,9 @@ class StarGANGenerator(Generator):
         shares = {name: share[:, None] for name, share in controls.items() if name in EXPRESSIONS}
         if shares:
             total = torch.stack(list(shares.values())).sum(0)
-            mixed = torch.stack([share * units.new_tensor(pattern(name)) for name, share in shares.items()]).sum(0)
-            units = (1 - total).clamp(min=0) * units + mixed.clamp(max=FULL * STRONGEST)
+            mixed = torch.stack([brought(name, share, units) for name, share in shares.items()]).sum(0)
+            most = units.clamp(min=FULL * STRONGEST)
+            units = (1 - total).clamp(min=0) * units + mixed.minimum(most)
         given = [controls.get(name, unit) for name, unit in zip(NAMES, units.unbind(1))]
         return torch.stack(given, dim=1) / MOST
 
@@ -263,6 +276,14 @@ class StarGANGenerator(Generator):
         """The condition (N,U) that a picture itself fulfils, as the meter reads it."""
         read = self.meter(image)
         return F.one_hot(read.argmax(1), len(LABELS)).float() if self.labels else read.clamp(0, 1)
+
+
+def brought(expression: str, share: Tensor, units: Tensor) -> Tensor:
+    """The intensities (N,17) that a share (N,1) of an expression gives faces that have ``units``. What a face has more of its own units, it
+    keeps, who laughs is not to smile less; and all of those of which the expression says nothing."""
+    wanted = units.new_tensor(pattern(expression))
+    own = (wanted > 0) | torch.tensor([number in OPEN.get(expression, ()) for number in UNITS], device=units.device)
+    return torch.maximum(share * wanted, share.clamp(max=1) * own * units)
 
 
 def as_buffers(module: nn.Module) -> None:

@@ -42,6 +42,9 @@ EXPRESSIONS: Mapping[str, Sequence[int]] = {
 }
 """The thesis's table of expressions. Unit 16, lower lip depressor, is not among the 17: disgust does without."""
 
+OPEN: Mapping[str, Sequence[int]] = {"happiness": (25, 26)}
+"""Units of which an expression says nothing: people smile with their lips shut or parted, and it stays as it is."""
+
 FULL = 2.0
 """The intensity of an expression's units where the expression is 1; beyond it the thesis saw faces break."""
 
