@@ -37,7 +37,7 @@ class PortraitTranslator(Translator):
     ``whole`` for the photograph, in which the squares of all faces, or of the one that ``face`` says, are put back; or
     ``portrait`` for the part of it that shows head and shoulders. A subclass says where the face lies in its ``frame``,
     how many pixels along its side are the ``largest`` portrait, and how to ``call`` what it does and what it takes as it
-    is. It may replace `placed` and `put_back`.
+    is. It may replace `placed`, `finish` and `put_back`.
     """
 
     framing = frozenset({"face", "framing"})
@@ -48,6 +48,11 @@ class PortraitTranslator(Translator):
     def placed(self, face: faces.Face) -> faces.Face:
         """The face that is cut out instead of ``face``: the same, until a subclass moves its landmarks."""
         return face
+
+    def finish(self, crop: faces.Crop, drawn: Tensor, **_: Any) -> Tensor:
+        """What becomes of the drawing (3, S, S) of a crop of that size: itself, until a subclass draws on. The rest is what ``framing``
+        gives."""
+        return drawn
 
     def part(self) -> dict[str, Any]:
         return {
@@ -77,21 +82,39 @@ class PortraitTranslator(Translator):
         return self.cut(picture, chosen) if framing == "face" else around(picture, chosen)
 
     def results(self, images: Iterable[Source], batches: Batches, framing: dict[str, Any]) -> Iterator[Any]:
-        if framing.get("face") == 0 or framing.get("framing", "face") == "face":
+        if framing.get("face") == 0 or (self._bare and framing.get("framing", "face") == "face"):
             return super().results(images, batches, framing)
         return apart.results(images, batches, repeat(partial(self.parts, **framing)))
 
-    def parts(self, picture: Picture, face: int | None = None, framing: Around = "whole", **_: Any) -> apart.Parts:
-        """The faces of a photograph, or of its part around one of them, that are drawn and put back."""
+    @property
+    def _bare(self) -> bool:
+        """Whether a square is what the network makes of it."""
+        return type(self).finish is PortraitTranslator.finish
+
+    def parts(self, picture: Picture, face: int | None = None, framing: Around = "face", **how: Any) -> apart.Parts:
+        """The square around a face; or the faces of a photograph, or of its part around one of them, that are drawn and put back."""
+        if framing == "face":
+            return self.square(picture, self.chosen(picture, face), **how)
         if framing == "portrait":
             picture, face = around(picture, self.chosen(picture, face)), None
         verb, whole = self.call[0], self.call[2]
-        return self.of_faces(picture, faces.all_usable(faces.find(picture.rgb), face, verb, whole))
+        return self.of_faces(picture, faces.all_usable(faces.find(picture.rgb), face, verb, whole), **how)
 
-    def of_faces(self, picture: Picture, known: Iterable[faces.Face]) -> apart.Parts:
+    def square(self, picture: Picture, face: faces.Face, side: int | None = None, **how: Any) -> apart.Parts:
+        """The square around a face of a photograph, as `cut` has it."""
+        shown = self.cut(picture, face, side)
+        crop = faces.crop(picture.rgb, self.placed(face), shown.rgb.shape[-1], self.frame)
+        return apart.Parts(shown, [crop.image], lambda made: self.finish(crop, made[0], **how))
+
+    def of_faces(self, picture: Picture, known: Iterable[faces.Face], **how: Any) -> apart.Parts:
         """These faces of a photograph."""
         crops = [faces.crop(picture.rgb, self.placed(one), self.side(one), self.frame) for one in known]
-        return apart.Parts(picture, [crop.image for crop in crops], partial(self.put_back, picture.rgb, crops))
+
+        def join(made: Sequence[Tensor]) -> Tensor:
+            finished = [self.finish(crop, drawn, **how) for crop, drawn in zip(crops, made)]
+            return self.put_back(picture.rgb, crops, finished)
+
+        return apart.Parts(picture, [crop.image for crop in crops], join)
 
     def put_back(self, photograph: Tensor, crops: Sequence[faces.Crop], made: Sequence[Tensor]) -> Tensor:
         """The photograph (3, H, W) with what was ``made`` of its ``crops``."""
@@ -106,22 +129,29 @@ class PortraitTranslator(Translator):
         self, controls: dict[str, Any], *, size: int | None, batch: int | None, tile: int | None
     ) -> Callable[[video.Film], Callable[[Iterable[np.ndarray]], Iterable[Any]]]:
         batches, framing = self.prepared(size, batch, tile, None, controls)
-        number, how = framing.get("face"), framing.get("framing", "face")
-        if number == 0 or how == "face":
+        number, how = framing.pop("face", None), framing.pop("framing", "face")
+        if number == 0 or (self._bare and how == "face"):
             return super().filmed(controls, size=size, batch=batch, tile=tile)
         if how == "portrait":
             raise UsageError("videos have no framing portrait", "give framing face, or whole")
 
         def looked_through(film: video.Film) -> Callable[[Iterable[np.ndarray]], Iterable[Any]]:
-            seen = track.everyone((image for _, image in film.frames("looking through")), float(film.rate))
-            return lambda images: apart.results(images, batches, map(self._shown, seen, repeat(number)))
+            frames = (image for _, image in film.frames("looking through"))
+            cuts: Iterable[apart.Cut]
+            if how == "face":
+                followed, side = self.followed(frames, float(film.rate), number)
+                cuts = [partial(self.square, face=face, side=side, **framing) for face in followed]
+            else:
+                seen = track.everyone(frames, float(film.rate))
+                cuts = (self._shown(faces_, number, **framing) for faces_ in seen)
+            return lambda images: apart.results(images, batches, cuts)
 
         return looked_through
 
-    def _shown(self, seen: Mapping[int, faces.Face], number: int | None) -> apart.Cut:
+    def _shown(self, seen: Mapping[int, faces.Face], number: int | None, **how: Any) -> apart.Cut:
         """What draws the faces that a frame of a video shows; those that cannot be drawn stay."""
         wanted = [face for i, face in seen.items() if number in (None, i) and not faces.fault(face, self.call[0])]
-        return partial(self.of_faces, known=wanted) if wanted else apart.untouched
+        return partial(self.of_faces, known=wanted, **how) if wanted else apart.untouched
 
     def chosen(self, picture: Picture, number: int | None) -> faces.Face:
         """The face with this number, the largest that can be drawn unless given. ImageError if there is none."""

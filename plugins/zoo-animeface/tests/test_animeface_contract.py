@@ -10,7 +10,7 @@ import torch
 from zoo.testing import PluginContract
 from zoo_animeface.points import FRONTAL, TABLE, Row, write_points
 
-NO_FACE = "the pictures of the kit show no face, whose skin would be drawn, and only 0 is for such"
+NO_FACE = "the pictures of the kit show no face, whose skin and features would be drawn, and only 0 is for such"
 MODELS = [
     f"{gan}{loss}{size}" for gan in ("cartoongan", "animegan") for loss in ("", "-landmark") for size in ("", "-small")
 ]
@@ -21,7 +21,7 @@ class TestAnimeface(PluginContract):
     always: ClassVar = {"face": 0}
     waive: ClassVar = {
         f"test_control_has_an_effect[{model}-face]": NO_FACE for model in (*MODELS, "dan-anime", "dan-anime-small")
-    } | {f"test_control_has_an_effect[{model}-skin]": NO_FACE for model in MODELS}
+    } | {f"test_control_has_an_effect[{model}-{name}]": NO_FACE for model in MODELS for name in ("skin", "features")}
 
     @staticmethod
     def label(folder: Path) -> None:

@@ -287,3 +287,68 @@ def test_in_a_video_faces_are_put_back_as_well(red: AnimeTranslator, tmp_path: P
     assert min(pure[:4]) > 500 and pure[-1] == 0
     with pytest.raises(UsageError, match="videos have no framing portrait"):
         red.translate_video(source, tmp_path / "no.mp4", framing="portrait")
+
+
+# -- features -------------------------------------------------------------------------------------------------------------
+
+
+FEATURES = {"type": "choice", "name": "features", "choices": ["drawn", "network"], "default": "drawn"}
+
+
+class Pale(Copy):
+    """Anything becomes the colour of light skin."""
+
+    def parts(self, image: Tensor) -> dict[str, Tensor]:
+        return {"image": torch.tensor([0.8, 0.6, 0.5])[:, None, None].expand_as(image)}
+
+
+@pytest.fixture(scope="module")
+def featured() -> AnimeTranslator:
+    return AnimeTranslator(Pale(), {**NETWORK, "controls": [*NETWORK["controls"], FEATURES]}, device="cpu")
+
+
+def inked(picture: Any) -> np.ndarray:
+    """(H,W): what is far from the colour that the network draws."""
+    return np.abs(np.asarray(picture, float)[..., :3] - np.array([229.5, 204, 191.25])).max(2) > 60
+
+
+def test_brows_eyes_and_mouth_are_drawn_where_the_photograph_has_them(featured: AnimeTranslator) -> None:
+    photo = Image.open(SAMPLE).convert("RGB")
+    made, plain = (featured.translate(photo, features=how) for how in ("drawn", "network"))
+    assert made.size == plain.size and not inked(plain).any()
+    cut = translator_square(photo, made.width)
+    at = inked(made)
+    for part in (range(17, 22), range(22, 27), range(36, 42), range(42, 48), range(60, 68)):
+        (left, top), (right, low) = cut[list(part)].min(0), cut[list(part)].max(0)
+        assert at[int(top) - 4 : int(low) + 5, int(left) : int(right)].any(), part
+    away = np.ones_like(at)
+    (left, top), (right, low) = cut[17:].min(0), cut[17:].max(0)
+    away[int(top) - 8 : int(low) + 8, int(left) - 8 : int(right) + 8] = False
+    assert not at[away].any()
+    assert np.array_equal(featured.translate(photo), made)
+
+
+def translator_square(photo: Image.Image, side: int) -> np.ndarray:
+    """The landmarks (68,2) in the portrait that is cut out of a photograph."""
+    rgb = read(photo).rgb
+    return faces.crop(rgb, faces.find(rgb)[0], side, FRAME).landmarks.numpy()
+
+
+def test_features_go_back_into_photographs_and_films_and_not_into_portraits(
+    featured: AnimeTranslator, tmp_path: Path
+) -> None:
+    photo = Image.open(SAMPLE).convert("RGB")
+    for framing in ("whole", "portrait"):
+        made, plain = (featured.translate(photo, framing=framing, features=how) for how in ("drawn", "network"))
+        differ = np.abs(np.asarray(made, float) - np.asarray(plain, float)).max(2) > 60
+        assert made.size == plain.size and 20 < differ.sum() < 0.1 * differ.size
+    whole = photo.resize((64, 64))
+    assert np.array_equal(featured.translate(whole, face=0), featured.translate(whole, face=0, features="network"))
+    frames = [np.asarray(photo.resize((240, 240 * photo.height // photo.width // 2 * 2)))] * 4
+    source = film(tmp_path / "in.mp4", frames)
+    for framing in ("face", "whole"):
+        for how in ("drawn", "network"):
+            featured.translate_video(source, tmp_path / f"{framing}-{how}.mp4", framing=framing, features=how)
+        made, plain = (shown(tmp_path / f"{framing}-{how}.mp4") for how in ("drawn", "network"))
+        assert len(made) == len(plain) == 4 and made[0].shape == plain[0].shape
+        assert inked(made[2]).sum() > inked(plain[2]).sum() + 20

@@ -73,15 +73,26 @@ def own_lips(drawing: Tensor, photo: Tensor, parts: Tensor) -> Tensor:
     with torch.autocast(drawing.device.type, enabled=False):
         seen, drawn = ((small(x) + 1) / 2 for x in (photo, drawing))
         mouth = likely(parts, "mouth")
-        red = mouth * (seen[:, :1] - seen[:, 1:2]).clamp(min=0).square()
-        lips = (seen * red).sum((2, 3)) / red.sum((2, 3)).clamp(min=1e-4)
+        differ, _ = lips_beside(seen, mouth, cheeks(seen))
         where = (2 * mouth - 0.5).clamp(0, 1)
         now = (drawn * where).sum((2, 3)) / where.sum((2, 3)).clamp(min=1)
-        differ = (lips / cheeks(seen)).clamp(*REDDEST) ** RED
-        differ[:, 1:] = torch.minimum(differ[:, 1:], differ[:, :1] / RUDDY)
         factor = cheeks(drawn) * differ / now.clamp(min=0.02)
-        factor = torch.where(red.sum((2, 3)) > 1e-3, factor.clamp(*FACTORS), 1.0)
+        factor = torch.where(redness(seen, mouth).sum((2, 3)) > 1e-3, factor.clamp(*FACTORS), 1.0)
         return tinted(drawing, factor, where)
+
+
+def redness(rgb: Tensor, mouth: Tensor) -> Tensor:
+    """(N,1,H,W): how red (N,3,H,W) in [0,1] is where a ``mouth`` (N,1,H,W) is."""
+    return mouth * (rgb[:, :1] - rgb[:, 1:2]).clamp(min=0).square()
+
+
+def lips_beside(rgb: Tensor, mouth: Tensor, cheek: Tensor) -> tuple[Tensor, Tensor]:
+    """How light lips are drawn beside skin, in each colour, (N,3), of photographs (N,3,H,W) in [0,1] whose cheeks are ``cheek`` (N,3); and
+    the colour of the photograph's, (N,3): of what is red of its mouth."""
+    red = redness(rgb, mouth)
+    lips = (rgb * red).sum((2, 3)) / red.sum((2, 3)).clamp(min=1e-4)
+    differ = (lips / cheek.clamp(min=0.02)).clamp(*REDDEST) ** RED
+    return torch.cat([differ[:, :1], torch.minimum(differ[:, 1:], differ[:, :1] / RUDDY)], 1), lips
 
 
 def nose_shaded(drawing: Tensor, parts: Tensor) -> Tensor:

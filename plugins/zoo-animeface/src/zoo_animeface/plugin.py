@@ -7,6 +7,7 @@ from zoo_animeface.align import LandmarkTrainer, ShapeLoss
 from zoo_animeface.crops import anime_crops
 from zoo_animeface.dan import Dan
 from zoo_animeface.detect import LandmarkTranslator
+from zoo_animeface.drawn import DrawnFeaturesLoss
 from zoo_animeface.edges import edge_blur
 from zoo_animeface.evaluate import anime_eval, landmark_eval
 from zoo_animeface.label import anime_points
@@ -57,6 +58,7 @@ def zoo_register(register: Registrar) -> None:
     register.loss("plain-skin", PlainSkinLoss)
     register.loss("plain-wall", PlainWallLoss)
     register.loss("mouth", MouthLoss)
+    register.loss("drawn-features", DrawnFeaturesLoss)
     register.provider("points", FacePoints)
     register.provider("redrawn", Redrawn)
     register.provider("redrawn-target", RedrawnTarget)

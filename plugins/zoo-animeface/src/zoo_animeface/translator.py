@@ -11,6 +11,7 @@ from zoo import faces
 from zoo.faces.portrait import PortraitTranslator
 from zoo.pictures.image import Source, read
 from zoo_animeface.colours import nose_shaded, own_colours, own_lips, painted_wall, teeth_shown
+from zoo_animeface.drawn import with_features
 from zoo_animeface.finder import find, within
 from zoo_animeface.like import recoloured
 from zoo_animeface.networks import FineCartoonGenerator
@@ -24,10 +25,11 @@ log = logging.getLogger("zoo")
 
 
 class AnimeTranslator(PortraitTranslator):
-    """Draws portraits as anime. The control ``like``, where the recipe declares it, is a drawing whose colours they get, and
-    ``skin`` how far people keep their own."""
+    """Draws portraits as anime. The control ``like``, where the recipe declares it, is a drawing whose colours they get, ``skin`` how
+    far people keep their own, and ``features`` whether brows, eyes and mouths are ``drawn`` by landmarks, or the ``network``'s."""
 
     frame = FRAME
+    framing = PortraitTranslator.framing | {"features"}
     finishing = frozenset({"like", "skin"})
 
     def check(self, controls: dict[str, Any]) -> dict[str, Any]:
@@ -48,6 +50,9 @@ class AnimeTranslator(PortraitTranslator):
             drawn = recoloured(drawn, image, like)
         drawn = own_lips(own_tone(drawn, image, parts, where, skin), image, parts)
         return teeth_shown(nose_shaded(drawn, parts), image, parts)
+
+    def finish(self, crop: faces.Crop, drawn: Tensor, features: str = "network", **_: Any) -> Tensor:
+        return drawn if features == "network" else with_features(crop.image, drawn, crop.landmarks)
 
     def finer(self, drawn: Tensor) -> Tensor:
         """Redrawn once more, in twice the size, by a generator that redraws what it draws first."""
