@@ -101,7 +101,7 @@ def nose_shaded(drawing: Tensor, parts: Tensor) -> Tensor:
     with torch.autocast(drawing.device.type, enabled=False):
         middle = -F.max_pool2d(-likely(parts, "nose"), (1, 2 * WINGS + 1), 1, (0, WINGS))
         ends = (middle - F.pad(middle[:, :, BELOW:], (0, 0, 0, BELOW))).clamp(0, 1)
-        shade = (DENSE[0] * _mean(ends, 1)).clamp(max=DENSE[1])
+        shade = (DENSE[0] * smoothed(ends, 1)).clamp(max=DENSE[1])
         return tinted(drawing, drawing.new_tensor([SHADE]).float(), shade)
 
 
@@ -122,7 +122,7 @@ def teeth_shown(drawing: Tensor, photo: Tensor, parts: Tensor) -> Tensor:
         share = teeth.sum((2, 3), keepdim=True) / area
         teeth = teeth * ((share - SMILE[0]) / (SMILE[1] - SMILE[0])).clamp(0, 1)
         teeth = F.interpolate(teeth, drawing.shape[2:], mode="bilinear")
-        teeth = ((_mean(teeth, 2) - 0.25) * 2).clamp(0, 1).to(drawing)  # one shape, and no grains
+        teeth = ((smoothed(teeth, 2) - 0.25) * 2).clamp(0, 1).to(drawing)  # one shape, and no grains
     return torch.lerp(drawing, (2 * drawing.new_tensor(TEETH) - 1)[:, None, None].expand_as(drawing), teeth)
 
 
@@ -132,17 +132,17 @@ def painted_wall(drawing: Tensor, photo: Tensor, parts: Tensor) -> Tensor:
     Lines that a network has seen on people it draws into every wall."""
     with torch.autocast(drawing.device.type, enabled=False):
         wall = (2 * likely(parts, "background") - 0.5).clamp(0, 1)
-        wall = _mean(-F.max_pool2d(-wall, 2 * RIM + 1, 1, RIM), RIM)
+        wall = smoothed(-F.max_pool2d(-wall, 2 * RIM + 1, 1, RIM), RIM)
         paint = small(photo)
         for _ in range(TIMES):
-            mean = _mean(paint, SMOOTH)
-            spread = (_mean(paint * paint, SMOOTH) - mean * mean).sum(1, keepdim=True)
+            mean = smoothed(paint, SMOOTH)
+            spread = (smoothed(paint * paint, SMOOTH) - mean * mean).sum(1, keepdim=True)
             kept = spread / (spread + CONTRAST)
-            paint = _mean(kept, SMOOTH) * paint + _mean((1 - kept) * mean, SMOOTH)
+            paint = smoothed(kept, SMOOTH) * paint + smoothed((1 - kept) * mean, SMOOTH)
         paint, wall = (F.interpolate(x, drawing.shape[2:], mode="bilinear").to(drawing) for x in (paint, wall))
     return torch.lerp(drawing, paint.clamp(-1, 1), wall)
 
 
-def _mean(planes: Tensor, radius: int) -> Tensor:
+def smoothed(planes: Tensor, radius: int) -> Tensor:
     """Of (N,C,H,W), over a square around each pixel, at the sides of what is there."""
     return F.avg_pool2d(planes, 2 * radius + 1, 1, radius, count_include_pad=False)

@@ -1,0 +1,303 @@
+"""How a draughtsman draws brows, eyes, mouths and glasses where a photograph has them.
+
+N faces in pictures of H by W pixels. Points are iBUG's 68, counted from 0, in pixels; a face's ``unit`` is three times the distance of
+its eyes' middles, about as wide as the head.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from zoo_animeface.colours import lips_beside, smoothed
+from zoo_animeface.skin import LUMA
+
+BROWS = (range(17, 22), range(26, 21, -1))
+"""Each from its outer end to its inner one."""
+
+EYES = ((36, 37, 38, 39, 40, 41), (45, 44, 43, 42, 47, 46))
+"""Each from its outer corner over the upper lid to its inner one, and back."""
+
+OUTER = (range(48, 55), (48, 59, 58, 57, 56, 55, 54))
+INNER = ((60, 61, 62, 63, 64), (60, 67, 66, 65, 64))
+"""The lips' edges, the upper and the lower, from the right corner to the left one."""
+
+AROUND = 0.06
+"""How far around a brow there is nothing but skin, in units."""
+
+BROW, LINE = (0.003, 0.008, 0.007), (0.002, 0.005, 0.002)
+"""Half the width of a brow, and of the line between lips, at its beginning, its middle and its end, in units."""
+
+INK = 0.25
+"""How light strokes are beside skin."""
+
+LASHES, WHITE = (0.12, 0.09, 0.09), (0.97, 0.97, 0.98)
+"""Red, green and blue of lashes and of an eyeball."""
+
+LARGER = 0.72
+"""By how much of its width an open eye is drawn higher than it is, downwards."""
+
+SHUT = 0.15, 0.27
+"""Heights of an eye, in shares of its width, up to which it is drawn shut, and from which it is as large as it gets."""
+
+WHITES, IRIS, BRIGHT, PURE = 0.5, 0.4, 0.55, 0.3
+"""Half the width of an eyeball and of an iris in shares of an eye's; how light the strongest of its colours is, and the weakest at least, beside it."""
+
+BROWN, DIMMEST = (0.36, 0.23, 0.17), (0.16, 0.26)
+"""The colour of dark eyes, and how light an eye is in a photograph up to which it has that one, and from which it has its own."""
+
+SEEN = 0.2
+"""How far from an eye's middle its colour is looked for, in shares of its width."""
+
+MOUTH, TOOTH = (0.38, 0.14, 0.14), (0.97, 0.96, 0.95)
+"""The colours of an open mouth and its teeth."""
+
+PALE, DIM = (1.25, 1.5), 0.6
+"""How light and how grey, one times the other, what is between lips is beside them up to which it is dark, and from which it is teeth;
+and how light it is beside them below which it is no lip."""
+
+APART, PARTED = (0.012, 0.022), (0.15, 0.35)
+"""How far apart landmarks have lips, in units, and shares of what is between them that are teeth or dark, up to which lips are shut, and
+from which they are as landmarks have them."""
+
+BESIDE = (0.5, 0.55), (0.04, 0.05)
+"""How far an eye and lips have skin around them: an eye to its sides, and above and below, in shares of its width; lips above and beside
+them, and below, in units. What a network has drawn there is gone."""
+
+THIN, FRAME = 0.025, (0.18, 0.33)
+"""Half the width of the frames of glasses at most, in units; and by how much of what cheeks are light these are darker than what is around
+them, up to which there is none and from which there is one."""
+
+
+class Face:
+    """What is drawn so far on the ``paper``, (N,3,h,w) in [0,1], and how much of it counts, (N,1,h,w): at first the room that features have.
+
+    ``size`` is h and w; points (N,68,2) are in pixels of it."""
+
+    paper: Tensor
+    picture: Tensor
+
+    def __init__(self, points: Tensor, unit: Tensor, size: tuple[int, int]) -> None:
+        self.points, self.unit = points, unit
+        self.fine = max(1, round(0.008 * float(unit.mean())))
+        rows, columns = (torch.arange(side, device=points.device) + 0.5 for side in size)
+        self.places = torch.stack([columns.expand(len(rows), -1), rows[:, None].expand(-1, len(columns))], -1)
+        self.where = points.new_zeros(len(points), 1, *size)
+        self.brows = {brow: self.away(brow) for brow in BROWS}
+        self.eyes = [Eye(points[:, list(line)], self.places) for line in EYES]
+        corners = points[:, [48, 54]]
+        self.lips = _Axes(corners.mean(1), corners[:, 1] - corners[:, 0])
+        rooms = (
+            [far < AROUND for far, _ in self.brows.values()] + [eye.room for eye in self.eyes] + [self.around_lips()]
+        )
+        self.where = torch.stack(rooms).any(0).float()
+
+    def away(self, line: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """How far each pixel is from a line, in units, much where it is not near, and where along it the nearest of it is, from 0 to 1:
+        (N,1,h,w)."""
+        fine = _curve(self.points[:, list(line)], 16)
+        rows, columns = box(fine, AROUND * float(self.unit.max()) + 2, *self.places.shape[:2])
+        there = self.places[rows, columns]
+        far, nearest = torch.cdist(there.flatten(0, 1)[None], fine).min(2)
+        distance, along = self.where.new_full(self.where.shape, 9.0), torch.zeros_like(self.where)
+        sides = (len(fine), 1, *there.shape[:2])
+        distance[:, :, rows, columns] = (far / self.unit[:, None]).view(sides)
+        along[:, :, rows, columns] = nearest.view(sides) / (fine.shape[1] - 1)
+        return distance, along
+
+    def edges(self, lines: Sequence[Sequence[int]]) -> list[Tensor]:
+        """How low edges of the lips are at each pixel, as `lips` has it."""
+        x, _ = self.lips.of(self.places)
+        return [_height(x, self.lips.of_points(_curve(self.points[:, list(line)], 4))) for line in lines]
+
+    def around_lips(self) -> Tensor:
+        x, y = self.lips.of(self.places)
+        upper, lower = self.edges(OUTER)
+        above, below = (_each(self.unit / self.lips.size) * far for far in BESIDE[1])
+        return (y > upper - above) & (y < lower + below) & (x.abs() < 0.5 + above)
+
+    def put(self, colour: Tensor, where: Tensor) -> None:
+        self.picture = torch.lerp(self.picture, colour.expand_as(self.picture), where)
+
+    def stroke(self, far: Tensor, along: Tensor, widths: Sequence[float], share: Tensor | float = 1.0) -> None:
+        first, second = (2 * along).clamp(max=1), (2 * along - 1).clamp(min=0)
+        half = widths[0] + (widths[1] - widths[0]) * first + (widths[2] - widths[1]) * second
+        dense = ((half - far) * _each(self.unit) + 0.5).clamp(0, 1) * share
+        self.put(self.paper * INK, dense)
+        self.where = torch.maximum(self.where, 3 * dense)
+
+    def frames(self, seen: Tensor, glasses: Tensor, light: Tensor) -> None:
+        """Glasses (N,1,h,w) have dark frames where the photograph in [0,1] has them; ``light`` (N,1,1,1) is how light its skin is."""
+        shown = luma(seen) / light.clamp(min=0.05)
+        size = 2 * max(1, round(THIN * float(self.unit.mean()))) + 1
+        # without what is thin and dark
+        around = -F.max_pool2d(-F.max_pool2d(shown, size, 1, size // 2), size, 1, size // 2)
+        own = torch.stack([torch.hypot(eye.x / 0.9, eye.y / 0.65) < 1 for eye in self.eyes])
+        brows = torch.stack([far < THIN for far, _ in self.brows.values()])
+        other = own.any(0) | brows.any(0)
+        frame = ((around - shown - FRAME[0]) / (FRAME[1] - FRAME[0])).clamp(0, 1) * glasses * ~other
+        frame = ((smoothed(frame, self.fine) - 0.25) * 2).clamp(0, 1)
+        self.put(self.paper * INK, frame)
+        self.where = torch.maximum(self.where, 2 * frame)
+
+    def brow(self, line: range) -> None:
+        self.stroke(*self.brows[line], BROW)
+
+    def iris(self, seen: Tensor) -> Tensor:
+        """The colour (N,3,1,1) of both eyes in the photograph (N,3,h,w) in [0,1], as drawn eyes have it."""
+        light = luma(seen)
+        # what shines in an eye, and is white beside it, has no colour
+        dark = torch.stack([eye.own & (light <= colour_of(light, eye.own)) for eye in self.eyes]).any(0)
+        colour = colour_of(seen, dark)
+        colour = colour.mean(1, keepdim=True) + 1.5 * (colour - colour.mean(1, keepdim=True))
+        colour = BRIGHT * (colour / colour.amax(1, keepdim=True).clamp(min=0.02)).clamp(PURE, 1)
+        darkness = ((DIMMEST[1] - colour_of(light, dark)) / (DIMMEST[1] - DIMMEST[0])).clamp(0, 1)
+        return torch.lerp(colour, _plain(BROWN, seen).expand_as(colour), darkness)
+
+    def eye(self, eye: Eye, colour: Tensor) -> None:
+        """An eye whose iris has this ``colour`` (N,3,1,1)."""
+        x, y, open_, soft, half, centre = eye.x, eye.y, _each(eye.open), _each(eye.axes.size), eye.half, eye.centre
+        visible = ((y - eye.lid) * soft + 0.5).clamp(0, 1) * (open_ > 0)
+        ball = ((1 - torch.hypot(x / WHITES, (y - centre) / half)) * WHITES * soft + 0.5).clamp(0, 1) * visible
+        self.put(_plain(WHITE, colour), ball)
+        self.put(self.picture * 0.7, ball * (1 - (y - eye.lid) / 0.12).clamp(0, 1))
+
+        across, down = x / IRIS, (y - centre) / half
+        round_ = torch.hypot(across, down)
+        iris = ((1 - round_) * half.clamp(max=IRIS) * soft + 0.5).clamp(0, 1) * visible
+        lighter = (0.52 + 0.32 * down) * (1 - 0.6 * ((round_ - 0.8) / 0.15).clamp(0, 1)) * 1.15
+        pupil = ((0.55 - torch.hypot(across, down + 0.05)) * IRIS * soft + 0.5).clamp(0, 1)
+        self.put(colour * lighter * (1 - 0.8 * pupil), iris)
+
+        side = _each(eye.axes.along[:, 0].sign())  # lights are on the same side of both eyes
+        for at, where, large, bright in ((-0.32, -0.38, 0.3, 1.0), (0.35, 0.42, 0.15, 0.8)):
+            far = torch.hypot(across - at * side, (down - where) * half / IRIS)
+            light = ((large - far) * IRIS * soft + 0.5).clamp(0, 1) * iris
+            self.put(torch.ones_like(colour), bright * light)
+
+        thick = 0.05 + 0.05 * (1 - eye.t).clamp(0, 1)
+        ends = (torch.minimum(eye.t + 0.08, 1.02 - eye.t) / 0.05).clamp(0, 1)
+        upper = ((thick * ends - (y - eye.lid).abs()) * soft + 0.5).clamp(0, 1) * (ends > 0)
+        lower = ((0.022 - (y - centre - half).abs()) * soft + 0.5).clamp(0, 1) * (1 - x.abs() / 0.28).clamp(0, 1).sqrt()
+        self.put(_plain(LASHES, colour), torch.maximum(upper, 0.7 * lower * open_))
+        self.where = torch.maximum(self.where, 3 * torch.maximum(iris, upper))
+
+    def mouth(self, seen: Tensor, cheek: Tensor, mouth: Tensor) -> None:
+        """``seen`` is the photograph in [0,1], ``cheek`` (N,3,1,1) the skin in it, ``mouth`` (N,1,h,w) what of it is one."""
+        x, y = self.lips.of(self.places)
+        outer, inner, soft = self.edges(OUTER), self.edges(INNER), _each(self.lips.size)
+        wide = ((0.5 - x.abs()) * soft + 0.5).clamp(0, 1)
+        lips = (torch.minimum(y - outer[0], outer[1] - y) * soft + 0.5).clamp(0, 1) * wide
+        differ, own = lips_beside(seen, mouth, cheek[:, :, 0, 0])
+        self.put(self.paper * differ[:, :, None, None], lips)
+
+        own = own[:, :, None, None]
+        pale, of_lips = (
+            luma(x) * x.amin(1, keepdim=True) / x.amax(1, keepdim=True).clamp(min=0.05) for x in (seen, own)
+        )
+        pale = pale / of_lips.clamp(min=0.02)
+        teeth = smoothed(((pale - PALE[0]) / (PALE[1] - PALE[0])).clamp(0, 1), self.fine)
+        teeth = ((teeth - 0.35) * 3).clamp(0, 1)  # one shape, and no grains
+        between = (torch.minimum(y - inner[0], inner[1] - y) * soft).clamp(0, 1) * wide
+        no_lip = ((teeth > 0.5) | (luma(seen) < DIM * luma(own).clamp(min=0.02))).float()
+        share = (no_lip * between).sum((1, 2, 3)) / between.sum((1, 2, 3)).clamp(min=1)
+        above, below = (self.points[:, list(edge[1:4])] for edge in INNER)
+        gap = (above - below).norm(dim=2).amax(1) / self.unit
+        sure = ((value - most[0]) / (most[1] - most[0]) for value, most in ((share, PARTED), (gap, APART)))
+        parted = _each(torch.stack([*sure]).clamp(0, 1).prod(0))
+        middle = (inner[0] + inner[1]) / 2
+        upper, lower = (torch.lerp(middle, edge, parted) for edge in inner)
+        opened = (torch.minimum(y - upper, lower - y) * soft).clamp(0, 1) * wide
+        self.put(torch.lerp(_plain(MOUTH, seen), _plain(TOOTH, seen), teeth), opened)
+        self.where = torch.maximum(self.where, 2 * opened)
+        along = (x + 0.5).clamp(0, 1)
+        for edge, dense in ((upper, 1.0), (lower, 0.7)):
+            self.stroke((y - edge).abs() * soft / _each(self.unit) + (x.abs() > 0.48) * 9.0, along, LINE, dense)
+
+
+class Eye:
+    """Where the parts of a drawn eye are: ``line`` (N,6,2) are its corners and lids as `EYES` has them."""
+
+    def __init__(self, line: Tensor, places: Tensor) -> None:
+        self.axes = _Axes(line[:, [1, 2, 4, 5]].mean(1), line[:, 3] - line[:, 0])
+        self.x, self.y = x, y = self.axes.of(places)
+        marks = self.axes.of_points(line)
+        lid, low = marks[:, 1:3, 1].mean(1), marks[:, 4:, 1].mean(1)
+        top = lid - 0.1
+        self.open = ((low - lid - SHUT[0]) / (SHUT[1] - SHUT[0])).clamp(0, 1)
+        self.own = (torch.hypot(x, y) < SEEN) & (((y > _each(lid)) & (y < _each(low))) | (y.abs() < 0.04))
+        bottom = low + LARGER * self.open
+        self.half, self.centre = _each((bottom - top) / 2).clamp(min=0.02) * 1.02, _each((bottom + top) / 2)
+        # the upper lid: a bow from corner to corner
+        outer, inner = marks[:, 0, 1] + 0.1 * self.open, marks[:, 3, 1] + 0.06 * self.open
+        self.t = t = (x - _each(marks[:, 0, 0])) / _each(marks[:, 3, 0] - marks[:, 0, 0])
+        corner, bow = torch.lerp(_each(outer), _each(inner), t.clamp(-0.3, 1.3)), 4 * t * (1 - t)
+        self.lid = corner - _each((outer + inner) / 2 - top) * bow.clamp(min=-1.5)
+        whole = low + LARGER  # where eyes are open, shut ones leave skin
+        wide, high = 0.5 + BESIDE[0][0], _each((whole - top) / 2 + BESIDE[0][1])
+        self.room = torch.hypot(x / wide, (y - _each((whole + top) / 2)) / high) < 1
+
+
+class _Axes:
+    """Places as a feature has them: along it, and down, from a middle (N,2), in lengths of a vector (N,2)."""
+
+    def __init__(self, middle: Tensor, across: Tensor) -> None:
+        self.middle, self.size = middle, across.norm(dim=1).clamp(min=2)
+        self.along = across / self.size[:, None]
+        down = torch.stack([-self.along[:, 1], self.along[:, 0]], 1)
+        self.axes = torch.stack([self.along, down * down[:, 1:].sign()], 1) / self.size[:, None, None]
+
+    def of(self, places: Tensor) -> tuple[Tensor, Tensor]:
+        """Of (H,W,2): (N,1,H,W) each."""
+        x, y = torch.einsum("nij,nhwj->inhw", self.axes, places - self.middle[:, None, None])
+        return x[:, None], y[:, None]
+
+    def of_points(self, points: Tensor) -> Tensor:
+        """Of (N,K,2): (N,K,2)."""
+        return (points - self.middle[:, None]) @ self.axes.mT
+
+
+def box(points: Tensor, reach: float, height: int, width: int) -> tuple[slice, slice]:
+    """Rows and columns of a picture around points (…,2) of pixels, as far as they reach."""
+    left, top = (points.flatten(0, -2).amin(0) - reach).floor().int().tolist()
+    right, bottom = (points.flatten(0, -2).amax(0) + reach).ceil().int().tolist()
+    left, right = (min(max(at, 0), width) for at in (left, right))
+    top, bottom = (min(max(at, 0), height) for at in (top, bottom))
+    return slice(top, bottom), slice(left, right)
+
+
+def _curve(points: Tensor, finer: int) -> Tensor:
+    """A smooth line (N,(K-1)·finer+1,2) through points (N,K,2)."""
+    count = (points.shape[1] - 1) * finer + 1
+    return F.interpolate(points.mT[:, :, None], (1, count), mode="bicubic", align_corners=True)[:, :, 0].mT
+
+
+def _height(x: Tensor, line: Tensor) -> Tensor:
+    """How high a line (N,K,2) is at x (N,1,H,W): straight between its points, level beyond them."""
+    height = _each(line[:, 0, 1]).expand_as(x)
+    for start, step in zip(line.unbind(1), line.diff(dim=1).unbind(1)):
+        run = step[:, 0].clamp(min=1e-3)
+        height = height + _each(step[:, 1] / run) * (x - _each(start[:, 0])).clamp(min=0).minimum(_each(run))
+    return height
+
+
+def luma(rgb: Tensor) -> Tensor:
+    """(N,3,H,W) -> (N,1,H,W)."""
+    return (rgb * rgb.new_tensor(LUMA)[:, None, None]).sum(1, keepdim=True)
+
+
+def colour_of(picture: Tensor, where: Tensor) -> Tensor:
+    """The mean of (N,3,H,W) where (N,1,H,W) is, (N,3,1,1)."""
+    return (picture * where).sum((2, 3), keepdim=True) / where.sum((2, 3), keepdim=True).clamp(min=1)
+
+
+def _each(numbers: Tensor) -> Tensor:
+    """(N,) -> (N,1,1,1)."""
+    return numbers[:, None, None, None]
+
+
+def _plain(colour: Sequence[float], like: Tensor) -> Tensor:
+    return like.new_tensor(colour)[:, None, None]
