@@ -187,3 +187,21 @@ def test_in_short_numbers_the_same_is_wanted(portrait: dict[str, Tensor]) -> Non
             source = portrait["source"].bfloat16() if short else portrait["source"]
             values.append(float(DrawnFeaturesLoss()({**portrait, "source": source, "output": output})))
     assert values[1] == pytest.approx(values[0], rel=0.02)
+
+
+def test_a_wink_is_one_and_a_smile_is_none(portrait: dict[str, Tensor]) -> None:
+    points = portrait["landmarks"][0] * SIDE
+    rows = slice(int(points[36:48, 1].max()) + 4, int(points[36:48, 1].max()) + 8)
+
+    def irises(right: float, left: float) -> list[bool]:
+        landmarks = portrait["landmarks"].clone()
+        for (upper, lower), share in (((37, 41), right), ((38, 40), right), ((43, 47), left), ((44, 46), left)):
+            landmarks[:, upper] = torch.lerp(landmarks[:, lower], landmarks[:, upper], share)
+        wanted, _ = drawn(portrait, landmarks=landmarks)
+        columns = [points[list(eye), 0].mean().long() for eye in (range(36, 42), range(42, 48))]
+        return [bool((wanted[:, rows, column] - SKIN).abs().max() > 0.2) for column in columns]
+
+    assert irises(1, 1) == [True, True] and irises(1, 0) == [True, False] and irises(0, 1) == [False, True]
+    height = (points[[40, 41], 1] - points[[37, 38], 1]).mean() / (points[39, 0] - points[36, 0])
+    nearly, shut = 0.2 / float(height), 0.14 / float(height)  # heights in shares of the width
+    assert irises(nearly, shut) == irises(shut, nearly)

@@ -43,6 +43,9 @@ LARGER = 0.72
 SHUT = 0.15, 0.27
 """Heights of an eye, in shares of its width, up to which it is drawn shut, and from which it is as large as it gets."""
 
+WINK = 0.5, 0.8
+"""By how much one eye is wider open than the other up to which both are drawn alike, and from which it is a wink."""
+
 WHITES, IRIS, BRIGHT, PURE = 0.5, 0.4, 0.55, 0.3
 """Half the width of an eyeball and of an iris in shares of an eye's; how light the strongest of its colours is, and the weakest at least, beside it."""
 
@@ -87,7 +90,8 @@ class Face:
         self.places = torch.stack([columns.expand(len(rows), -1), rows[:, None].expand(-1, len(columns))], -1)
         self.where = points.new_zeros(len(points), 1, *size)
         self.brows = {brow: self.away(brow) for brow in BROWS}
-        self.eyes = [Eye(points[:, list(line)], self.places) for line in EYES]
+        lines = [points[:, list(line)] for line in EYES]
+        self.eyes = [Eye(line, self.places, open_) for line, open_ in zip(lines, alike(*map(opened, lines)))]
         corners = points[:, [48, 54]]
         self.lips = _Axes(corners.mean(1), corners[:, 1] - corners[:, 0])
         rooms = (
@@ -219,15 +223,14 @@ class Face:
 
 
 class Eye:
-    """Where the parts of a drawn eye are: ``line`` (N,6,2) are its corners and lids as `EYES` has them."""
+    """Where the parts of a drawn eye are: ``line`` (N,6,2) are its corners and lids as `EYES` has them, ``open_`` (N,) how far it is open."""
 
-    def __init__(self, line: Tensor, places: Tensor) -> None:
-        self.axes = _Axes(line[:, [1, 2, 4, 5]].mean(1), line[:, 3] - line[:, 0])
+    def __init__(self, line: Tensor, places: Tensor, open_: Tensor) -> None:
+        self.axes, self.open = eye_axes(line), open_
         self.x, self.y = x, y = self.axes.of(places)
         marks = self.axes.of_points(line)
         lid, low = marks[:, 1:3, 1].mean(1), marks[:, 4:, 1].mean(1)
         top = lid - 0.1
-        self.open = ((low - lid - SHUT[0]) / (SHUT[1] - SHUT[0])).clamp(0, 1)
         self.own = (torch.hypot(x, y) < SEEN) & (((y > _each(lid)) & (y < _each(low))) | (y.abs() < 0.04))
         bottom = low + LARGER * self.open
         self.half, self.centre = _each((bottom - top) / 2).clamp(min=0.02) * 1.02, _each((bottom + top) / 2)
@@ -239,6 +242,24 @@ class Eye:
         whole = low + LARGER  # where eyes are open, shut ones leave skin
         wide, high = 0.5 + BESIDE[0][0], _each((whole - top) / 2 + BESIDE[0][1])
         self.room = torch.hypot(x / wide, (y - _each((whole + top) / 2)) / high) < 1
+
+
+def eye_axes(line: Tensor) -> _Axes:
+    return _Axes(line[:, [1, 2, 4, 5]].mean(1), line[:, 3] - line[:, 0])
+
+
+def opened(line: Tensor) -> Tensor:
+    """How far eyes (N,6,2), as `EYES` has them, are open: (N,) from 0 to 1."""
+    marks = eye_axes(line).of_points(line)
+    height = marks[:, 4:, 1].mean(1) - marks[:, 1:3, 1].mean(1)
+    return ((height - SHUT[0]) / (SHUT[1] - SHUT[0])).clamp(0, 1)
+
+
+def alike(one: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
+    """How far both eyes are open if they are nearly alike: landmarks are not exact, and a smile is no wink."""
+    wink = (((one - other).abs() - WINK[0]) / (WINK[1] - WINK[0])).clamp(0, 1)
+    middle = (one + other) / 2
+    return torch.lerp(middle, one, wink), torch.lerp(middle, other, wink)
 
 
 class _Axes:
