@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from zoo.loss import Loss, view
+from zoo_animeface.beard import bearded
 from zoo_animeface.colours import smoothed
 from zoo_animeface.pen import BROWS, Face, box, colour_of, luma
 from zoo_animeface.skin import likely, parts_of
@@ -100,7 +101,8 @@ def with_features(photo: Tensor, drawing: Tensor, landmarks: Tensor) -> Tensor:
     wanted, where = drawn_features(photo[None], drawing[None], landmarks[None].to(drawing) / side, parts)
     radius = max(1, round(side / 100))
     soft = smoothed(where.clamp(0, 1), radius)
-    return torch.lerp(drawing, wanted[0], torch.maximum(soft, (where - 1).clamp(0, 1))[0])
+    made = torch.lerp(drawing[None], wanted, torch.maximum(soft, (where - 1).clamp(0, 1)))
+    return bearded(made, photo[None], landmarks[None].to(drawing), parts)[0]
 
 
 def _sure(parts: Tensor, *names: str) -> Tensor:
