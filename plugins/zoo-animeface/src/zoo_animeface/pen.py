@@ -49,8 +49,9 @@ WINK = 0.5, 0.8
 WHITES, IRIS, BRIGHT, PURE = 0.5, 0.4, 0.55, 0.3
 """Half the width of an eyeball and of an iris in shares of an eye's; how light the strongest of its colours is, and the weakest at least, beside it."""
 
-BROWN, DIMMEST = (0.36, 0.23, 0.17), (0.16, 0.26)
-"""The colour of dark eyes, and how light an eye is in a photograph up to which it has that one, and from which it has its own."""
+BROWN, DIMMEST, BLUE = (0.36, 0.23, 0.17), (0.16, 0.26), (0.03, 0.07)
+"""The colour of dark eyes, and how light an eye is in a photograph up to which it has that one, and from which it has its own; but for eyes
+of which so much more is blue than red."""
 
 SEEN = 0.2
 """How far from an eye's middle its colour is looked for, in shares of its width."""
@@ -155,10 +156,11 @@ class Face:
         light = luma(seen)
         # what shines in an eye, and is white beside it, has no colour
         dark = torch.stack([eye.own & (light <= colour_of(light, eye.own)) for eye in self.eyes]).any(0)
-        colour = colour_of(seen, dark)
-        colour = colour.mean(1, keepdim=True) + 1.5 * (colour - colour.mean(1, keepdim=True))
+        own = colour_of(seen, dark)
+        colour = own.mean(1, keepdim=True) + 1.5 * (own - own.mean(1, keepdim=True))
         colour = BRIGHT * (colour / colour.amax(1, keepdim=True).clamp(min=0.02)).clamp(PURE, 1)
-        darkness = ((DIMMEST[1] - colour_of(light, dark)) / (DIMMEST[1] - DIMMEST[0])).clamp(0, 1)
+        blue = ((own[:, 2:] - own[:, :1] - BLUE[0]) / (BLUE[1] - BLUE[0])).clamp(0, 1)
+        darkness = ((DIMMEST[1] - luma(own)) / (DIMMEST[1] - DIMMEST[0])).clamp(0, 1) * (1 - blue)
         return torch.lerp(colour, _plain(BROWN, seen).expand_as(colour), darkness)
 
     def eye(self, eye: Eye, colour: Tensor) -> None:
