@@ -53,8 +53,9 @@ BROWN, DIMMEST, BLUE = (0.36, 0.23, 0.17), (0.16, 0.26), (0.03, 0.07)
 """The colour of dark eyes, and how light an eye is in a photograph up to which it has that one, and from which it has its own; but for eyes
 of which so much more is blue than red."""
 
-SEEN = 0.2
-"""How far from an eye's middle its colour is looked for, in shares of its width."""
+SEEN, PUPIL, SHINE = 0.2, 0.7, 1.15
+"""How far from an eye's middle its colour is looked for, in shares of its width; and how light beside what is there an iris is at least, and
+at most."""
 
 MOUTH, TOOTH = (0.38, 0.14, 0.14), (0.97, 0.96, 0.95)
 """The colours of an open mouth and its teeth."""
@@ -154,10 +155,11 @@ class Face:
     def iris(self, seen: Tensor) -> Tensor:
         """The colour (N,3,1,1) of both eyes in the photograph (N,3,h,w) in [0,1], as drawn eyes have it."""
         light = luma(seen)
-        # what shines in an eye, and is white beside it, has no colour
-        dark = torch.stack([eye.own & (light <= colour_of(light, eye.own)) for eye in self.eyes]).any(0)
-        own = colour_of(seen, dark)
-        colour = own.mean(1, keepdim=True) + 1.5 * (own - own.mean(1, keepdim=True))
+        usual = [colour_of(light, eye.own) for eye in self.eyes]
+        # neither the pupil, nor what shines in an eye or is white beside it
+        iris = [eye.own & (light > PUPIL * mean) & (light < SHINE * mean) for eye, mean in zip(self.eyes, usual)]
+        own = colour_of(seen, torch.stack(iris).any(0))
+        colour = own.mean(1, keepdim=True) + 2 * (own - own.mean(1, keepdim=True))
         colour = BRIGHT * (colour / colour.amax(1, keepdim=True).clamp(min=0.02)).clamp(PURE, 1)
         blue = ((own[:, 2:] - own[:, :1] - BLUE[0]) / (BLUE[1] - BLUE[0])).clamp(0, 1)
         darkness = ((DIMMEST[1] - luma(own)) / (DIMMEST[1] - DIMMEST[0])).clamp(0, 1) * (1 - blue)
