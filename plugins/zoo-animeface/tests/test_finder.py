@@ -46,7 +46,7 @@ def plain(width: int = 300, height: int = 200) -> Image.Image:
 def test_every_drawn_face_of_a_page_is_found(page: Image.Image) -> None:
     found = [one for one in find(read(page).rgb) if one.y > 256]
     assert sorted(int(one.x // 256) for one in found) == [*range(6)]
-    assert all(120 < one.side < 300 and one.score >= 0.5 for one in found)
+    assert all(100 < one.side < 300 and one.score >= 0.5 for one in found)
 
 
 @pytest.mark.parametrize("scale", [0.4, 2.0])
