@@ -205,3 +205,11 @@ def test_a_wink_is_one_and_a_smile_is_none(portrait: dict[str, Tensor]) -> None:
     height = (points[[40, 41], 1] - points[[37, 38], 1]).mean() / (points[39, 0] - points[36, 0])
     nearly, shut = 0.2 / float(height), 0.14 / float(height)  # heights in shares of the width
     assert irises(nearly, shut) == irises(shut, nearly)
+
+
+def test_lips_of_a_grey_photograph_are_as_most_are(portrait: dict[str, Tensor]) -> None:
+    points = portrait["landmarks"][0] * SIDE
+    grey = portrait["source"].mean(1, keepdim=True).expand(-1, 3, -1, -1)
+    x, y = ((points[57] + points[66]) / 2).round().long().tolist()  # in the lower lip
+    red, green, blue = ((drawn(portrait, source=grey)[0][:, y, x] + 1) / 2 / ((SKIN + 1) / 2)).tolist()
+    assert 0.75 < red < 0.95 and 0.6 < green < red - 0.05 and abs(green - blue) < 0.05

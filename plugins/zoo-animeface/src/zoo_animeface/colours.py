@@ -39,6 +39,9 @@ RUDDY = 1.08
 REDDEST = 0.35, 0.95
 """A photograph's lips are so many times as light as its cheeks, in each colour, at least and at most."""
 
+LEAST_RED, USUAL = 1e-3, (0.85, 0.7, 0.7)
+"""Sum of `redness` up to which a mouth has no colour, as in a grey photograph, and what lips are beside cheeks then, in each colour."""
+
 SHADE = (0.72, 0.55, 0.5)
 """The shade below a nose is so many times as light as skin, in red, green and blue."""
 
@@ -77,7 +80,7 @@ def own_lips(drawing: Tensor, photo: Tensor, parts: Tensor) -> Tensor:
         where = (2 * mouth - 0.5).clamp(0, 1)
         now = (drawn * where).sum((2, 3)) / where.sum((2, 3)).clamp(min=1)
         factor = cheeks(drawn) * differ / now.clamp(min=0.02)
-        factor = torch.where(redness(seen, mouth).sum((2, 3)) > 1e-3, factor.clamp(*FACTORS), 1.0)
+        factor = torch.where(redness(seen, mouth).sum((2, 3)) > LEAST_RED, factor.clamp(*FACTORS), 1.0)
         return tinted(drawing, factor, where)
 
 
@@ -90,7 +93,9 @@ def lips_beside(rgb: Tensor, mouth: Tensor, cheek: Tensor) -> tuple[Tensor, Tens
     """How light lips are drawn beside skin, in each colour, (N,3), of photographs (N,3,H,W) in [0,1] whose cheeks are ``cheek`` (N,3); and
     the colour of the photograph's, (N,3): of what is red of its mouth."""
     red = redness(rgb, mouth)
-    lips = (rgb * red).sum((2, 3)) / red.sum((2, 3)).clamp(min=1e-4)
+    total = red.sum((2, 3))
+    lips = (rgb * red).sum((2, 3)) / total.clamp(min=1e-4)
+    lips = torch.where(total > LEAST_RED, lips, cheek * rgb.new_tensor(USUAL))  # a grey photograph's are as most are
     differ = (lips / cheek.clamp(min=0.02)).clamp(*REDDEST) ** RED
     return torch.cat([differ[:, :1], torch.minimum(differ[:, 1:], differ[:, :1] / RUDDY)], 1), lips
 
