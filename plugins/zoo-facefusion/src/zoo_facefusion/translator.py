@@ -78,15 +78,14 @@ class FusionTranslator(PortraitTranslator):
         everywhere = (
             shares[0, :, names.index("shape")] if "shape" in names else shares[0].mean(1)
         )  # whose textures they are
-        photographed = (
-            controls.get("framing") != "face"
-        )  # it keeps its hair, and what a hat or a fringe of the other hides is drawn
-        asked_hair = mix[names.index("hair")] if "hair" in names and len(mix) > 1 else None
-        asked_hair = asked_hair if controls.get("hair") is None else controls["hair"]
-        if asked_hair is None and len(mix) == 1:
-            hair = float(of_one(shares[..., :1])[0, 0, 0])
-            controls = {**controls, "hair": 1.0 if photographed and "hair" in names else hair}
-        elif photographed and asked_hair is not None and asked_hair < 1:
+        hair = controls.get("hair")
+        if hair is None and len(mix) > 1 and "hair" in names:
+            hair = mix[names.index("hair")]
+        whole = controls.get("framing") != "face"  # a photograph keeps its hair: what hides the other's face is drawn
+        if hair is None and len(mix) == 1:
+            one = float(of_one(shares[..., :1])[0, 0, 0])
+            controls = {**controls, "hair": 1.0 if whole and "hair" in names else one}
+        elif whole and hair is not None and hair < 1:
             log.warning(
                 "hair: a photograph keeps that of the person in it; --framing face, in Python framing='face', shows another's"
             )
