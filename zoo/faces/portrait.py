@@ -82,14 +82,9 @@ class PortraitTranslator(Translator):
         return self.cut(picture, chosen) if framing == "face" else around(picture, chosen)
 
     def results(self, images: Iterable[Source], batches: Batches, framing: dict[str, Any]) -> Iterator[Any]:
-        if framing.get("face") == 0 or (self._bare and framing.get("framing", "face") == "face"):
+        if framing.get("face") == 0:
             return super().results(images, batches, framing)
         return apart.results(images, batches, repeat(partial(self.parts, **framing)))
-
-    @property
-    def _bare(self) -> bool:
-        """Whether a square is what the network makes of it."""
-        return type(self).finish is PortraitTranslator.finish
 
     def parts(self, picture: Picture, face: int | None = None, framing: Around = "face", **how: Any) -> apart.Parts:
         """The square around a face; or the faces of a photograph, or of its part around one of them, that are drawn and put back."""
@@ -120,17 +115,12 @@ class PortraitTranslator(Translator):
         """The photograph (3, H, W) with what was ``made`` of its ``crops``."""
         return apart.joined(photograph, crops, made, self.frame, heads=True)
 
-    def follow(
-        self, frames: Iterable[Source], rate: float, face: int | None = None, **_: Any
-    ) -> Iterable[Callable[[Picture], Picture]]:
-        return super().follow(frames, rate, face=0) if face == 0 else self.way(frames, rate, face)
-
     def filmed(
         self, controls: dict[str, Any], *, size: int | None, batch: int | None, tile: int | None
     ) -> Callable[[video.Film], Callable[[Iterable[np.ndarray]], Iterable[Any]]]:
         batches, framing = self.prepared(size, batch, tile, None, controls)
         number, how = framing.pop("face", None), framing.pop("framing", "face")
-        if number == 0 or (self._bare and how == "face"):
+        if number == 0:
             return super().filmed(controls, size=size, batch=batch, tile=tile)
         if how == "portrait":
             raise UsageError("videos have no framing portrait", "give framing face, or whole")
@@ -143,7 +133,7 @@ class PortraitTranslator(Translator):
                 cuts = [partial(self.square, face=face, side=side, **framing) for face in followed]
             else:
                 seen = track.everyone(frames, float(film.rate))
-                cuts = (self._shown(faces_, number, **framing) for faces_ in seen)
+                cuts = (self._shown(there, number, **framing) for there in seen)
             return lambda images: apart.results(images, batches, cuts)
 
         return looked_through
@@ -172,11 +162,6 @@ class PortraitTranslator(Translator):
     def side(self, face: faces.Face) -> int:
         """Pixels of a portrait's side: as the picture has it, at least what the network sees."""
         return max(min(round(face.height * self.frame.scale), self.largest), self.size.above(self.working))
-
-    def way(self, frames: Iterable[Source], rate: float, number: int | None) -> list[Callable[[Picture], Picture]]:
-        """What cuts out one face, frame by frame, all of one size."""
-        seen, side = self.followed(frames, rate, number)
-        return [partial(self.cut, face=one, side=side) for one in seen]
 
     def followed(self, frames: Iterable[Source], rate: float, number: int | None) -> tuple[Sequence[faces.Face], int]:
         """Where one face is, frame by frame, and the side of its portraits: that which it mostly has."""

@@ -75,6 +75,10 @@ def test_eyes_are_large_have_their_colour_and_shut(portrait: dict[str, Tensor]) 
     iris_of = slice(low - 2, low + wide // 3), slice(x - round(0.34 * wide), x - round(0.24 * wide))
     assert (blue[2] - blue[0])[iris_of].max() > 0.2 and (brown[0] - brown[2])[iris_of].max() > 0.2
     assert (blue - SKIN).abs()[:, low + wide // 3, x].max() > 0.2 and where[low + wide // 3, x] > 1  # far below the lid
+    red, _ = iris((0.0, -0.8, -0.8))
+    shown = ((red + 1) / 2)[(slice(None), *iris_of)].flatten(1)
+    reddest = shown[:, (shown[0] - shown[2]).argmax()]
+    assert reddest[0] > 0.2 and reddest[1] > 0.55 * reddest[0] > reddest[2]  # the reddest eyes are brown
     eyes = torch.tensor([*range(36, 48)])
     shut = portrait["landmarks"].clone()
     for upper, lower in ((37, 41), (38, 40), (43, 47), (44, 46)):

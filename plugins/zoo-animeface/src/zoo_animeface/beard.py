@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from zoo_animeface.colours import smoothed
-from zoo_animeface.pen import colour_of, luma
-from zoo_animeface.skin import likely
+from zoo_animeface.colours import closed, smoothed
+from zoo_animeface.edges import luma
+from zoo_animeface.pen import colour_of, unit_of
+from zoo_animeface.skin import surely
 
 SIDE = 256
 """Pixels of the side at which a beard is looked for: how rough it is depends on that."""
@@ -25,7 +26,7 @@ SMOOTH = 0.012
 AREA, EVEN, CHIN, ROUGH = (0.04, 0.055), (0.32, 0.4), (0.1, 0.15), (0.027, 0.033)
 """What a beard has at least: its area, in squares of units; of the side of the face where it is smaller beside the other; its share of the
 chin; and how much neighbouring pixels of it differ, in shares of how light cheeks are. Up to the first number there is none, from the
-second on there is one: of 735 portraits of celebrities 32 have all, 29 of which show a beard, and the others men, too."""
+second on there is one: of 735 portraits of celebrities 33 get one that is seen, of whom two have none; all are men."""
 
 GAPS, BELOW = 0.025, 1.2
 """Half the width of gaps in it that are closed, in units; how far below the chin it ends, in tenths of one."""
@@ -44,8 +45,7 @@ def bearded(drawing: Tensor, photo: Tensor, landmarks: Tensor, parts: Tensor) ->
     seen = (F.interpolate(photo, (SIDE, SIDE), mode="bilinear", antialias=True) + 1) / 2
     landmarks = landmarks * (SIDE / photo.shape[-1])
     skin, face = (
-        F.interpolate((2 * likely(parts, *names) - 0.5).clamp(0, 1), (SIDE, SIDE), mode="bilinear")
-        for names in (("skin",), ("skin", "nose"))
+        F.interpolate(surely(parts, *names), (SIDE, SIDE), mode="bilinear") for names in (("skin",), ("skin", "nose"))
     )
     x = torch.arange(SIDE, device=photo.device) + 0.5
     y = x[:, None]
@@ -54,7 +54,7 @@ def bearded(drawing: Tensor, photo: Tensor, landmarks: Tensor, parts: Tensor) ->
         found = landmarks[:, points, axis]
         return (found if found.ndim == 1 else found.mean(1))[:, None, None, None]
 
-    unit = 3 * (landmarks[:, 36:42].mean(1) - landmarks[:, 42:48].mean(1)).norm(dim=1).clamp(min=1)[:, None, None, None]
+    unit = unit_of(landmarks)[:, None, None, None]
     nose, middle = at(33, 1), (at(27, 0) + at(33, 0) + at(57, 0) + at(8, 0)) / 4
     cheeks = face * ((y > at(slice(36, 48), 1) + 0.02 * unit) & (y < nose))
     cheek, light = colour_of(seen, cheeks), luma(seen)
@@ -77,8 +77,7 @@ def bearded(drawing: Tensor, photo: Tensor, landmarks: Tensor, parts: Tensor) ->
         (rough, ROUGH),
     )
     sure = torch.stack([((value - none) / (some - none)).clamp(0, 1) for value, (none, some) in signs]).prod(0)
-    size = 2 * round(GAPS * float(unit.mean())) + 1
-    whole = -F.max_pool2d(-F.max_pool2d(beard, size, 1, size // 2), size, 1, size // 2) * skin
+    whole = closed(beard, round(GAPS * float(unit.mean()))) * skin
     whole = whole * ((at(8, 1) - y) / (0.1 * unit) + BELOW).clamp(0, 1)
     whole = F.interpolate(smoothed(whole, radius), drawing.shape[2:], mode="bicubic")
     shape = ((whole - SHAPE[0]) / (SHAPE[1] - SHAPE[0])).clamp(0, 1) * sure

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from zoo_animeface.skin import LUMA, cheeks, likely, small, tinted
+from zoo_animeface.edges import LUMA
+from zoo_animeface.skin import cheeks, likely, small, surely, tinted
 
 HAIR, BEHIND, CLOTHES = ("hair", "hat"), ("background",), ("clothes",)
 
@@ -77,7 +78,7 @@ def own_lips(drawing: Tensor, photo: Tensor, parts: Tensor) -> Tensor:
         seen, drawn = ((small(x) + 1) / 2 for x in (photo, drawing))
         mouth = likely(parts, "mouth")
         differ, _ = lips_beside(seen, mouth, cheeks(seen))
-        where = (2 * mouth - 0.5).clamp(0, 1)
+        where = surely(parts, "mouth")
         now = (drawn * where).sum((2, 3)) / where.sum((2, 3)).clamp(min=1)
         factor = cheeks(drawn) * differ / now.clamp(min=0.02)
         factor = torch.where(redness(seen, mouth).sum((2, 3)) > LEAST_RED, factor.clamp(*FACTORS), 1.0)
@@ -136,7 +137,7 @@ def painted_wall(drawing: Tensor, photo: Tensor, parts: Tensor) -> Tensor:
     smoothed between its edges (guided filter, He et al. 2013, eq. 5 to 8, guided by itself), as drawn faces have painted backgrounds.
     Lines that a network has seen on people it draws into every wall."""
     with torch.autocast(drawing.device.type, enabled=False):
-        wall = (2 * likely(parts, "background") - 0.5).clamp(0, 1)
+        wall = surely(parts, "background")
         wall = smoothed(-F.max_pool2d(-wall, 2 * RIM + 1, 1, RIM), RIM)
         paint = small(photo)
         for _ in range(TIMES):
@@ -148,6 +149,15 @@ def painted_wall(drawing: Tensor, photo: Tensor, parts: Tensor) -> Tensor:
     return torch.lerp(drawing, paint.clamp(-1, 1), wall)
 
 
+def closed(planes: Tensor, radius: int) -> Tensor:
+    """(N,C,H,W) without what is thinner and lower than what is around it (morphological closing by a square)."""
+    for sign in (1, -1):  # row by row and column by column, as fast for wide squares
+        rows = F.max_pool2d(sign * planes, (2 * radius + 1, 1), 1, (radius, 0))
+        planes = sign * F.max_pool2d(rows, (1, 2 * radius + 1), 1, (0, radius))
+    return planes
+
+
 def smoothed(planes: Tensor, radius: int) -> Tensor:
     """Of (N,C,H,W), over a square around each pixel, at the sides of what is there."""
-    return F.avg_pool2d(planes, 2 * radius + 1, 1, radius, count_include_pad=False)
+    rows = F.avg_pool2d(planes, (2 * radius + 1, 1), 1, (radius, 0), count_include_pad=False)
+    return F.avg_pool2d(rows, (1, 2 * radius + 1), 1, (0, radius), count_include_pad=False)

@@ -15,8 +15,9 @@ from torch.nn import functional as F
 from zoo.loss import Loss, view
 from zoo_animeface.beard import bearded
 from zoo_animeface.colours import smoothed
-from zoo_animeface.pen import BROWS, Face, box, colour_of, luma
-from zoo_animeface.skin import likely, parts_of
+from zoo_animeface.edges import luma
+from zoo_animeface.pen import BROWS, Face, box, colour_of, unit_of
+from zoo_animeface.skin import parts_of, surely
 
 CLEAR, WORN = 0.5, 0.2
 """How light glasses are beside the cheeks from which eyes are seen through them; and share of the eyes' surroundings that dark ones cover if
@@ -58,11 +59,11 @@ def drawn_features(photo: Tensor, drawing: Tensor, landmarks: Tensor, parts: Ten
         return wanted, where
     height, width = drawing.shape[2:]
     points = landmarks.nan_to_num(0.5) * landmarks.new_tensor([width, height])
-    unit = 3 * (points[:, 36:42].mean(1) - points[:, 42:48].mean(1)).norm(dim=1).clamp(min=1)
+    unit = unit_of(points)
     rows, columns = box(points[known, 17:], FIELD * float(unit[known].max()), height, width)
 
     def large(*names: str) -> Tensor:
-        return F.interpolate(_sure(parts, *names), (height, width), mode="bilinear")[:, :, rows, columns]
+        return F.interpolate(surely(parts, *names), (height, width), mode="bilinear")[:, :, rows, columns]
 
     seen, glasses = (photo[:, :, rows, columns] + 1) / 2, large("glasses")
     cheek = colour_of(seen, large("skin"))
@@ -105,15 +106,11 @@ def with_features(photo: Tensor, drawing: Tensor, landmarks: Tensor) -> Tensor:
     return bearded(made, photo[None], landmarks[None].to(drawing), parts)[0]
 
 
-def _sure(parts: Tensor, *names: str) -> Tensor:
-    return (2 * likely(parts, *names) - 0.5).clamp(0, 1)
-
-
 def _skin_continued(drawing: Tensor, parts: Tensor, room: Tensor) -> Tensor:
     """A drawing (N,3,H,W) in [0,1] whose skin goes on where there is ``room`` (N,1,H,W) for features, from all sides, as in pictures that
     are made small and large again (Gortler et al. 1996, *The Lumigraph*, 3.3)."""
     small, taken = (F.interpolate(x, (GRID, GRID), mode="area") for x in (drawing, room))
-    skin = F.interpolate(_sure(parts, "skin"), (GRID, GRID), mode="bilinear") * (1 - taken)
+    skin = F.interpolate(surely(parts, "skin"), (GRID, GRID), mode="bilinear") * (1 - taken)
     usual = colour_of(small, skin)
     skin = skin * ((small - usual).abs().amax(1, keepdim=True) < ALIKE * usual.amax(1, keepdim=True))
     steps = [(small * skin, skin)]

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from zoo_animeface.skin import BARE, LUMA, SIDE, cheeks, likely, parts_of, skin, skin_coloured, to_edges
+from zoo_animeface.edges import LUMA
+from zoo_animeface.skin import BARE, SIDE, cheeks, likely, parts_of, skin, skin_coloured, to_edges
 
 TONES = 32
 """Of a palette, from dark to light."""

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from zoo_animeface.colours import lips_beside, smoothed
-from zoo_animeface.skin import LUMA
+from zoo_animeface.colours import closed, lips_beside, smoothed
+from zoo_animeface.edges import luma
 
 BROWS = (range(17, 22), range(26, 21, -1))
 """Each from its outer end to its inner one."""
@@ -52,6 +52,9 @@ WHITES, IRIS, BRIGHT, PURE = 0.5, 0.4, 0.55, 0.3
 BROWN, DIMMEST, BLUE = (0.36, 0.23, 0.17), (0.16, 0.26), (0.03, 0.07)
 """The colour of dark eyes, and how light an eye is in a photograph up to which it has that one, and from which it has its own; but for eyes
 of which so much more is blue than red."""
+
+RUSSET = 0.62
+"""How much green an iris has beside its red, at least."""
 
 SEEN, PUPIL, SHINE = 0.2, 0.7, 1.15
 """How far from an eye's middle its colour is looked for, in shares of its width; and how light beside what is there an iris is at least, and
@@ -138,9 +141,7 @@ class Face:
     def frames(self, seen: Tensor, glasses: Tensor, light: Tensor) -> None:
         """Glasses (N,1,h,w) have dark frames where the photograph in [0,1] has them; ``light`` (N,1,1,1) is how light its skin is."""
         shown = luma(seen) / light.clamp(min=0.05)
-        size = 2 * max(1, round(THIN * float(self.unit.mean()))) + 1
-        # without what is thin and dark
-        around = -F.max_pool2d(-F.max_pool2d(shown, size, 1, size // 2), size, 1, size // 2)
+        around = closed(shown, max(1, round(THIN * float(self.unit.mean()))))  # without what is thin and dark
         own = torch.stack([torch.hypot(eye.x / 0.9, eye.y / 0.65) < 1 for eye in self.eyes])
         brows = torch.stack([far < THIN for far, _ in self.brows.values()])
         other = own.any(0) | brows.any(0)
@@ -161,8 +162,10 @@ class Face:
         own = colour_of(seen, torch.stack(iris).any(0))
         colour = own.mean(1, keepdim=True) + 2 * (own - own.mean(1, keepdim=True))
         colour = BRIGHT * (colour / colour.amax(1, keepdim=True).clamp(min=0.02)).clamp(PURE, 1)
-        blue = ((own[:, 2:] - own[:, :1] - BLUE[0]) / (BLUE[1] - BLUE[0])).clamp(0, 1)
-        darkness = ((DIMMEST[1] - luma(own)) / (DIMMEST[1] - DIMMEST[0])).clamp(0, 1) * (1 - blue)
+        red, green, blue = colour.split(1, 1)
+        colour = torch.cat([red, torch.maximum(green, RUSSET * red), blue], 1)  # the reddest eyes are brown
+        bluer = ((own[:, 2:] - own[:, :1] - BLUE[0]) / (BLUE[1] - BLUE[0])).clamp(0, 1)
+        darkness = ((DIMMEST[1] - luma(own)) / (DIMMEST[1] - DIMMEST[0])).clamp(0, 1) * (1 - bluer)
         return torch.lerp(colour, _plain(BROWN, seen).expand_as(colour), darkness)
 
     def eye(self, eye: Eye, colour: Tensor) -> None:
@@ -285,6 +288,11 @@ class _Axes:
         return (points - self.middle[:, None]) @ self.axes.mT
 
 
+def unit_of(points: Tensor) -> Tensor:
+    """The ``unit`` of faces whose points are (N,68,2): (N,)."""
+    return 3 * (points[:, 36:42].mean(1) - points[:, 42:48].mean(1)).norm(dim=1).clamp(min=1)
+
+
 def box(points: Tensor, reach: float, height: int, width: int) -> tuple[slice, slice]:
     """Rows and columns of a picture around points (…,2) of pixels, as far as they reach."""
     left, top = (points.flatten(0, -2).amin(0) - reach).floor().int().tolist()
@@ -307,11 +315,6 @@ def _height(x: Tensor, line: Tensor) -> Tensor:
         run = step[:, 0].clamp(min=1e-3)
         height = height + _each(step[:, 1] / run) * (x - _each(start[:, 0])).clamp(min=0).minimum(_each(run))
     return height
-
-
-def luma(rgb: Tensor) -> Tensor:
-    """(N,3,H,W) -> (N,1,H,W)."""
-    return (rgb * rgb.new_tensor(LUMA)[:, None, None]).sum(1, keepdim=True)
 
 
 def colour_of(picture: Tensor, where: Tensor) -> Tensor:

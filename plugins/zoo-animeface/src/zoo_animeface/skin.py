@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from zoo.faces.parsing import PARTS, guided, network
+from zoo_animeface.edges import LUMA
 
 SIDE = 128
 """Pixels of the side at which skin is looked for."""
@@ -27,7 +28,6 @@ CHEEKS = ((0.36, 0.64), (0.64, 0.64), (0.5, 0.6), (0.5, 0.7))
 """Right and down in shares of the sides: most of them are not hidden by hair."""
 
 NECK = ((0.45, 0.9), (0.5, 0.88), (0.55, 0.9))
-LUMA = (0.299, 0.587, 0.114)
 LIGHT = 0.6
 """Luma of cheeks in a photograph, in [0,1], from which skin is drawn light: two thirds of portraits of celebrities have it."""
 
@@ -85,7 +85,7 @@ def lightened(photo: Tensor, parts: Tensor) -> Tensor:
         own = cheeks((small(photo) + 1) / 2) @ photo.new_tensor(LUMA, dtype=torch.float32)
         power = (math.log(SEEN) / own.clamp(max=0.98).log()).clamp(0.25, 1.0)
         power = torch.where(_known(parts), power, 1.0)
-        light = _bare(parts) + LIPS * likely(parts, "mouth")
+        light = surely(parts, *BARE) + LIPS * likely(parts, "mouth")
         mask = F.interpolate(light.clamp(max=1), photo.shape[2:], mode="bilinear")
     rgb = (photo + 1) / 2
     return 2 * torch.lerp(rgb, rgb.clamp(min=1e-3) ** power[:, None, None, None].to(rgb), mask.to(rgb)) - 1
@@ -147,9 +147,9 @@ def likely(parts: Tensor, *names: str) -> Tensor:
     return parts[:, [PARTS.index(name) for name in names]].sum(1, keepdim=True)
 
 
-def _bare(parts: Tensor) -> Tensor:
-    """(N,1,SIDE,SIDE): the photograph's skin, 0 where it is unlikely."""
-    return (2 * likely(parts, *BARE) - 0.5).clamp(0, 1)
+def surely(parts: Tensor, *names: str) -> Tensor:
+    """(N,1,SIDE,SIDE) from 0 to 1: where each pixel is one of these, 0 where that is unlikely."""
+    return (2 * likely(parts, *names) - 0.5).clamp(0, 1)
 
 
 def _skin(drawn: Tensor, colour: Tensor, parts: Tensor) -> Tensor:
@@ -158,7 +158,7 @@ def _skin(drawn: Tensor, colour: Tensor, parts: Tensor) -> Tensor:
     grown = F.pad(likely(parts, "eyes", "glasses"), (SPARED, SPARED, LARGER, SPARED))
     eyes = F.max_pool2d(grown, (LARGER + SPARED + 1, 2 * SPARED + 1), 1)
     mouth = F.max_pool2d(likely(parts, "mouth"), 2 * SPARED + 1, 1, SPARED)
-    return torch.maximum(flat, _bare(parts) * (1 - eyes) * (1 - mouth))
+    return torch.maximum(flat, surely(parts, *BARE) * (1 - eyes) * (1 - mouth))
 
 
 def cheeks(rgb: Tensor, places: Sequence[tuple[float, float]] = CHEEKS) -> Tensor:
