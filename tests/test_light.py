@@ -15,7 +15,7 @@ from test_photograph import FRAMING, Same
 from torch import Tensor
 
 from zoo import faces
-from zoo.faces.light import LEAST, SKIN, evened, lit, of_film, power
+from zoo.faces.light import LEAST, SKIN, evened, lit, power
 from zoo.faces.photograph import PhotographTranslator
 from zoo.pictures.image import read, to_pil
 
@@ -102,7 +102,10 @@ def test_all_frames_of_a_film_get_the_same(person: Tensor) -> None:
     made = [next(steps)(read(frame)).rgb for frame in frames]
     powers = {round(float(torch.log((m[0, 130, 130] + 1) / 2) / torch.log((read(f).rgb[0, 130, 130] + 1) / 2)), 2) for m, f in zip(made, frames)}  # fmt: skip
     assert len(powers) == 1 and 0.3 < powers.pop() < 0.9
-    assert of_film([Image.new("RGB", (64, 64))], 25.0) == 1
+    nobody = Image.new("RGB", (64, 64), "navy")
+    assert torch.equal(
+        next(iter(translator(LIGHT).follow([nobody], 25.0, light="even")))(read(nobody)).rgb, read(nobody).rgb
+    )
     kept = next(iter(translator(LIGHT).follow(frames, 1.0, light="keep")))
     assert torch.equal(kept(read(frames[0])).rgb, read(frames[0]).rgb)
 

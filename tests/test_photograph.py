@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import sys
 
 import pytest
@@ -10,11 +11,12 @@ import torch
 from PIL import Image
 from shared import SAMPLE
 from torch import Tensor
+from torch.nn import functional
 
 from zoo import faces
 from zoo.errors import ImageError
 from zoo.faces import apart
-from zoo.faces.photograph import FRAME, PhotographTranslator
+from zoo.faces.photograph import FILLED, FRAME, PhotographTranslator
 from zoo.generator import Generator, SizeRule
 from zoo.pictures.image import read
 
@@ -65,7 +67,8 @@ def test_small_faces_are_seen_as_large_as_in_a_portrait(translator: PhotographTr
     whole = translator.translate(group, framing="whole")
     assert translator.generator.saw == [(128, 256)]
     drawn = translator.translate(group)
-    assert translator.generator.saw[1:] == [(128, 256), (256, 256), (256, 256)]
+    near = math.ceil(256 / FRAME.scale / FILLED / 4) * 4 + 4  # the faces alone, by which the portraits are drawn
+    assert translator.generator.saw[1:] == [(128, 256), (near, near), (near, near), (256, 256), (256, 256)]
     assert drawn.size == group.size and drawn.mode == "RGB"
     for left in (60, 420):  # features come back, and far from them the picture is drawn as ever
         face = (left + 35, 120, left + 90, 190)
@@ -87,7 +90,33 @@ def test_without_small_faces_nothing_is_new(translator: PhotographTranslator) ->
         drawn = translator.translate([portrait, empty, group_of_alpha()])
         whole = translator.translate([portrait, empty, group_of_alpha()], framing="whole")
     assert [one.tobytes() for one in drawn] == [one.tobytes() for one in whole]
-    assert len(translator.generator.saw) == 6
+    assert len(translator.generator.saw) == 7  # the portrait's face by itself, too
+
+
+class Normed(Generator):
+    """Light against the spread of the picture."""
+
+    size = SizeRule(multiple_of=4)
+
+    def parts(self, image: Tensor, **controls: Tensor) -> dict[str, Tensor]:
+        return {"image": (functional.instance_norm(image) / 4).clamp(-1, 1)}
+
+
+def test_a_portrait_is_drawn_by_its_face_however_much_is_empty_around_it() -> None:
+    """In photographs and films; and by all of it where the network shall see the whole, or nobody is found."""
+    translator = PhotographTranslator(Normed().eval(), {"controls": [FRAMING]}, device="cpu")
+    with Image.open(SAMPLE) as sample:
+        near = sample.convert("RGB").crop((120, 30, 300, 210)).resize((240, 240))
+    far = Image.new("RGB", (480, 400), "white")
+    far.paste(near, (120, 160))
+    drawn, whole = (translator.translate(far, framing=framing) for framing in ("portrait", "whole"))
+    alone = Image.new("RGB", far.size)
+    alone.paste(translator.translate(near), (120, 160))
+    face = (180, 220, 300, 370)
+    assert off(drawn, alone, face) < off(whole, alone, face) / 2
+    steps = translator.follow([far] * 3, 1.0, framing="portrait")
+    assert next(iter(steps))(read(far)).focus == pytest.approx((0.35, 0.5, 0.65, 0.9), abs=0.2)
+    assert next(iter(translator.follow([far], 1.0, framing="whole")))(read(far)).focus is None
 
 
 def group_of_alpha() -> Image.Image:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,8 @@ from zoo.blocks.residual import ResidualBlock
 from zoo.errors import ImageError, UsageError
 from zoo.generator import Generator, SizeRule
 from zoo.machine import memory
+from zoo.pictures.fit import fit, within
+from zoo.pictures.image import Picture, read
 from zoo.pictures.tiles import spans
 from zoo.translator import Translator
 
@@ -218,6 +221,87 @@ def test_a_picture_no_larger_than_a_tile_is_drawn_whole():
     network = Small(known()["ours"])
     Translator(network, device="cpu").translate(scene(60, 64), tile=64)
     assert network.seen == [(1, 3, 60, 64)]
+
+
+# --- a picture that is about a part of it
+
+
+def about_a_part(height: int = 96, width: int = 128) -> tuple[Picture, Picture]:
+    """A scene in the middle of empty paper, told to be about it; and the scene alone."""
+    alone = read(scene(height, width))
+    paper = torch.ones(3, height + 96, width + 192)
+    paper[:, 48:-48, 96:-96] = alone.rgb
+    right, low = 1 - 96 / paper.shape[2], 1 - 48 / paper.shape[1]
+    return replace(alone, rgb=paper, focus=(1 - right, 1 - low, right, low)), alone
+
+
+INSIDE = (slice(16, -16), slice(16, -16))  # beside its border the network sees other things
+
+
+@pytest.mark.parametrize("name", known())
+def test_what_a_picture_is_about_is_drawn_as_if_it_were_all_of_it(name):
+    translator = Translator(Small(known()[name]), device="cpu")
+    picture, alone = about_a_part()
+    drawn, expected = translator.translate(picture), translator.translate(alone)
+    assert drawn.shape == (192, 320, 3)
+    assert apart(drawn[48:144, 96:224][INSIDE], expected[INSIDE])[1] <= 1
+    beside_paper = translator.translate(replace(picture, focus=None))
+    assert apart(beside_paper[48:144, 96:224][INSIDE], expected[INSIDE])[0] > 4 * MEAN
+
+
+@pytest.mark.parametrize("name", ["instance norms", "dual attention"])
+def test_it_is_so_in_tiles(name):
+    network = Small(known()[name])
+    translator = Translator(network, device="cpu")
+    picture, _ = about_a_part(200, 280)
+    whole = translator.translate(picture)
+    network.seen.clear()
+    mean, most = apart(translator.translate(picture, tile=64), whole)
+    assert mean <= MEAN
+    assert most <= MOST
+    assert max(max(shape[2:]) for shape in network.seen) <= 64
+
+
+def test_pictures_about_other_parts_do_not_go_together():
+    network = Small(known()["ours"])
+    translator = Translator(network, device="cpu")
+    picture, _ = about_a_part()
+    others = [picture, picture, replace(picture, focus=(0.0, 0.0, 0.5, 0.5)), replace(picture, focus=None)]
+    together = translator.translate(others)
+    assert [len(shape) and shape[0] for shape in network.seen] == [2, 2, 1, 1, 1]
+    for one, other in zip(together, others):
+        assert apart(one, translator.translate(other))[1] <= 1
+
+
+def test_who_draws_in_an_own_way_sees_the_whole():
+    class Own(Translator):
+        def draw(self, image: Tensor, **controls: Tensor) -> Tensor:
+            return image.flip(-1)
+
+    picture, _ = about_a_part()
+    drawn = Own(Small(known()["ours"]), device="cpu").translate(picture)
+    assert np.array_equal(drawn, Own(Small(known()["ours"]), device="cpu").translate(replace(picture, focus=None)))
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    corners=st.lists(st.floats(0, 1), min_size=4, max_size=4),
+    size=st.tuples(st.integers(1, 90), st.integers(1, 90)),
+    unit=st.sampled_from([1, 2, 4, 32]),
+    minimum=st.sampled_from([1, 16, 33]),
+)
+def test_the_part_is_held_whole_and_as_the_size_rule_wants_it(corners, size, unit, minimum):
+    (left, right), (top, bottom) = sorted(corners[:2]), sorted(corners[2:])
+    rule = SizeRule(unit, minimum)
+    fitted, box = fit(torch.zeros(3, *size), rule, 0, None)
+    found = within((left, top, right, bottom), rule, fitted.shape[-2:], box)
+    if found is None:
+        found = tuple(slice(0, length) for length in fitted.shape[-2:])
+    for span, (low, high), inside, length in zip(found, ((top, bottom), (left, right)), box, fitted.shape[-2:]):
+        side = inside.stop - inside.start
+        assert 0 <= span.start <= inside.start + low * side + 1e-9
+        assert inside.start + high * side - 1e-9 <= span.stop <= length
+        assert span.start % unit == span.stop % unit == 0 and span.stop - span.start >= minimum
 
 
 # --- what cannot be drawn in tiles

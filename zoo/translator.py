@@ -8,6 +8,7 @@ import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from functools import partial
 from itertools import repeat
 from pathlib import Path
@@ -29,7 +30,7 @@ from zoo.machine.device import DTYPES, in_plain_torch, pick_device, plain_torch
 from zoo.machine.kernels import LAYOUTS, kernels
 from zoo.pictures import image as pictures
 from zoo.pictures import large, video
-from zoo.pictures.batches import Batches
+from zoo.pictures.batches import Batches, Focus
 from zoo.pictures.fit import fit
 from zoo.pictures.image import Picture, Source
 from zoo.pictures.tiles import Tiler
@@ -373,18 +374,21 @@ class Translator:
 
     # -- how a picture is drawn ---------------------------------------------------------------------------------------
 
-    def _drawn(self, image: Tensor, values: Mapping[str, Any], tile: int | None, progress: Progress | None) -> Tensor:
+    def _drawn(
+        self, image: Tensor, focus: Focus, values: Mapping[str, Any], tile: int | None, progress: Progress | None
+    ) -> Tensor:
         """``draw`` with the controls' values, in tiles where the picture is large, and without a trace."""
         with self.inference(), listening(progress):
             controls = self.tensors(values, len(image))
-            tiler = Tiler(self.generator, controls, self.device, self.on_device)
-            return large.draw(
-                lambda image: self.draw(self.on_device(image), **controls),
-                image,
-                tiler,
-                tile,
-                self._why_whole(controls),
-            )
+            why_not = self._why_whole(controls)
+            tiler = Tiler(self.generator, controls, self.device, self.on_device, focus=None if why_not else focus)
+
+            def whole(image: Tensor) -> Tensor:
+                if tiler.focus:
+                    return replace(tiler, tile=max(image.shape[-2:])).draw(image)
+                return self.draw(self.on_device(image), **controls)
+
+            return large.draw(whole, image, tiler, tile, why_not)
 
     def _finer(self, drawn: Tensor) -> Tensor:
         if type(self).finer is Translator.finer:  # and it may be large

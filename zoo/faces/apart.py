@@ -16,7 +16,7 @@ from zoo.errors import ZooError
 from zoo.faces.crops import spread
 from zoo.faces.parsing import parsed_crop
 from zoo.pictures.batches import Batches
-from zoo.pictures.image import Picture, Source, read
+from zoo.pictures.image import Box, Picture, Source, read
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Parts:
     """What of a picture is drawn, and what it becomes."""
 
     picture: Picture  # the result has its size and form
-    images: Sequence[Tensor]  # each (3, h, w) in [-1, 1]
+    images: Sequence[Tensor | Picture]  # each (3, h, w) in [-1, 1], or one that `part` made
     join: Callable[[list[Tensor]], Tensor]  # what was drawn of them, in their sizes -> (3, H, W) in [-1, 1]
 
     def made(self, drawn: list[Tensor]) -> Any:
@@ -51,8 +51,8 @@ def results(sources: Iterable[Source], batches: Batches, cuts: Iterable[Cut]) ->
             try:
                 found = cut(read(source))
             except (ZooError, RuntimeError, MemoryError) as error:
-                found, framed = _bare(torch.zeros(3, 1, 1)), _raising(error)
-            images = deque([found] if isinstance(found, Picture) else map(_bare, found.images))
+                found, framed = part(torch.zeros(3, 1, 1)), _raising(error)
+            images = deque([found] if isinstance(found, Picture) else map(part, found.images))
             row.append(None if isinstance(found, Picture) else replace(found, images=[_DRAWN] * len(images)))
             del found  # large pictures are not kept while they are drawn
             while images:
@@ -79,8 +79,9 @@ def results(sources: Iterable[Source], batches: Batches, cuts: Iterable[Cut]) ->
 _DRAWN = torch.empty(0)
 
 
-def _bare(image: Tensor) -> Picture:
-    return Picture(image, None, "tensor", torch.float32, "cpu")
+def part(image: Tensor | Picture, focus: Box | None = None) -> Picture:
+    """What is drawn of a picture, (3, h, w) in [-1, 1], by the statistics of its ``focus``; as it is, if it is one already."""
+    return image if isinstance(image, Picture) else Picture(image, None, "tensor", torch.float32, "cpu", focus=focus)
 
 
 def _same(picture: Picture) -> Picture:

@@ -22,6 +22,9 @@ sees too little, and the rest of a person would fade."""
 BESIDE = 0.5
 """Height of another face over that of the largest: whoever is smaller is part of what is behind."""
 
+SURE = 60
+"""Height of a face, in pixels that the detector sees, from which it is found."""
+
 COARSE = 160
 """Pixels along the longer side in which what no face's surroundings reach is decided."""
 
@@ -45,8 +48,16 @@ def whitened(image: Tensor) -> Tensor:
 
 def people(image: Tensor) -> list[Face]:
     """The faces, the largest first, of those of whom a picture (3, H, W) is a portrait. UsageError without dlib."""
-    found = find(image, LOOK)
-    if not found or found[0].height < LEAST * min(image.shape[-2:]):
+    size = image.shape[-2:]
+    found = portrayed(find(image, LOOK), size)
+    if found and (look := round(SURE * max(size) / (BESIDE * found[0].height))) > LOOK:
+        found = portrayed(find(image, look, thorough=False), size) or found  # who is smaller is not seen at a glance
+    return found
+
+
+def portrayed(found: Sequence[Face], size: Sequence[int]) -> list[Face]:
+    """Those of the faces that were ``found``, the largest first, of whom a picture of ``size`` (H, W) is a portrait."""
+    if not found or found[0].height < LEAST * min(size):
         return []
     return [face for face in found if face.height >= BESIDE * found[0].height]
 

@@ -4,15 +4,13 @@ learned from have light skin: where a face is darker, it draws shadows that are 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
-from itertools import islice
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from zoo.faces.detect import Face, find
-from zoo.pictures.image import Source, read
+from zoo.faces.detect import Face
 
 SKIN = 0.66
 """How light a face's skin is made, from 0 to 1, where it is darker: half of the sitters of CelebA-HQ have as much."""
@@ -23,9 +21,6 @@ LEAST = 0.3
 LUMA = (0.299, 0.587, 0.114)
 GLANCE = 320
 """Pixels along the longer side in which faces are looked for that are as large as in a portrait."""
-
-LOOKS = 8
-"""How many frames of a film are looked at, a second apart."""
 
 REACH = 64
 """Pixels along a side in which powers are blended, where people have different ones."""
@@ -67,13 +62,3 @@ def evened(image: Tensor, found: Sequence[Face]) -> Tensor:
     shares = torch.stack(near) / torch.stack(near).sum(0)
     blended = torch.einsum("n,nhw->hw", torch.tensor(powers), shares)
     return lit(image, F.interpolate(blended[None, None], (height, width), mode="bilinear")[0, 0])
-
-
-def of_film(frames: Iterable[Source], rate: float) -> float:
-    """The power for all frames of a film, ``rate`` of which make a second: by its largest face, in the first seconds."""
-    every = max(1, round(rate))
-    powers = []
-    for frame in islice(frames, 0, LOOKS * every, every):
-        picture = read(frame).rgb
-        powers += [power(picture, face.landmarks) for face in find(picture, GLANCE)[:1]]
-    return sorted(powers)[len(powers) // 2] if powers else 1.0

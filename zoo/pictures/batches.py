@@ -12,7 +12,7 @@ from torch import Tensor
 from zoo.errors import ImageError, IntegrityError, PluginError, UsageError, ZooError
 from zoo.generator import SizeRule
 from zoo.machine.memory import is_shortage
-from zoo.pictures.fit import fit, resize
+from zoo.pictures.fit import fit, resize, within
 from zoo.pictures.image import Picture, Source, read
 from zoo.pictures.large import ShortageError
 from zoo.progress import Stopped
@@ -24,24 +24,33 @@ WAITING_PIXELS = 2**24
 """For that, pictures wait for others of their size up to this many pixels, counted as they came in."""
 
 
+Focus = tuple[slice, slice] | None
+"""Rows and columns whose statistics the layers of a network are told; None: all of them."""
+
+
 @dataclass(frozen=True)
 class _Waiting:
     form: Picture  # without its pixels
     size: torch.Size  # its height and width
     input: Tensor  # (3, H, W), scaled and padded for the network
     box: tuple[slice, slice]  # where the picture lies in it
+    focus: Focus
+
+    def goes_with(self, other: _Waiting) -> bool:
+        return self.input.shape == other.input.shape and self.focus == other.focus
 
 
 @dataclass
 class Batches:
-    """The pictures of one call. ``draw`` is the network: (N, 3, H, W) in [-1, 1] to the same, as ``rule`` wants it.
+    """The pictures of one call. ``draw`` is the network: (N, 3, H, W) in [-1, 1] to the same, as ``rule`` wants it, and
+    where its focus is.
 
     ``size`` is the long side that the network sees, ``working`` the one that larger pictures are scaled down to
     where it is not given, ``batch`` how many go together at most. ``model`` is what a message calls the model. ``finer`` makes what was
     drawn some whole number of times larger, for pictures that have more pixels than the network sees.
     """
 
-    draw: Callable[[Tensor], Tensor]
+    draw: Callable[[Tensor, Focus], Tensor]
     rule: SizeRule
     working: int
     size: int | None
@@ -63,7 +72,7 @@ class Batches:
                 waiting = []
                 yield error if isinstance(error, ZooError) else _too_large(error, f"{self.size} pixels")
                 continue
-            if waiting and waiting[0].input.shape != one.input.shape:
+            if waiting and not waiting[0].goes_with(one):
                 yield from self._drawn(waiting)
                 waiting = []
             waiting.append(one)
@@ -75,8 +84,9 @@ class Batches:
         yield from self._drawn(waiting)
 
     def _fitted(self, picture: Picture) -> _Waiting:
-        fitted = fit(picture.rgb, self.rule, self.working, self.size)
-        return _Waiting(replace(picture, rgb=torch.empty(3, 0, 0)), picture.rgb.shape[-2:], *fitted)
+        seen, box = fit(picture.rgb, self.rule, self.working, self.size)
+        focus = within(picture.focus, self.rule, seen.shape[-2:], box) if picture.focus else None
+        return _Waiting(replace(picture, rgb=torch.empty(3, 0, 0)), picture.rgb.shape[-2:], seen, box, focus)
 
     def _drawn(self, together: list[_Waiting]) -> Iterator[Any]:
         """Pictures of one size go through the network at once, or else, if they cannot, one by one."""
@@ -113,7 +123,7 @@ class Batches:
     def _through(self, together: list[_Waiting]) -> Tensor:
         image = torch.stack([one.input for one in together]) if len(together) > 1 else together[0].input[None]
         try:
-            drawn = self.draw(image)
+            drawn = self.draw(image, together[0].focus)
         except Stopped as stop:
             self.stopped = True
             drawn = stop.image

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 import torch
@@ -9,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from zoo.generator import SizeRule
+from zoo.pictures.image import Box
 
 
 def fit(rgb: Tensor, rule: SizeRule, working: int, size: int | None) -> tuple[Tensor, tuple[slice, slice]]:
@@ -28,6 +30,21 @@ def fit(rgb: Tensor, rule: SizeRule, working: int, size: int | None) -> tuple[Te
     top, left = (full[0] - height) // 2, (full[1] - width) // 2
     padded = _pad(_pad(resize(rgb, (height, width)), -2, top, full[0]), -1, left, full[1])
     return padded, (slice(top, top + height), slice(left, left + width))
+
+
+def within(focus: Box, rule: SizeRule, size: torch.Size, box: tuple[slice, slice]) -> tuple[slice, slice] | None:
+    """Rows and columns of a fitted picture (3, H, W), ``size``, in whole multiples of the size rule's, that hold the part ``focus`` of the
+    picture that lies in ``box``; None where they are all of them."""
+    left, top, right, bottom = focus
+    spans, unit = [], rule.multiple_of
+    for low, high, inside, length in zip((top, left), (bottom, right), box, size):
+        side = inside.stop - inside.start
+        start = math.floor((inside.start + low * side) / unit) * unit
+        stop = max(math.ceil((inside.start + high * side) / unit) * unit, start + rule.above(rule.minimum))
+        start = max(0, min(start, length - (stop - start)))
+        spans.append(slice(start, min(stop, length)))
+    rows, columns = spans
+    return None if all(span == slice(0, length) for span, length in zip(spans, size)) else (rows, columns)
 
 
 def resize(image: Tensor, size: tuple[int, int] | torch.Size) -> Tensor:

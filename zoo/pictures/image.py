@@ -42,6 +42,10 @@ FORMATS: dict[str, tuple[str, bool, dict[str, Any]]] = {
 """What ``write`` writes: suffix -> Pillow's format, does it hold alpha, options."""
 
 
+Box = tuple[float, float, float, float]
+"""Left, top, right and bottom of a part of a picture, in shares of its sides."""
+
+
 @dataclass(frozen=True)
 class Picture:
     """A decoded picture, and what is needed to give a result the same form."""
@@ -52,11 +56,12 @@ class Picture:
     dtype: Any = None  # of the array or tensor that came in
     device: Any = None  # of the tensor that came in
     about: Metadata | None = None  # of the file or PIL picture
+    focus: Box | None = None  # the part whose statistics networks are told; None: all of it
 
     def cut(self, part: Callable[[Tensor], Tensor]) -> Picture:
         """A part of the picture: ``part`` cuts it out of planes (C, H, W), once the colours and once the alpha."""
         alpha = None if self.alpha is None else part(self.alpha[None])[0].clamp(0, 1)
-        return replace(self, rgb=part(self.rgb).clamp(-1, 1), alpha=alpha)
+        return replace(self, rgb=part(self.rgb).clamp(-1, 1), alpha=alpha, focus=None)
 
     def on_white(self) -> Picture:
         """The picture as it looks on paper: what is transparent shows white."""
