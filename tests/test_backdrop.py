@@ -15,11 +15,12 @@ from test_photograph import FRAMING, Same
 from torch import Tensor
 
 from zoo import faces
+from zoo.errors import ConfigError
 from zoo.faces import backdrop
 from zoo.faces.backdrop import people
 from zoo.faces.parsing import network, parsed
 from zoo.faces.photograph import PhotographTranslator
-from zoo.pictures.image import read
+from zoo.pictures.image import read, to_pil
 from zoo.recipe import Data, load_recipe
 from zoo.train.data import Portraits
 from zoo.train.plan import FEW, tell, warnings
@@ -65,7 +66,7 @@ def test_the_parts_lie_where_the_landmarks_do(pixels: Tensor) -> None:
 
 
 def test_white_behind_a_person(pixels: Tensor) -> None:
-    white = backdrop.whitened(pixels)
+    white = backdrop.cleared(pixels)
     assert corners(pixels).max() < 0.8 and corners(white).min() > 0.97
     (face,) = faces.find(pixels)
     assert (white - pixels)[within(face)].abs().mean() < 0.01
@@ -73,21 +74,48 @@ def test_white_behind_a_person(pixels: Tensor) -> None:
 
 
 def test_a_large_picture_is_made_white_in_strips(pixels: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
-    at_once = backdrop.whitened(pixels)
+    at_once = backdrop.cleared(pixels)
     monkeypatch.setattr(backdrop, "STRIP", 260 * 7)
-    assert torch.allclose(backdrop.whitened(pixels), at_once, atol=1e-6)
+    assert torch.allclose(backdrop.cleared(pixels), at_once, atol=1e-6)
+
+
+DARK = "#484848"
+GREY = 0x48 / 127.5 - 1
+
+
+def test_paper_of_another_colour_behind_a_person(pixels: Tensor) -> None:
+    dark = backdrop.cleared(pixels, DARK)
+    assert (corners(dark) - GREY).abs().max() < 0.1
+    (face,) = faces.find(pixels)
+    assert (dark - pixels)[within(face)].abs().mean() < 0.01
+
+
+def drawing(ground: float, level: float = 0.5) -> Tensor:
+    """Something on plain ground."""
+    made = torch.full((3, 60, 50), ground)
+    made[:, 20:50, 15:35] = level
+    return made
+
+
+def test_the_paper_that_drawings_are_on() -> None:
+    blue = drawing(-0.5)
+    blue[2] += 0.4
+    assert backdrop.paper_of([blue, blue + 0.1, blue - 0.1]) == "#404073"
+    assert backdrop.paper_of([*[drawing(GREY)] * 3, drawing(0.9)]) == DARK
+    for others in ([], [drawing(0.98)] * 3, [drawing(0.6)], [drawing(-0.9), drawing(0.0), drawing(0.8), drawing(-0.5)]):
+        assert backdrop.paper_of(others) == backdrop.WHITE
 
 
 def test_what_is_no_portrait_stays_as_it_is(pixels: Tensor) -> None:
     wide = torch.zeros(3, 800, 800)
     wide[:, :260, :260] = pixels  # a face of a ninth of the picture
     for picture in (wide, torch.zeros(3, 64, 80), torch.rand(3, 33, 7) * 2 - 1):
-        assert torch.equal(backdrop.whitened(picture), picture)
+        assert torch.equal(backdrop.cleared(picture), picture)
 
 
 def test_two_people_are_both_in_the_portrait(pixels: Tensor) -> None:
     both = torch.cat([pixels, pixels.flip(-1)], 2)
-    white = backdrop.whitened(both)
+    white = backdrop.cleared(both)
     for face in faces.find(both):
         assert (white - both)[within(face)].abs().mean() < 0.01
     assert corners(white).min() > 0.97
@@ -107,6 +135,15 @@ def test_the_network_sees_white(portrait: Image.Image, pixels: Tensor) -> None:
             assert (
                 np.array_equal(one, portrait) if options else corners(read(one).rgb).equal(corners(read(portrait).rgb))
             )
+
+
+def test_the_network_sees_the_paper_that_it_learned_on(portrait: Image.Image) -> None:
+    network = {"controls": [FRAMING, BACKDROP], "working": 512, "paper": DARK}
+    dark = PhotographTranslator(Same().eval(), network, device="cpu")
+    for options in ({}, {"framing": "whole"}):
+        assert (corners(read(dark.translate(portrait, **options)).rgb) - GREY).abs().max() < 0.1
+    kept = dark.translate(portrait, backdrop="keep", framing="whole")
+    assert np.array_equal(kept, portrait)
 
 
 class Echoes(Same):
@@ -142,6 +179,14 @@ def test_beside_a_person_lines_stay_and_what_is_lighter_than_paper_does_not() ->
     assert (made[:, 5:-5, 31] < -0.9).all() and (made[:, 5:-5, 32:] - 0.5).abs().max() < 0.05
 
 
+def test_beside_a_person_lines_on_dark_paper_stay() -> None:
+    made = torch.zeros(60, 60)
+    made[:, 30:] = 1
+    drawn = torch.full((3, 60, 60), -0.5)
+    drawn[:, :, 31] = 1.0
+    assert (backdrop.emptied(drawn.clone(), made)[:, 5:-5, 31] > 0.9).all()
+
+
 def test_a_person_who_has_been_cut_out_stays_so(portrait: Image.Image) -> None:
     cut = portrait.copy()
     cut.putalpha(255)
@@ -166,12 +211,13 @@ def test_without_dlib_a_line_says_that_it_stays(
     assert caplog.text.count("people in photographs keep their skin and eyes") == 1
 
 
-def training(portrait: Image.Image, folder: Path, **augment: float) -> Portraits:
+def training(portrait: Image.Image, folder: Path, how: str = "white", **augment: float) -> Portraits:
     """Two folders, of one photograph and of the same picture as a drawing."""
     for name in ("photos", "drawings"):
-        (folder / name).mkdir(parents=True)
-        portrait.save(folder / name / "a.png")
-    data = Data(size=(256, 256), backdrop="white", augment={"scale": 1.0, "flip": False, **augment})
+        (folder / name).mkdir(parents=True, exist_ok=True)
+        if not (folder / name / "a.png").exists():
+            portrait.save(folder / name / "a.png")
+    data = Data(size=(256, 256), backdrop=how, augment={"scale": 1.0, "flip": False, **augment})
     return Portraits([folder / "photos"], [("hand", folder / "drawings")], data, seed=0)
 
 
@@ -181,6 +227,30 @@ def test_training_sees_photographs_so_and_drawings_as_they_are(portrait: Image.I
     assert corners(sample["source"]).min() > 0.95 and corners(sample["target"]).max() < 0.8
     (photo,) = data.photos[0].paths
     assert corners(data.photograph(photo)).min() > 0.95 and corners(data.whole(photo)).max() < 0.8
+
+
+def test_training_sees_photographs_on_the_paper_of_the_drawings(portrait: Image.Image, tmp_path: Path) -> None:
+    """And the recipe of what it makes says so, as do those of several hands that agree."""
+    (tmp_path / "drawings").mkdir()
+    to_pil(drawing(GREY)).resize((300, 360)).save(tmp_path / "drawings" / "a.png")
+    data = training(portrait, tmp_path, "paper")
+    assert data.paper == DARK and (corners(data[0]["source"]) - GREY).abs().max() < 0.1
+    recipe = load_recipe("cyclegan").on_paper(data.paper)
+    assert recipe.data.backdrop == recipe.network()["paper"] == DARK
+    assert "paper" not in load_recipe("cyclegan").on_paper("white").network()
+    assert load_recipe("cyclegan", ["data.backdrop=keep"]).on_paper(DARK).data.backdrop == "keep"
+
+    def papers(*levels: float) -> str:
+        folders = []
+        for number, level in enumerate(levels):
+            folders.append((f"hand-{number}", tmp_path / f"{level}-{number}"))
+            folders[-1][1].mkdir(exist_ok=True)
+            to_pil(drawing(level)).resize((300, 360)).save(folders[-1][1] / "a.png")
+        data = Data(size=(64, 64), backdrop="paper")
+        return Portraits([tmp_path / "photos"], folders, data, seed=0).paper
+
+    assert papers(GREY, GREY) == DARK
+    assert papers(GREY, 0.9) == papers(GREY, -0.9) == "white"
 
 
 def test_training_sees_other_sitters(portrait: Image.Image, pixels: Tensor, tmp_path: Path) -> None:
@@ -201,6 +271,10 @@ def test_the_plan_says_so(portrait: Image.Image, tmp_path: Path, caplog: pytest.
     with caplog.at_level(logging.INFO):
         tell(load_recipe("cyclegan"), data, given, [])
     assert "behind people in photos is made white where their faces are found: in 1 of 1" in caplog.text
+    data.data = data.data.model_copy(update={"backdrop": DARK})
+    with caplog.at_level(logging.INFO):
+        tell(load_recipe("cyclegan"), data, given, [])
+    assert f"is made {DARK}, as the paper of the drawings, where" in caplog.text
     assert "--set data.backdrop=keep" in next(warnings(load_recipe("cyclegan"), busy(data)))
 
 
@@ -215,10 +289,12 @@ def busy(data: Portraits) -> Portraits:
 
 
 def test_a_model_draws_as_it_was_trained() -> None:
-    for value in ("white", "keep"):
+    for value, default in (("white", "white"), ("paper", "white"), ("'#484848'", "white"), ("keep", "keep")):
         recipe = load_recipe("cyclegan", [f"data.backdrop={value}"])
         (control,) = (one for one in recipe.network()["controls"] if one["name"] == "backdrop")
-        assert control["default"] == value
+        assert control["default"] == default
+    with pytest.raises(ConfigError, match=r"data\.backdrop"):
+        load_recipe("cyclegan", ["data.backdrop=grey"])
 
 
 def test_what_runs_elsewhere_takes_the_parser_away_from_nobody() -> None:

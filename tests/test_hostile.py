@@ -104,6 +104,8 @@ def test_a_header_is_compared_before_there_is_a_network(more: dict[str, int], tm
     ("network", "told"),
     [
         ({"working": -5}, "working size is -5"),
+        ({"paper": "url(evil)"}, r"paper is 'url\(evil\)'"),
+        ({"paper": 7}, "paper is 7"),
         ({"working": 10**30}, "working size is 1000"),
         ({"working": True}, "working is True"),
         ({"translator": "of-nobody"}, "no installed plugin brings the translator 'of-nobody'"),

@@ -146,7 +146,9 @@ def options_of(loss: str, networks: Mapping[str, Any]) -> dict[str, Any]:
     """The shared networks; of VGG-19 a shallow layer, which costs least."""
     takes = inspect.signature(host().part("loss", loss)).parameters
     shallow = {"layers": ["conv1_2"]} if "layers" in takes and "object" not in takes else {}
-    always = {"least": 0.999} if loss == "tone" else {}  # which else says nothing of what is much like the photograph
+    always = (
+        {"least": 0.999} if loss in ("tone", "hue") else {}
+    )  # which else says nothing of what is much like the photograph
     return {name: network for name, network in networks.items() if name in takes} | shallow | always
 
 

@@ -105,6 +105,7 @@ def test_losses_share_what_they_see() -> None:
         build_part("loss", {"name": "style", "layers": ["conv1_1", "conv2_1"]}, vgg=vgg),
         build_part("loss", "total-variation"),
         build_part("loss", "tone"),
+        build_part("loss", "hue"),
     ]
     still = Views({"source": picture(1), "target": picture(2, 48)})
     apart = [[loss({**still, "output": picture(seed)}) for loss in terms] for seed in (3, 4)]
@@ -148,6 +149,29 @@ def test_a_negative_is_told_and_how_light_things_are_is_not() -> None:
     for options in ({"least": 1.0}, {"shrink": 0}):
         with pytest.raises(ConfigError, match="least is between -1 and 1, shrink 1 or more"):
             build_part("loss", {"name": "tone", **options})
+
+
+def test_other_colours_are_told_where_the_artist_has_colours() -> None:
+    """Not how strong or light they are, not a tint of all, and nothing where drawings are grey."""
+    hue, photo, artist = build_part("loss", {"name": "hue", "shrink": 4}), picture(1), picture(2)
+    smooth = torch.nn.functional.interpolate(torch.nn.functional.avg_pool2d(photo, 4), scale_factor=4)
+    tint = torch.tensor([0.2, 0.0, -0.1])[:, None, None]
+    for output, value in (
+        (smooth, 0.0),
+        (0.3 * smooth + 0.5 * picture(3).mean(1, keepdim=True) + tint, 0.0),
+        (-smooth, 1.7),
+        (photo.mean(1, keepdim=True).expand(-1, 3, -1, -1), 0.7),
+    ):
+        given = {"output": output, "source": photo}
+        assert float(hue({**given, "target": artist})) == pytest.approx(value, abs=0.01)
+        grey = artist.mean(1, keepdim=True).expand(-1, 3, -1, -1) + 0.02 * artist + tint
+        assert float(hue({**given, "target": grey})) == 0
+    output = torch.zeros_like(photo, requires_grad=True)
+    hue({"output": output, "source": photo, "target": artist}).backward()
+    assert output.grad is not None and float(-(output.grad * smooth).sum()) > 0
+    for options in ({"least": 1.0}, {"shrink": 0}):
+        with pytest.raises(ConfigError, match="least is between -1 and 1, shrink 1 or more"):
+            build_part("loss", {"name": "hue", **options})
 
 
 def test_a_weighted_gram_is_that_of_the_part() -> None:

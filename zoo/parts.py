@@ -13,6 +13,7 @@ from zoo.losses.adversarial import AdversarialLoss, CriticLoss, GradientPenalty
 from zoo.losses.perceptual import (
     ContentLoss,
     GeometryConsistencyLoss,
+    HueLoss,
     PerceptualLoss,
     StructureLoss,
     StyleLoss,
@@ -41,6 +42,7 @@ def zoo_register(register: Registrar) -> None:
     register.loss("structure", StructureLoss)
     register.loss("style", StyleLoss)
     register.loss("tone", ToneLoss)
+    register.loss("hue", HueLoss)
     register.loss("total-variation", TotalVariationLoss)
     register.provider("identity", Identity)
     register.provider("landmarks", Landmarks)

@@ -70,7 +70,9 @@ class Data(_Strict):
     working: int | None = Field(None, ge=bounds.WORKING[0], le=bounds.WORKING[1])
     batch: int = Field(1, ge=1, le=bounds.BATCH)
     pairs: bool = False
-    backdrop: Literal["white", "keep"] = Field("keep", description="what is behind the people in photographs")
+    backdrop: Literal["white", "paper", "keep"] | Annotated[str, Field(pattern="^#[0-9a-f]{6}$")] = Field(
+        "keep", description="what is behind the people in photographs; paper: the colour that the drawings are on"
+    )
     held_out: int | None = Field(None, ge=0, description="sitters of each folder that no step sees; null: a tenth")
     augment: Augment = Field(default_factory=Augment)
 
@@ -109,12 +111,20 @@ class Recipe(_Strict):
         """The control ``backdrop`` is what the network has learned from, unless the recipe says otherwise."""
         for control in self.controls:
             if control.get("name") == "backdrop":
-                control.setdefault("default", self.data.backdrop)
+                control.setdefault("default", "keep" if self.data.backdrop == "keep" else "white")
         return self
+
+    def on_paper(self, paper: str) -> Recipe:
+        """The recipe for drawings on ``paper``, ``white`` or a colour, if it has photographs seen so."""
+        if self.data.backdrop != "paper":
+            return self
+        return self.model_copy(update={"data": self.data.model_copy(update={"backdrop": paper})})
 
     def network(self) -> dict[str, Any]:
         """What a weights file carries in its header, enough to run it alone."""
+        colour = self.data.backdrop if self.data.backdrop.startswith("#") else None
         return {
+            **({"paper": colour} if colour else {}),
             "recipe": self.name,
             "plugin": self.plugin,
             "generator": self.generator,

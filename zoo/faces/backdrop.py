@@ -1,10 +1,11 @@
-"""What is behind the people in a portrait: told from them, made white before they are drawn, and left empty after it."""
+"""What is behind the people in a portrait: told from them, made the paper of an artist before they are drawn, and left empty after it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import torch
+from PIL import ImageColor
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -31,19 +32,48 @@ COARSE = 160
 EDGES = 512
 """Pixels along the longer side in which the mask is brought to the picture's own edges."""
 
+WHITE = "#ffffff"
+
+LIGHT = 0.5
+"""In [-1, 1]: paper that is as light is white to a network, since all that is drawn is darker."""
+
+NEAR, MOST = 0.3, 0.6
+"""A drawing is on plain ground where the share ``MOST`` of its border is as near its median colour; likewise drawings on one paper."""
+
 STRIP = 2**20
-"""Pixels that are made white, or empty, at once."""
+"""Pixels that are made paper, or empty, at once."""
 
 RIM = 3
 """Pixels, of `EDGES`, around people in which a drawing stays: outlines are as wide."""
 
 
-def whitened(image: Tensor) -> Tensor:
-    """A portrait (3, H, W) in [-1, 1] with white behind the people in it; as it is where no face is large enough.
+def cleared(image: Tensor, paper: str = WHITE) -> Tensor:
+    """A portrait (3, H, W) in [-1, 1] with ``paper``, a colour, behind the people in it; as it is where no face is large enough.
 
     UsageError without dlib."""
     found = people(image)
-    return on_white(image, found)[0] if found else image
+    return on_paper(image, found, paper)[0] if found else image
+
+
+def paper_of(drawings: Iterable[Tensor]) -> str:
+    """The colour, as ``#484848``, of the paper that most of the drawings, each (3, H, W) in [-1, 1], are on; white where it is light, or
+    where they are on various, or there are none."""
+    sheets = [plain(drawing)[0] for drawing in drawings]
+    if not sheets:
+        return WHITE
+    paper = torch.stack(sheets).median(0).values
+    alike = sum(bool((sheet - paper).abs().amax() < NEAR) for sheet in sheets)
+    if paper.mean() > LIGHT or alike < MOST * len(sheets):
+        return WHITE
+    return "#" + "".join(f"{round(level):02x}" for level in ((paper + 1) * 127.5).tolist())
+
+
+def plain(drawing: Tensor) -> tuple[Tensor, float]:
+    """The median colour (3,) of the ground at the upper border and along the sides of a drawing (3, H, W), and how much of it is near that."""
+    half = drawing.shape[1] // 2
+    border = torch.cat([drawing[:, 0], drawing[:, :half, 0], drawing[:, :half, -1]], dim=1)  # (3, n)
+    ground = border.median(1).values
+    return ground, float(((border - ground[:, None]).abs().amax(0) < NEAR).float().mean())
 
 
 def people(image: Tensor) -> list[Face]:
@@ -64,40 +94,42 @@ def portrayed(found: Sequence[Face], size: Sequence[int]) -> list[Face]:
 
 @torch.no_grad()
 @exactly
-def on_white(image: Tensor, found: Sequence[Face]) -> tuple[Tensor, Tensor]:
-    """A picture (3, H, W) with white where its people, known by their faces (one or more), are not; and how much of it is white, from 0
-    to 1, in some hundred pixels (h, w)."""
+def on_paper(image: Tensor, found: Sequence[Face], paper: str = WHITE) -> tuple[Tensor, Tensor]:
+    """A picture (3, H, W) with ``paper``, a colour, where its people, known by their faces (one or more), are not; and how much of it is
+    paper, from 0 to 1, in some hundred pixels (h, w)."""
     line = _line(image, _behind(image, found))
     made = torch.empty_like(image)
+    colour = torch.tensor(ImageColor.getrgb(paper))[:, None, None] / 127.5 - 1
     for part, here in _strips(line, image.shape[-2:]):
-        made[:, part] = torch.lerp(image[:, part], torch.ones(()), _white(image[:, part], here))
-    return made, _white(F.interpolate(image[None], line.shape[-2:], mode="area")[0], line)
+        made[:, part] = torch.lerp(image[:, part], colour, _share(image[:, part], here))
+    return made, _share(F.interpolate(image[None], line.shape[-2:], mode="area")[0], line)
 
 
-def _white(image: Tensor, line: Tensor) -> Tensor:
-    """(h, w) from 0 to 1: how much of each pixel (3, h, w) becomes white by its line of colours (4, h, w), see `_line`."""
+def _share(image: Tensor, line: Tensor) -> Tensor:
+    """(h, w) from 0 to 1: how much of each pixel (3, h, w) becomes paper by its line of colours (4, h, w), see `_line`."""
     return (((line[:3] * image).sum(0) + line[3] - 0.1) / 0.8).clamp(0, 1)
 
 
 @torch.no_grad()
 @exactly
-def emptied(drawn: Tensor, white: Tensor) -> Tensor:
-    """A drawing (3, H, W), in place, with nothing but its paper where the picture was ``white`` (h, w), see `on_white`, but
+def emptied(drawn: Tensor, made: Tensor) -> Tensor:
+    """A drawing (3, H, W), in place, with nothing but its paper where the picture was ``made`` (h, w) so, see `on_paper`, but
     for a rim around the people.
 
     A network of portraits that saw a backdrop in training draws echoes of an outline into pure white. Paper is the
     median of what it draws there: each artist has another."""
-    away = -F.max_pool2d(-white[None], 2 * RIM + 1, 1, RIM)
+    away = -F.max_pool2d(-made[None], 2 * RIM + 1, 1, RIM)
     away = F.avg_pool2d(F.pad(away[None], (1, 1, 1, 1), mode="replicate"), 3, 1)[0]
     coarse = F.interpolate(drawn[None], away.shape[-2:], mode="area")[0]
     if not (empty := away[0] > 0.99).any():
         return drawn
     paper = coarse[:, empty].median(1).values[:, None, None]
-    for part, here in _strips(torch.stack([away[0], white]), drawn.shape[-2:]):
-        made = drawn[:, part]
-        # beside people lines stay; what is lighter than the paper, as networks draw it around dark heads, does not
-        made.lerp_(torch.minimum(made, paper), here[1:])
-        made.lerp_(paper, here[:1])
+    for part, here in _strips(torch.stack([away[0], made]), drawn.shape[-2:]):
+        strip = drawn[:, part]
+        if paper.mean() > 0:
+            # beside people lines stay; what is lighter than the paper, as networks draw it around dark heads, does not
+            strip.lerp_(torch.minimum(strip, paper), here[1:])
+        strip.lerp_(paper, here[:1])
     return drawn
 
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from zoo import faces
 from zoo.errors import UsageError
 from zoo.faces import apart
-from zoo.faces.backdrop import emptied, on_white, people, portrayed
+from zoo.faces.backdrop import WHITE, emptied, on_paper, people, portrayed
 from zoo.faces.light import GLANCE, evened, lit, power
 from zoo.pictures.batches import Batches
 from zoo.pictures.image import Box, Picture, Source, read
@@ -67,7 +67,8 @@ class PhotographTranslator(Translator):
     The control ``framing``, a choice that the recipe declares, is ``portrait`` or ``whole``: the network sees the whole
     picture alone. So it does in videos, where faces drawn one by one would flicker, and where ``size`` says how large it
     sees the picture. The control ``backdrop`` is ``white`` or ``keep``: a portrait is drawn as if it had been taken in
-    front of a white wall, which stays empty paper, or of what is there. In videos it is kept. The control ``light`` is ``even`` or
+    front of a white wall, or one in the colour of the paper that the network learned from drawings on (``paper`` in the description of the
+    network), which stays empty, or of what is there. In videos it is kept. The control ``light`` is ``even`` or
     ``keep``: who has dark skin, or stands in the dark, is drawn as if there were more light, see `zoo.faces.light`; all
     frames of a video are drawn in the same.
 
@@ -83,7 +84,7 @@ class PhotographTranslator(Translator):
         return self._seen(picture, framing == "portrait", backdrop, light)[0]
 
     def _seen(self, picture: Picture, portrait: bool, backdrop: str, light: str) -> tuple[Picture, Tensor | None]:
-        """A picture as the network sees it, and what of it was made white, see `on_white`."""
+        """A picture as the network sees it, and what of it was made paper, see `on_paper`."""
         cut_out = picture.alpha is not None and picture.alpha.min() < 1  # someone has told the person from it already
         empty = backdrop == "white" and not cut_out
         if not (portrait or empty or light == "even"):
@@ -94,8 +95,8 @@ class PhotographTranslator(Translator):
             log.warning("what is behind people stays, and the light on them: %s; %s", error.message, error.hint)
             return picture, None
         seen = evened(picture.rgb, found) if light == "even" else picture.rgb
-        seen, white = on_white(seen, found) if found and empty else (seen, None)
-        return replace(picture, rgb=seen, focus=focus(found, seen.shape[-2:]) if portrait else None), white
+        seen, made = on_paper(seen, found, self.network.get("paper", WHITE)) if found and empty else (seen, None)
+        return replace(picture, rgb=seen, focus=focus(found, seen.shape[-2:]) if portrait else None), made
 
     def follow(
         self, frames: Iterable[Source], rate: float, framing: str = "whole", light: str = "keep", **_: Any
@@ -128,16 +129,16 @@ class PhotographTranslator(Translator):
         self, picture: Picture, portrait: bool, closer: bool, backdrop: str, light: str
     ) -> apart.Parts | Picture:
         """The picture and, to be drawn ``closer``, the portraits of its small faces."""
-        seen, white = self._seen(picture, portrait, backdrop, light)
+        seen, paper = self._seen(picture, portrait, backdrop, light)
         crops = self._crops(seen.rgb) if closer else []
         if light == "even":
             crops = [replace(crop, image=lit(crop.image, power(crop.image, crop.landmarks))) for crop in crops]
-        if white is None and not crops:
+        if paper is None and not crops:
             return seen
 
         def join(made: Sequence[Tensor]) -> Tensor:
             drawn = apart.joined(made[0], crops, made[1:], FRAME) if crops else made[0]
-            return drawn if white is None else emptied(drawn, white)
+            return drawn if paper is None else emptied(drawn, paper)
 
         parts = [apart.part(seen.rgb, seen.focus), *(apart.part(crop.image, _in_frame()) for crop in crops)]
         return apart.Parts(replace(picture, rgb=torch.empty(3, 0, 0)), parts, join)

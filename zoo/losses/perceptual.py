@@ -191,6 +191,40 @@ class ToneLoss(Loss):
         return small - small.mean(1, keepdim=True)
 
 
+class HueLoss(Loss):
+    """What is red in the photograph is not blue in the result, where the artist works in colours: how far the correlation of their
+    colours, less their brightness, is below ``least``, in pictures ``shrink`` times smaller; mean over the pictures.
+
+    A network that has drawn in pencil so far knows no colours, and what holds the likeness (`StructureLoss`) does not mind which it
+    takes: lips become black, and eyes red. How strong the colours are is the artist's own, and so is a tint of all. Beside a target
+    in grey nothing is said.
+    """
+
+    needs = frozenset({"output", "source", "target"})
+
+    def __init__(self, least: float = 0.7, shrink: int = 4) -> None:
+        super().__init__()
+        if not -1 < least < 1 or shrink < 1:
+            raise ValueError("least is between -1 and 1, shrink 1 or more")
+        self.least, self.shrink = least, shrink
+
+    def forward(self, step: Mapping[str, Tensor]) -> Tensor:
+        made, given, wanted = (self.colours(step[name].float()) for name in ("output", "source", "target"))
+        in_colours = wanted.square().mean(1).sqrt() > GREY
+        missing = F.relu(self.least - F.cosine_similarity(made, given, dim=1, eps=1e-4))
+        return torch.where(in_colours, missing, 0.0).mean()
+
+    def colours(self, image: Tensor) -> Tensor:
+        """(N,3,H,W) -> (N,3P): each channel less the mean of the three, and less its own mean."""
+        shrink = min(self.shrink, *image.shape[2:])
+        small = F.avg_pool2d(image - image.mean(1, keepdim=True), shrink).flatten(2)
+        return (small - small.mean(2, keepdim=True)).flatten(1)
+
+
+GREY = 0.03
+"""Root mean square of such colours, in [-1, 1], up to which a drawing is grey: the paper's tint, and what JPEG adds."""
+
+
 def gram(features: Tensor, weight: Tensor | None = None) -> Tensor:
     """features (N,C,h,w) -> how much any two of them occur together, (N,C,C): a mean over positions.
 

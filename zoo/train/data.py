@@ -19,7 +19,7 @@ from torch.utils.data import Dataset
 
 from zoo.errors import ImageError, NotFoundError, UsageError, ZooError
 from zoo.faces import dlib_module
-from zoo.faces.backdrop import people, whitened
+from zoo.faces.backdrop import WHITE, cleared, paper_of, people
 from zoo.faces.parsing import parsed
 from zoo.pictures.find import by_name
 from zoo.pictures.image import find_pictures, read
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 SMALLEST = 64  # pixels on the short side; below that there is no face to learn from
+LOOKED_AT = 24  # drawings of a folder that say what they are on
 LOOKING = 8  # files are looked at side by side: it is the disk that takes the time
 log = logging.getLogger("zoo.train")
 
@@ -63,10 +64,13 @@ class Pictures(Dataset[dict[str, Tensor]]):
     photos: list[Folder]
     drawings: list[Folder]
     held_out: Sequence[Sitter] = ()
+    paper: str = "white"
 
     def __init__(self, data: Data, seed: int, console: Console | None = None) -> None:
-        if data.backdrop == "white" or data.augment.sitters:
+        if data.backdrop != "keep" or data.augment.sitters:
             data = _with_dlib(data)
+        if data.backdrop == "paper":  # of drawings, which a subclass may have
+            data = data.model_copy(update={"backdrop": "white"})
         self.data, self.seed, self.console = data, seed, console
         self.drawings = []  # none where photographs are all that is learned from
         self.shelf, self.index = Shelf(), current()
@@ -132,11 +136,12 @@ class Pictures(Dataset[dict[str, Tensor]]):
         return self._fit(file).float() / 127.5 - 1
 
     def photograph(self, file: Path) -> Tensor:
-        """The same of a photograph: with white behind its people, where the recipe wants it so."""
+        """The same of a photograph: with paper behind its people, where the recipe wants it so."""
         return self._seen(self.whole(file))
 
     def _seen(self, photo: Tensor) -> Tensor:
-        return whitened(photo) if self.data.backdrop == "white" else photo
+        paper = {"keep": None, "white": WHITE}.get(self.data.backdrop, self.data.backdrop)
+        return cleared(photo, paper) if paper else photo
 
     def wholes(self, files: Iterable[Path]) -> Iterator[Tensor]:
         """Those of the pictures that can be decoded: training says which cannot, and takes the next ones."""
@@ -153,7 +158,7 @@ class Pictures(Dataset[dict[str, Tensor]]):
         """Photograph i of the folder, as the recipe wants what is behind its people."""
         if self.data.backdrop == "keep":
             return self._picture(folder, i)
-        made = self.shelf.get(("white", folder.paths[i]), lambda: _levels(self._seen(self._picture(folder, i))))
+        made = self.shelf.get(("paper", folder.paths[i]), lambda: _levels(self._seen(self._picture(folder, i))))
         return made.float() / 127.5 - 1
 
     def _skin_and_eyes(self, folder: Folder, i: int) -> tuple[Tensor, ...]:
@@ -236,6 +241,18 @@ class Portraits(Pictures):
         if data.pairs:
             self._pair()
         self.held_out = hold_out(self.photos, self.drawings, data.pairs, data.held_out)
+        if data.backdrop == "paper":
+            self.paper = self._paper()
+            if self.data.backdrop != "keep":
+                self.data = self.data.model_copy(update={"backdrop": self.paper})
+
+    def _paper(self) -> str:
+        """The colour of the paper that the drawings are on; ``white`` where it is light, or each hand's is another."""
+        papers = {
+            paper_of(self.wholes(folder.paths[:: max(1, len(folder) // LOOKED_AT)][:LOOKED_AT]))
+            for folder in self.drawings
+        }
+        return papers.pop() if len(papers) == 1 and WHITE not in papers else "white"
 
     @property
     def epoch(self) -> int:
@@ -304,7 +321,7 @@ def _with_dlib(data: Data) -> Data:
     try:
         dlib_module()
     except UsageError as error:
-        if data.backdrop == "white":
+        if data.backdrop != "keep":
             log.warning("what is behind people stays in the photographs: %s; %s", error.message, error.hint)
         if data.augment.sitters:
             log.warning("people in photographs keep their skin and eyes: %s; %s", error.message, error.hint)

@@ -6,12 +6,11 @@ import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from zoo import faces
 from zoo.errors import ImageError, UsageError
-from zoo.faces.backdrop import people
+from zoo.faces.backdrop import MOST, people, plain
 from zoo.pictures.image import find_pictures
 from zoo.recipe import Recipe
 from zoo.train.data import Folder, Pictures
@@ -20,7 +19,6 @@ from zoo.train.split import Sitter
 log = logging.getLogger("zoo.train")
 FEW = 30  # pictures of a side below which a hand is hardly learned
 LOOKED_AT = 8  # pictures of a folder that the warnings look at
-PLAIN, NEAR = 0.6, 0.3  # this share of a drawing's border is near its median colour: plain ground
 LARGER = 1.4  # times as large as in the drawings: faces of another size
 
 
@@ -34,12 +32,14 @@ def tell(recipe: Recipe, data: Pictures, given: Sequence[tuple[str, Path]], sitt
         log.info("%s: %d pictures to learn from%s", name, len(folder), f", {left} of {found} left out" if left else "")
     if recipe.data.pairs:
         log.info("%d pairs", sum(map(len, data.photos)))
-    if data.data.backdrop == "white":
+    if (colour := data.data.backdrop) != "keep":
+        colour = colour if colour == "white" else f"{colour}, as the paper of the drawings,"
         for folder in data.photos:
             seen = [bool(people(picture)) for picture in _some(data, folder)]
             log.info(
-                "what is behind people in %s is made white where their faces are found: in %d of %d that were looked at",
+                "what is behind people in %s is made %s where their faces are found: in %d of %d that were looked at",
                 folder.name,
+                colour,
                 sum(seen),
                 len(seen),
             )
@@ -57,11 +57,11 @@ def warnings(recipe: Recipe, data: Pictures, sitters: Sequence[Sitter] = ()) -> 
         if len(folder) < FEW:
             yield f"{len(folder)} pictures in {folder.name} are few: expect a likeness of tone rather than of hand below fifty"
     for folder in data.drawings:
-        busy = sum(not _plain(picture) for picture in _some(data, folder))
+        busy = sum(plain(picture)[1] < MOST for picture in _some(data, folder))
         if busy > LOOKED_AT // 2:
             keep = (
                 "; if the artist draws it: --set data.backdrop=keep has it in the photographs, too"
-                if data.data.backdrop == "white"
+                if data.data.backdrop != "keep"
                 else ""
             )
             yield f"most drawings in {folder.name} are not on plain ground: what is around the faces is learned, too; crop or clear it{keep}"
@@ -83,14 +83,6 @@ def _below(path: Path) -> set[Path]:
 def _some(data: Pictures, folder: Folder) -> Iterator[Tensor]:
     """Up to ``LOOKED_AT`` pictures from everywhere in the folder."""
     return data.wholes(folder.paths[:: max(1, len(folder) // LOOKED_AT)][:LOOKED_AT])
-
-
-def _plain(picture: Tensor) -> bool:
-    """Is the ground at the upper border and along the sides of picture (3,H,W) of one colour?"""
-    half = picture.shape[1] // 2
-    border = torch.cat([picture[:, 0], picture[:, :half, 0], picture[:, :half, -1]], dim=1)  # (3,n)
-    far = (border - border.median(1).values[:, None]).abs().amax(0)
-    return bool((far < NEAR).float().mean() >= PLAIN)
 
 
 def _face(data: Pictures, folder: Folder) -> float | None:

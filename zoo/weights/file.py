@@ -34,7 +34,7 @@ _TYPES = {  # of the format: bytes, and torch's name
 _FLOATS = {"F16", "BF16", "F32", "F64"}
 _SCALE = ".scale"  # behind the name of a tensor of whole numbers: what they are multiplied by
 _NEEDED: dict[str, Any] = {"recipe": str, "generator": (dict, str)}  # of a header's network
-_KNOWN = {**_NEEDED, "plugin": str, "controls": list, "translator": (str, type(None)), "working": int}
+_KNOWN = {**_NEEDED, "plugin": str, "controls": list, "translator": (str, type(None)), "working": int, "paper": str}
 _LARGEST_HEADER = 10_000_000  # bytes; the format allows ten times more, and they take twenty times that in memory
 _DIMENSIONS, _LONGEST = 8, 2**40  # of a tensor
 
@@ -214,6 +214,8 @@ def _checked(network: dict[str, Any]) -> dict[str, Any]:
     working = network.get("working", 0)
     if working and not bounds.WORKING[0] <= working <= bounds.WORKING[1]:
         raise ValueError(f"its network's working size is {shortened(str(working), 80)}")
+    if not re.fullmatch("#[0-9a-f]{6}", network.get("paper", "#ffffff")):
+        raise ValueError(f"its network's paper is {shortened(repr(network['paper']), 80)}, no colour")
     return bounds.bounded(network)
 
 
