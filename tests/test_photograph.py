@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import sys
 
 import pytest
@@ -16,7 +15,7 @@ from torch.nn import functional
 from zoo import faces
 from zoo.errors import ImageError
 from zoo.faces import apart
-from zoo.faces.photograph import FILLED, FRAME, PhotographTranslator
+from zoo.faces.photograph import FRAME, PhotographTranslator
 from zoo.generator import Generator, SizeRule
 from zoo.pictures.image import read
 
@@ -67,8 +66,7 @@ def test_small_faces_are_seen_as_large_as_in_a_portrait(translator: PhotographTr
     whole = translator.translate(group, framing="whole")
     assert translator.generator.saw == [(128, 256)]
     drawn = translator.translate(group)
-    near = math.ceil(256 / FRAME.scale / FILLED / 4) * 4 + 4  # the faces alone, by which the portraits are drawn
-    assert translator.generator.saw[1:] == [(128, 256), (near, near), (near, near), (256, 256), (256, 256)]
+    assert translator.generator.saw[1:] == [(128, 256), (256, 256), (256, 256)]
     assert drawn.size == group.size and drawn.mode == "RGB"
     for left in (60, 420):  # features come back, and far from them the picture is drawn as ever
         face = (left + 35, 120, left + 90, 190)
@@ -90,7 +88,7 @@ def test_without_small_faces_nothing_is_new(translator: PhotographTranslator) ->
         drawn = translator.translate([portrait, empty, group_of_alpha()])
         whole = translator.translate([portrait, empty, group_of_alpha()], framing="whole")
     assert [one.tobytes() for one in drawn] == [one.tobytes() for one in whole]
-    assert len(translator.generator.saw) == 7  # the portrait's face by itself, too
+    assert len(translator.generator.saw) == 6
 
 
 class Normed(Generator):

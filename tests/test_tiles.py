@@ -235,18 +235,36 @@ def about_a_part(height: int = 96, width: int = 128) -> tuple[Picture, Picture]:
     return replace(alone, rgb=paper, focus=(1 - right, 1 - low, right, low)), alone
 
 
-INSIDE = (slice(16, -16), slice(16, -16))  # beside its border the network sees other things
+class Pointwise(Small):
+    """Sees of a pixel's surroundings nothing but what is global."""
+
+    def __init__(self, middle: nn.Module | Callable[[Tensor], Tensor]) -> None:
+        super().__init__(middle)
+        self.first = nn.Sequential(nn.Conv2d(3, 8, 1), nn.InstanceNorm2d(8), nn.ReLU())
+        self.last = nn.Sequential(nn.Conv2d(8, 3, 1), nn.Tanh())
 
 
-@pytest.mark.parametrize("name", known())
+def pointwise() -> dict[str, Any]:
+    torch.manual_seed(5)
+    return {
+        "instance norms": nn.Sequential(affine(), nn.Conv2d(8, 8, 1), nn.ReLU(), nn.InstanceNorm2d(8)),
+        "group norm": nn.Sequential(nn.Conv2d(8, 8, 1), nn.GroupNorm(2, 8)),
+        "a function": lambda x: F.instance_norm(x.abs(), eps=1e-3),
+        "a mean": Squeeze(lambda x: x.mean((2, 3), keepdim=True)),
+        "dual attention": dual().tail,
+    }
+
+
+@pytest.mark.parametrize("name", pointwise())
 def test_what_a_picture_is_about_is_drawn_as_if_it_were_all_of_it(name):
-    translator = Translator(Small(known()[name]), device="cpu")
+    network = Pointwise(pointwise()[name])
+    translator = Translator(network, device="cpu")
     picture, alone = about_a_part()
     drawn, expected = translator.translate(picture), translator.translate(alone)
-    assert drawn.shape == (192, 320, 3)
-    assert apart(drawn[48:144, 96:224][INSIDE], expected[INSIDE])[1] <= 1
+    assert drawn.shape == (192, 320, 3) and len(network.seen) == 2  # one look is enough
+    assert apart(drawn[48:144, 96:224], expected)[1] <= 1
     beside_paper = translator.translate(replace(picture, focus=None))
-    assert apart(beside_paper[48:144, 96:224][INSIDE], expected[INSIDE])[0] > 4 * MEAN
+    assert apart(beside_paper[48:144, 96:224], expected)[0] > 4 * MEAN
 
 
 @pytest.mark.parametrize("name", ["instance norms", "dual attention"])
@@ -257,8 +275,8 @@ def test_it_is_so_in_tiles(name):
     whole = translator.translate(picture)
     network.seen.clear()
     mean, most = apart(translator.translate(picture, tile=64), whole)
-    assert mean <= MEAN
-    assert most <= MOST
+    assert mean <= 2 * MEAN  # paper is far from all that was measured
+    assert most <= 2 * MOST
     assert max(max(shape[2:]) for shape in network.seen) <= 64
 
 
@@ -268,7 +286,7 @@ def test_pictures_about_other_parts_do_not_go_together():
     picture, _ = about_a_part()
     others = [picture, picture, replace(picture, focus=(0.0, 0.0, 0.5, 0.5)), replace(picture, focus=None)]
     together = translator.translate(others)
-    assert [len(shape) and shape[0] for shape in network.seen] == [2, 2, 1, 1, 1]
+    assert [shape[0] for shape in network.seen] == [2, 1, 1]
     for one, other in zip(together, others):
         assert apart(one, translator.translate(other))[1] <= 1
 

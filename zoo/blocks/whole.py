@@ -107,6 +107,8 @@ class Look(TorchFunctionMode):
             round(rows.start * scale[0]) : round(rows.stop * scale[0]),
             round(columns.start * scale[1]) : round(columns.stop * scale[1]),
         ]
+        there = own.numel() > 0  # a core that counts for nothing may be given
+        own = own if there else x
         share = (rows.stop - rows.start) * (columns.stop - columns.start) / self.extent
         with torch.autocast(x.device.type, enabled=False):
             summary = Summary(
@@ -117,7 +119,8 @@ class Look(TorchFunctionMode):
         if turn == len(self.seen):
             empty = summary.value[..., :0] if kind == "sample" else torch.zeros_like(summary.value)
             self.seen.append(Summary(kind, empty))
-        self.seen[turn] = self.seen[turn].joined(summary, share)
+        if there:
+            self.seen[turn] = self.seen[turn].joined(summary, share)
         if self.known:
             summary = self.known[turn]
         elif self.before:

@@ -12,8 +12,8 @@ comes to the tiles from the whole picture (`zoo.blocks.whole`). They are found s
 4. 2 and 3 again, until the statistics agree; the error falls to a fourth or less each time. The first rounds are run
    on the picture at a half, a quarter … of its size, where they cost little.
 
-Where a picture is about a part of it, as a portrait is about the face, the layers are told of that part (``focus``), and steps 1
-to 4 are of it alone: beside much empty paper the spread of all is small, and what little a cheek shows would be drawn in full.
+Where a picture is about a part of it, as a portrait is about the face (``focus``), the layers are told of that part alone: beside much
+empty paper the spread of all is small, and what little a cheek shows would be drawn in full.
 
 How far a pixel's surroundings reach is measured: a picture and a part cut out of it are drawn and compared. This also
 finds out a network that sees the whole picture in ways that are not known here; it is not drawn in tiles.
@@ -96,8 +96,8 @@ def spans(length: int, tile: int, reach: int, rule: SizeRule) -> list[Span]:
 class Tiler:
     """Draws with a network that never sees more than ``tile``×``tile`` pixels of a picture at once.
 
-    ``place`` brings a tensor to ``device``, in the layout that suits it there. ``focus``: rows and columns of which the layers
-    are told as if they were the whole picture; None for all of it.
+    ``place`` brings a tensor to ``device``, in the layout that suits it there. ``focus``: the rows and columns whose
+    summaries the layers get; None for all of them.
     """
 
     network: Generator
@@ -112,34 +112,24 @@ class Tiler:
         """image (N,3,H,W) in [-1, 1] on the CPU, as the size rule wants it -> (N,3,H,W), float32 on the CPU.
 
         NotLocalError if what the network draws at a pixel depends on more than a third of a tile around it."""
-        if self.focus is None:
-            return self._agreed(image)[0]
-        about = image[..., self.focus[0], self.focus[1]]
-        told = self._agreed(about)[1]
-        result = torch.empty(image.shape)
-        self._round(image, result, told, self._reach(image, told, _area(about)), _area(about), "tiles")
-        return result
-
-    def _agreed(self, image: Tensor) -> tuple[Tensor, list[Summary]]:
-        """A picture as it is drawn, and what its layers were told of it."""
         small = self.place(self._smaller(image, self.tile))
         drawn, look = self._glance(small, image)
         if small.shape == image.shape:
-            return drawn.float().cpu(), look.told
+            return drawn.float().cpu()
         told, shown = look.told, look.seen
-        reach = self._reach(image, told, _area(image))
+        reach = self._reach(image, told)
         result = torch.empty(image.shape)
         for number, level in enumerate(chain(self._levels(image), repeat(image, ROUNDS)), 1):
-            seen = self._round(level, result, told, reach, _area(image), f"tiles, drawing {number}")
+            seen = self._round(level, result, told, reach, number)
             differ = disagreement(told, seen)
             if level is image and differ <= AGREED:
-                return result, told
+                return result
             look = self._glance(small, image, list(zip(seen, shown)))[1]
             told, shown = look.told, look.seen
         log.warning(
             "tiles of %d pixels: layers were told what is %.0f %% off; take larger ones", self.tile, 100 * differ
         )
-        return result, told
+        return result
 
     def _levels(self, image: Tensor) -> Iterator[Tensor]:
         """The picture at twice the size of a tile, four times …, below its own; each for two rounds."""
@@ -152,30 +142,40 @@ class Tiler:
         self, small: Tensor, image: Tensor, before: Sequence[tuple[Summary, Summary]] = ()
     ) -> tuple[Tensor, Look]:
         """The small picture drawn, and what its layers were told and saw."""
-        look = Look(_area(image), _area(small), before=before)
-        return self._run(small, look), look
+        core = self._about(image, small)
+        look = Look(_size(self._about(image, image)), _size(core), before=before)
+        return self._run(small, look, core), look
 
-    def _round(
-        self, level: Tensor, result: Tensor, told: Sequence[Summary], reach: int, area: int, task: str
-    ) -> list[Summary]:
-        """What the layers saw as they were told ``told`` of a picture of ``area``; tiles go into ``result``, if it is of
-        the level's size."""
-        look = Look(area, _area(level), known=told)
+    def _round(self, level: Tensor, result: Tensor, told: Sequence[Summary], reach: int, number: int) -> list[Summary]:
+        """What the layers saw as they were told ``told``; tiles go into ``result``, if it is of the level's size."""
+        about = self._about(result, level)
+        look = Look(_size(self._about(result, result)), _size(about), known=told)
         rows, columns = (spans(length, self.tile, reach, self.network.size) for length in level.shape[-2:])
         for done, (row, column) in enumerate(product(rows, columns), 1):
-            drawn = self._run(self.place(level[..., row.seen, column.seen]), look, (row.inner, column.inner))
+            core = (_shared(row, about[0]), _shared(column, about[1]))
+            drawn = self._run(self.place(level[..., row.seen, column.seen]), look, core)
             if level.shape == result.shape:
                 result[..., row.core, column.core] = drawn[..., row.inner, column.inner]
-            if (count := len(rows) * len(columns)) > 1:
-                tell(task, done, count)
+            tell(f"tiles, drawing {number}", done, len(rows) * len(columns))
         return look.seen
 
-    def _run(self, part: Tensor, look: Look, core: tuple[slice, slice] | None = None) -> Tensor:
+    def _about(self, image: Tensor, level: Tensor) -> tuple[slice, slice]:
+        """Rows and columns of ``level``, which is the picture scaled, that the layers are told of."""
+        if self.focus is None:
+            return _all(level)
+        scales = [new / old for new, old in zip(level.shape[-2:], image.shape[-2:])]
+        rows, columns = (
+            slice(round(span.start * scale), max(round(span.stop * scale), round(span.start * scale) + 1))
+            for span, scale in zip(self.focus, scales)
+        )
+        return rows, columns
+
+    def _run(self, part: Tensor, look: Look, core: tuple[slice, slice]) -> Tensor:
         height, width = part.shape[-2:]
-        with look.at((height, width), core or (slice(0, height), slice(0, width))):
+        with look.at((height, width), core):
             return self.network(part, **self.controls)
 
-    def _reach(self, image: Tensor, told: Sequence[Summary], area: int) -> int:
+    def _reach(self, image: Tensor, told: Sequence[Summary]) -> int:
         """From how far away a pixel's drawing is changed, rounded up to a multiple of the size rule's."""
         rule = self.network.size
         cut = [length > self.tile for length in image.shape[-2:]]
@@ -185,10 +185,11 @@ class Tiler:
         height, width = (min(length, _multiple(side, rule)) for length in image.shape[-2:])
         probe = self.place(_scaled(image, (height, width)))
         top, left = (_multiple(length // 4, rule) if inside else 0 for length, inside in zip((height, width), cut))
+        about = self._about(image, image)
         exact = torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False)
         with torch.autocast(probe.device.type, enabled=False), exact:  # rounding is not reach
             whole, part = (
-                self._run(seen, Look(area, _area(seen), known=told)).float()
+                self._run(seen, Look(_size(about), _area(seen), known=told), _all(seen)).float()
                 for seen in (probe, probe[..., top:, left:])
             )
         apart = (whole[..., top:, left:] - part).abs().amax((0, 1)).cpu() > UNFELT
@@ -228,6 +229,22 @@ def _differ(told: Summary, seen: Summary) -> float:
 
 def _rms(x: Tensor) -> float:
     return float(x.square().mean().sqrt())
+
+
+def _shared(span: Span, about: slice) -> slice:
+    """What of a tile's core is in ``about``, counted from where the tile begins; of no length where nothing is."""
+    start = max(span.core.start, about.start)
+    stop = max(start, min(span.core.stop, about.stop))
+    return slice(start - span.seen.start, stop - span.seen.start)
+
+
+def _all(image: Tensor) -> tuple[slice, slice]:
+    return slice(0, image.shape[-2]), slice(0, image.shape[-1])
+
+
+def _size(part: tuple[slice, slice]) -> int:
+    rows, columns = part
+    return (rows.stop - rows.start) * (columns.stop - columns.start)
 
 
 def _area(image: Tensor) -> int:
