@@ -114,11 +114,15 @@ class Recipe(_Strict):
                 control.setdefault("default", "keep" if self.data.backdrop == "keep" else "white")
         return self
 
-    def on_paper(self, paper: str) -> Recipe:
-        """The recipe for drawings on ``paper``, ``white`` or a colour, if it has photographs seen so."""
+    def for_drawings(self, paper: str, in_colours: bool) -> Recipe:
+        """The recipe for drawings on ``paper``, ``white`` or a colour, if it has photographs seen so. What is drawn ``in_colours`` has skin
+        in its own: the control ``light`` is ``keep`` then."""
         if self.data.backdrop != "paper":
             return self
-        return self.model_copy(update={"data": self.data.model_copy(update={"backdrop": paper})})
+        light = {"default": "keep"} if in_colours else {}
+        controls = [{**control, **light} if control.get("name") == "light" else control for control in self.controls]
+        data = self.data.model_copy(update={"backdrop": paper})
+        return self.model_copy(update={"data": data, "controls": controls})
 
     def network(self) -> dict[str, Any]:
         """What a weights file carries in its header, enough to run it alone."""

@@ -209,16 +209,20 @@ class HueLoss(Loss):
         self.least, self.shrink = least, shrink
 
     def forward(self, step: Mapping[str, Tensor]) -> Tensor:
-        made, given, wanted = (self.colours(step[name].float()) for name in ("output", "source", "target"))
-        in_colours = wanted.square().mean(1).sqrt() > GREY
+        made, given = (hues(step[name].float(), self.shrink) for name in ("output", "source"))
         missing = F.relu(self.least - F.cosine_similarity(made, given, dim=1, eps=1e-4))
-        return torch.where(in_colours, missing, 0.0).mean()
+        return torch.where(in_colours(step["target"].float(), self.shrink), missing, 0.0).mean()
 
-    def colours(self, image: Tensor) -> Tensor:
-        """(N,3,H,W) -> (N,3P): each channel less the mean of the three, and less its own mean."""
-        shrink = min(self.shrink, *image.shape[2:])
-        small = F.avg_pool2d(image - image.mean(1, keepdim=True), shrink).flatten(2)
-        return (small - small.mean(2, keepdim=True)).flatten(1)
+
+def hues(image: Tensor, shrink: int) -> Tensor:
+    """(N,3,H,W) -> (N,3P): each channel less the mean of the three, and less its own mean, ``shrink`` times smaller."""
+    small = F.avg_pool2d(image - image.mean(1, keepdim=True), min(shrink, *image.shape[2:])).flatten(2)
+    return (small - small.mean(2, keepdim=True)).flatten(1)
+
+
+def in_colours(image: Tensor, shrink: int = 4) -> Tensor:
+    """(N,3,H,W) -> (N,): is it more than grey, or of one tint?"""
+    return hues(image, shrink).square().mean(1).sqrt() > GREY
 
 
 GREY = 0.03

@@ -21,6 +21,7 @@ from zoo.errors import ImageError, NotFoundError, UsageError, ZooError
 from zoo.faces import dlib_module
 from zoo.faces.backdrop import WHITE, cleared, paper_of, people
 from zoo.faces.parsing import parsed
+from zoo.losses.perceptual import in_colours
 from zoo.pictures.find import by_name
 from zoo.pictures.image import find_pictures, read
 from zoo.recipe import Data
@@ -64,7 +65,8 @@ class Pictures(Dataset[dict[str, Tensor]]):
     photos: list[Folder]
     drawings: list[Folder]
     held_out: Sequence[Sitter] = ()
-    paper: str = "white"
+    paper: str = "white"  # of the drawings, where the recipe asks for it, or its colour
+    in_colours: bool = False  # are most of them?
 
     def __init__(self, data: Data, seed: int, console: Console | None = None) -> None:
         if data.backdrop != "keep" or data.augment.sitters:
@@ -242,17 +244,17 @@ class Portraits(Pictures):
             self._pair()
         self.held_out = hold_out(self.photos, self.drawings, data.pairs, data.held_out)
         if data.backdrop == "paper":
-            self.paper = self._paper()
+            looked_at = [
+                [*self.wholes(folder.paths[:: max(1, len(folder) // LOOKED_AT)][:LOOKED_AT])]
+                for folder in self.drawings
+            ]
+            papers = {paper_of(drawings) for drawings in looked_at}
+            self.paper = papers.pop() if len(papers) == 1 and WHITE not in papers else "white"
+            self.in_colours = all(
+                sum(bool(in_colours(one[None])) for one in hand) > len(hand) / 2 for hand in looked_at
+            )
             if self.data.backdrop != "keep":
                 self.data = self.data.model_copy(update={"backdrop": self.paper})
-
-    def _paper(self) -> str:
-        """The colour of the paper that the drawings are on; ``white`` where it is light, or each hand's is another."""
-        papers = {
-            paper_of(self.wholes(folder.paths[:: max(1, len(folder) // LOOKED_AT)][:LOOKED_AT]))
-            for folder in self.drawings
-        }
-        return papers.pop() if len(papers) == 1 and WHITE not in papers else "white"
 
     @property
     def epoch(self) -> int:

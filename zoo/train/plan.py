@@ -43,6 +43,8 @@ def tell(recipe: Recipe, data: Pictures, given: Sequence[tuple[str, Path]], sitt
                 sum(seen),
                 len(seen),
             )
+    if data.in_colours:
+        log.info("the drawings are in colours: skin is drawn in its own, as by --light keep")
     if sitters:
         names = ", ".join(sitter.photo.name for sitter in sitters[:8])
         more = f" and {len(sitters) - 8} more" if len(sitters) > 8 else ""

@@ -66,7 +66,7 @@ def train(
     kind, index = _learns_from(settings, drawings), Index(options.out / PICTURES)
     with remembering(index):
         data = kind.pictures(photos, drawings, settings.data, options.seed, console)
-    settings = settings.on_paper(data.paper)
+    settings = settings.for_drawings(data.paper, data.in_colours)
     engine = Engine(settings, data, options)
     first = engine.accelerator.is_main_process
     sitters = given(*test, [*photos, *(path for _, path in drawings)]) or data.held_out
