@@ -258,6 +258,11 @@ def test_training_sees_photographs_on_the_paper_of_the_drawings(portrait: Image.
         return Portraits([tmp_path / "photos"], folders, data, seed=0).paper
 
     assert papers(GREY, GREY) == DARK
+    folders = [("dark", tmp_path / f"{GREY}-0"), ("light", tmp_path / "drawings")]
+    to_pil(drawing(0.9)).resize((300, 360)).save(tmp_path / "drawings" / "a.png")
+    both = Portraits([tmp_path / "photos"], folders, Data(size=(64, 64), backdrop="paper"), seed=0)
+    assert any(f"different colours (dark {DARK}, light #ffffff)" in one for one in warnings(recipe, both))
+    assert not any("different colours" in one for one in warnings(recipe, data))
     assert papers(GREY, 0.9) == papers(GREY, -0.9) == "white"
 
 

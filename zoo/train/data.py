@@ -65,7 +65,7 @@ class Pictures(Dataset[dict[str, Tensor]]):
     photos: list[Folder]
     drawings: list[Folder]
     held_out: Sequence[Sitter] = ()
-    paper: str = "white"  # of the drawings, where the recipe asks for it, or its colour
+    papers: Sequence[str] = ()  # of each hand's drawings, where the recipe asks for them
     in_colours: bool = False  # are most of them?
 
     def __init__(self, data: Data, seed: int, console: Console | None = None) -> None:
@@ -85,6 +85,12 @@ class Pictures(Dataset[dict[str, Tensor]]):
     def epoch(self) -> int:
         """Samples in which every photograph has been seen once."""
         return len(self.photos) * max(map(len, self.photos))
+
+    @property
+    def paper(self) -> str:
+        """The colour of the paper that the drawings of all hands are on; ``white`` where it is light, or each hand's is another."""
+        papers = set(self.papers) or {WHITE}
+        return papers.pop() if len(papers) == 1 and WHITE not in papers else "white"
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         """Sample ``index``; among others ``seed``, the one source of all chance in a step."""
@@ -248,8 +254,7 @@ class Portraits(Pictures):
                 [*self.wholes(folder.paths[:: max(1, len(folder) // LOOKED_AT)][:LOOKED_AT])]
                 for folder in self.drawings
             ]
-            papers = {paper_of(drawings) for drawings in looked_at}
-            self.paper = papers.pop() if len(papers) == 1 and WHITE not in papers else "white"
+            self.papers = [paper_of(drawings) for drawings in looked_at]
             self.in_colours = all(
                 sum(bool(in_colours(one[None])) for one in hand) > len(hand) / 2 for hand in looked_at
             )

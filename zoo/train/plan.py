@@ -67,6 +67,9 @@ def warnings(recipe: Recipe, data: Pictures, sitters: Sequence[Sitter] = ()) -> 
                 else ""
             )
             yield f"most drawings in {folder.name} are not on plain ground: what is around the faces is learned, too; crop or clear it{keep}"
+    if data.data.backdrop != "keep" and len(set(data.papers)) > 1:
+        papers = ", ".join(f"{folder.name} {colour}" for folder, colour in zip(data.drawings, data.papers))
+        yield f"hands are on paper of different colours ({papers}): what is behind people is made white for all; train one on dark paper by itself, or with its likes"
     if not recipe.data.pairs and len(data.photos) == len(data.drawings):
         for photos, drawings in zip(data.photos, data.drawings):
             names = {path.stem for path in [*photos.paths, *(sitter.photo for sitter in sitters)]}
