@@ -284,7 +284,7 @@ def test_the_plan_says_so(portrait: Image.Image, tmp_path: Path, caplog: pytest.
     with caplog.at_level(logging.INFO):
         tell(load_recipe("cyclegan"), data, given, [])
     assert "behind people in photos is made white where their faces are found: in 1 of 1" in caplog.text
-    data.data = data.data.model_copy(update={"backdrop": DARK})
+    data.data, data.papers = data.data.model_copy(update={"backdrop": DARK}), [DARK]
     with caplog.at_level(logging.INFO):
         tell(load_recipe("cyclegan"), data, given, [])
     assert f"is made {DARK}, as the paper of the drawings, where" in caplog.text and "in colours" not in caplog.text
@@ -310,7 +310,7 @@ def test_a_model_draws_as_it_was_trained() -> None:
         recipe = load_recipe("cyclegan", [f"data.backdrop={value}"])
         (control,) = (one for one in recipe.network()["controls"] if one["name"] == "backdrop")
         assert control["default"] == default
-    with pytest.raises(ConfigError, match=r"data\.backdrop"):
+    with pytest.raises(ConfigError, match=r"data\.backdrop: .*'grey' is not white, paper, keep, or a colour"):
         load_recipe("cyclegan", ["data.backdrop=grey"])
 
 

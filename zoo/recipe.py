@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -70,11 +71,18 @@ class Data(_Strict):
     working: int | None = Field(None, ge=bounds.WORKING[0], le=bounds.WORKING[1])
     batch: int = Field(1, ge=1, le=bounds.BATCH)
     pairs: bool = False
-    backdrop: Literal["white", "paper", "keep"] | Annotated[str, Field(pattern="^#[0-9a-f]{6}$")] = Field(
+    backdrop: str = Field(
         "keep", description="what is behind the people in photographs; paper: the colour that the drawings are on"
     )
     held_out: int | None = Field(None, ge=0, description="sitters of each folder that no step sees; null: a tenth")
     augment: Augment = Field(default_factory=Augment)
+
+    @field_validator("backdrop")
+    @classmethod
+    def _is_a_backdrop(cls, backdrop: str) -> str:
+        if backdrop not in ("white", "paper", "keep") and not re.fullmatch("#[0-9a-f]{6}", backdrop):
+            raise ValueError(f'{backdrop!r} is not white, paper, keep, or a colour in quotes as "#484848"')
+        return backdrop
 
 
 class Recipe(_Strict):

@@ -33,7 +33,7 @@ def tell(recipe: Recipe, data: Pictures, given: Sequence[tuple[str, Path]], sitt
     if recipe.data.pairs:
         log.info("%d pairs", sum(map(len, data.photos)))
     if (colour := data.data.backdrop) != "keep":
-        colour = colour if colour == "white" else f"{colour}, as the paper of the drawings,"
+        colour = f"{colour}, as the paper of the drawings," if colour in data.papers else colour
         for folder in data.photos:
             seen = [bool(people(picture)) for picture in _some(data, folder)]
             log.info(
