@@ -306,7 +306,13 @@ def busy(data: Portraits) -> Portraits:
 
 
 def test_a_model_draws_as_it_was_trained() -> None:
-    for value, default in (("white", "white"), ("paper", "white"), ("'#484848'", "white"), ("keep", "keep")):
+    for value, default in (
+        ("white", "white"),
+        ("paper", "white"),
+        ("#484848", "white"),
+        ("'#484848'", "white"),
+        ("keep", "keep"),
+    ):
         recipe = load_recipe("cyclegan", [f"data.backdrop={value}"])
         (control,) = (one for one in recipe.network()["controls"] if one["name"] == "backdrop")
         assert control["default"] == default

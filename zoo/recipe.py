@@ -81,7 +81,7 @@ class Data(_Strict):
     @classmethod
     def _is_a_backdrop(cls, backdrop: str) -> str:
         if backdrop not in ("white", "paper", "keep") and not re.fullmatch("#[0-9a-f]{6}", backdrop):
-            raise ValueError(f'{backdrop!r} is not white, paper, keep, or a colour in quotes as "#484848"')
+            raise ValueError(f'{backdrop!r} is not white, paper, keep, or a colour as "#484848"')
         return backdrop
 
 
@@ -245,7 +245,9 @@ def _override(override: str) -> dict[str, Any]:
     if not equals or not all(keys):
         raise ConfigError(f"cannot read --set {override!r}", "write --set key.sub=value, e.g. generator.width=32")
     try:
-        value = parse_yaml(text)
+        value = (
+            text if text.startswith("#") else parse_yaml(text)
+        )  # a colour, which would be a comment and take the key away
     except ValueError as exc:
         raise ConfigError(f"cannot read the value of --set {override!r}: {exc}", "quote it as in YAML") from exc
     patch: Any = value
