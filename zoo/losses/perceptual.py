@@ -202,7 +202,7 @@ class HueLoss(Loss):
 
     needs = frozenset({"output", "source", "target"})
 
-    def __init__(self, least: float = 0.7, shrink: int = 4) -> None:
+    def __init__(self, least: float = 0.7, shrink: int = 8) -> None:
         super().__init__()
         if not -1 < least < 1 or shrink < 1:
             raise ValueError("least is between -1 and 1, shrink 1 or more")
