@@ -245,9 +245,8 @@ def _override(override: str) -> dict[str, Any]:
     if not equals or not all(keys):
         raise ConfigError(f"cannot read --set {override!r}", "write --set key.sub=value, e.g. generator.width=32")
     try:
-        value = (
-            text if text.startswith("#") else parse_yaml(text)
-        )  # a colour, which would be a comment and take the key away
+        colour = text.startswith("#")  # which would be a comment, and take the key away
+        value = text if colour else parse_yaml(text)
     except ValueError as exc:
         raise ConfigError(f"cannot read the value of --set {override!r}: {exc}", "quote it as in YAML") from exc
     patch: Any = value

@@ -33,7 +33,7 @@ SIDE = 256
 
 FILLED = 0.6
 """Height of a face over the side of the square that a network of portraits is told of (`Picture.focus`). In such portraits it is about
-0.55; of more there is less paper, and cleaner skin, and from 0.8 on some artists' paper turns grey."""
+0.55; of more there is less paper, and cleaner skin, and from 0.7 on some artists' paper takes on a colour."""
 
 SMALL = 0.88
 """Times the height of a face in such a portrait: what the network sees smaller loses its eyes."""
