@@ -23,7 +23,7 @@ sees too little, and the rest of a person would fade."""
 BESIDE = 0.5
 """Height of another face over that of the largest: whoever is smaller is part of what is behind."""
 
-SURE = 60
+FOUND = 60
 """Height of a face, in pixels that the detector sees, from which it is found."""
 
 COARSE = 160
@@ -48,7 +48,7 @@ RIM = 3
 
 
 def cleared(image: Tensor, paper: str = WHITE) -> Tensor:
-    """A portrait (3, H, W) in [-1, 1] with ``paper``, a colour, behind the people in it; as it is where no face is large enough.
+    """A portrait (3, H, W) in [-1, 1] with ``paper``, a colour by name or as ``#484848``, behind the people in it; as it is where no face is large enough.
 
     UsageError without dlib."""
     found = people(image)
@@ -80,7 +80,7 @@ def people(image: Tensor) -> list[Face]:
     """The faces, the largest first, of those of whom a picture (3, H, W) is a portrait. UsageError without dlib."""
     size = image.shape[-2:]
     found = portrayed(find(image, LOOK), size)
-    if found and (look := round(SURE * max(size) / (BESIDE * found[0].height))) > LOOK:
+    if found and (look := round(FOUND * max(size) / (BESIDE * found[0].height))) > LOOK:
         found = portrayed(find(image, look, thorough=False), size) or found  # who is smaller is not seen at a glance
     return found
 

@@ -181,17 +181,21 @@ class ToneLoss(Loss):
         self.least, self.shrink = least, shrink
 
     def forward(self, step: Mapping[str, Tensor]) -> Tensor:
-        made, given = (self.brightness(step[name].float()) for name in ("output", "source"))
-        return F.relu(self.least - F.cosine_similarity(made, given, dim=1, eps=1e-4)).mean()
+        return self.missing(step).mean()
 
-    def brightness(self, image: Tensor) -> Tensor:
-        """(N,3,H,W) -> (N,P), less its mean."""
+    def missing(self, step: Mapping[str, Tensor]) -> Tensor:
+        """(N,): how far the correlation of each picture is below ``least``."""
+        made, given = (self.compared(step[name].float()) for name in ("output", "source"))
+        return F.relu(self.least - F.cosine_similarity(made, given, dim=1, eps=1e-4))
+
+    def compared(self, image: Tensor) -> Tensor:
+        """(N,3,H,W) -> (N,P): the brightness, less its mean."""
         shrink = min(self.shrink, *image.shape[2:])
         small = F.avg_pool2d(image.mean(1, keepdim=True), shrink).flatten(1)
         return small - small.mean(1, keepdim=True)
 
 
-class HueLoss(Loss):
+class HueLoss(ToneLoss):
     """What is red in the photograph is not blue in the result, where the artist works in colours: how far the correlation of their
     colours, less their brightness, is below ``least``, in pictures ``shrink`` times smaller; mean over the pictures.
 
@@ -203,15 +207,13 @@ class HueLoss(Loss):
     needs = frozenset({"output", "source", "target"})
 
     def __init__(self, least: float = 0.7, shrink: int = 8) -> None:
-        super().__init__()
-        if not -1 < least < 1 or shrink < 1:
-            raise ValueError("least is between -1 and 1, shrink 1 or more")
-        self.least, self.shrink = least, shrink
+        super().__init__(least, shrink)
 
     def forward(self, step: Mapping[str, Tensor]) -> Tensor:
-        made, given = (hues(step[name].float(), self.shrink) for name in ("output", "source"))
-        missing = F.relu(self.least - F.cosine_similarity(made, given, dim=1, eps=1e-4))
-        return torch.where(in_colours(step["target"].float(), self.shrink), missing, 0.0).mean()
+        return torch.where(in_colours(step["target"].float(), self.shrink), self.missing(step), 0.0).mean()
+
+    def compared(self, image: Tensor) -> Tensor:
+        return hues(image, self.shrink)
 
 
 def hues(image: Tensor, shrink: int) -> Tensor:

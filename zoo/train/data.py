@@ -148,14 +148,17 @@ class Pictures(Dataset[dict[str, Tensor]]):
         return self._seen(self.whole(file))
 
     def _seen(self, photo: Tensor) -> Tensor:
-        paper = {"keep": None, "white": WHITE}.get(self.data.backdrop, self.data.backdrop)
-        return cleared(photo, paper) if paper else photo
+        return photo if self.data.backdrop == "keep" else cleared(photo, self.data.backdrop)
 
     def wholes(self, files: Iterable[Path]) -> Iterator[Tensor]:
         """Those of the pictures that can be decoded: training says which cannot, and takes the next ones."""
         for file in files:
             with suppress(ImageError, NotFoundError):
                 yield self.whole(file)
+
+    def some(self, folder: Folder, count: int) -> Iterator[Tensor]:
+        """Up to ``count`` pictures from everywhere in the folder."""
+        return self.wholes(folder.paths[:: max(1, len(folder) // count)][:count])
 
     def _picture(self, folder: Folder, i: int) -> Tensor:
         """Picture i of the folder (3,H',W') in [-1,1]."""
@@ -250,10 +253,7 @@ class Portraits(Pictures):
             self._pair()
         self.held_out = hold_out(self.photos, self.drawings, data.pairs, data.held_out)
         if data.backdrop == "paper":
-            looked_at = [
-                [*self.wholes(folder.paths[:: max(1, len(folder) // LOOKED_AT)][:LOOKED_AT])]
-                for folder in self.drawings
-            ]
+            looked_at = [[*self.some(folder, LOOKED_AT)] for folder in self.drawings]
             self.papers = [paper_of(drawings) for drawings in looked_at]
             self.in_colours = all(
                 sum(bool(in_colours(one[None])) for one in hand) > len(hand) / 2 for hand in looked_at

@@ -6,8 +6,6 @@ import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from torch import Tensor
-
 from zoo import faces
 from zoo.errors import ImageError, UsageError
 from zoo.faces.backdrop import MOST, people, plain
@@ -35,7 +33,7 @@ def tell(recipe: Recipe, data: Pictures, given: Sequence[tuple[str, Path]], sitt
     if (colour := data.data.backdrop) != "keep":
         colour = f"{colour}, as the paper of the drawings," if colour in data.papers else colour
         for folder in data.photos:
-            seen = [bool(people(picture)) for picture in _some(data, folder)]
+            seen = [bool(people(picture)) for picture in data.some(folder, LOOKED_AT)]
             log.info(
                 "what is behind people in %s is made %s where their faces are found: in %d of %d that were looked at",
                 folder.name,
@@ -59,7 +57,7 @@ def warnings(recipe: Recipe, data: Pictures, sitters: Sequence[Sitter] = ()) -> 
         if len(folder) < FEW:
             yield f"{len(folder)} pictures in {folder.name} are few: expect a likeness of tone rather than of hand below fifty"
     for folder in data.drawings:
-        busy = sum(plain(picture)[1] < MOST for picture in _some(data, folder))
+        busy = sum(plain(picture)[1] < MOST for picture in data.some(folder, LOOKED_AT))
         if busy > LOOKED_AT // 2:
             keep = (
                 "; if the artist draws it: --set data.backdrop=keep has it in the photographs, too"
@@ -85,15 +83,10 @@ def _below(path: Path) -> set[Path]:
     return set(find_pictures([path]))
 
 
-def _some(data: Pictures, folder: Folder) -> Iterator[Tensor]:
-    """Up to ``LOOKED_AT`` pictures from everywhere in the folder."""
-    return data.wholes(folder.paths[:: max(1, len(folder) // LOOKED_AT)][:LOOKED_AT])
-
-
 def _face(data: Pictures, folder: Folder) -> float | None:
     """The median height of faces, as a share of their pictures'; None where they are not found, or dlib is not there."""
     heights = []
-    for picture in _some(data, folder):
+    for picture in data.some(folder, LOOKED_AT):
         try:
             found = faces.find(picture)
         except (ImageError, UsageError):
