@@ -30,14 +30,15 @@ Around = Literal["face", "portrait", "whole"]
 
 
 class PortraitTranslator(Translator):
-    """Draws the portrait of a face that it finds in a photograph: a square, as large as the photograph has it.
+    """Draws the portrait of a face that it finds in a photograph: a square.
 
     The control ``face`` says which: 1 is the largest, which is drawn unless given; 0 for a picture that is a portrait
-    already, and is drawn whole. The control ``framing``, where the recipe declares it, is ``face`` for the square alone;
-    ``whole`` for the photograph, in which the squares of all faces, or of the one that ``face`` says, are put back; or
-    ``portrait`` for the part of it that shows head and shoulders. A subclass says where the face lies in its ``frame``,
-    how many pixels along its side are the ``largest`` portrait, and how to ``call`` what it does and what it takes as it
-    is. It may replace `placed`, `finish` and `put_back`.
+    already, and is drawn whole. The control ``framing``, where the recipe declares it, is ``face`` for the square alone,
+    as large as the photograph has it, but not below the ``smallest``; ``whole`` for the photograph, in which the squares
+    of all faces, or of the one that ``face`` says, are put back; or ``portrait`` for the part of it that shows head and
+    shoulders. A subclass says where the face lies in its ``frame``, how many pixels along its side are the ``largest``
+    portrait, and how to ``call`` what it does and what it takes as it is. It may replace `placed`, `finish`, `put_back`
+    and `smallest`.
     """
 
     framing = frozenset({"face", "framing"})
@@ -71,7 +72,7 @@ class PortraitTranslator(Translator):
             "middle": self.frame.middle,
             "cut": "a square of scale times the height of the landmarks' box; the middle of the box is half-way across it,"
             " and at middle from its top; bicubic, antialiased, edge",
-            "least": self.size.above(self.working),
+            "least": self.smallest,
             "most": self.largest,
         }
 
@@ -156,8 +157,13 @@ class PortraitTranslator(Translator):
 
     def cut(self, picture: Picture, face: faces.Face, side: int | None = None) -> Picture:
         """The square around a face, upright, ``side`` pixels wide, or as the picture has it."""
-        pixels = side or self.side(face)
+        pixels = side or max(self.side(face), self.smallest)
         return picture.cut(lambda planes: faces.crop(planes, self.placed(face), pixels, self.frame).image)
+
+    @property
+    def smallest(self) -> int:
+        """Pixels of the side of a portrait that is drawn by itself, at least: what the network sees, until a subclass draws finer."""
+        return self.size.above(self.working)
 
     def side(self, face: faces.Face) -> int:
         """Pixels of a portrait's side: as the picture has it, at least what the network sees."""

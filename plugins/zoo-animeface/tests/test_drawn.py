@@ -172,7 +172,7 @@ def test_eyes_are_seen_through_clear_glasses_whose_frames_are_drawn(portrait: di
 def test_features_are_drawn_in_a_drawing(portrait: dict[str, Tensor]) -> None:
     photo, points = portrait["source"][0], portrait["landmarks"][0] * SIDE
     drawing = torch.full_like(photo, SKIN)
-    made = with_features(photo, drawing, points)
+    made = with_features(photo[None], drawing[None], points[None], parts_of(photo[None]))[0]
     changed = (made - drawing).abs().amax(0) > 0.02
     for part in (range(17, 22), range(36, 42), range(48, 60)):
         x, y = points[list(part)].mean(0).long().tolist()

@@ -149,6 +149,20 @@ def painted_wall(drawing: Tensor, photo: Tensor, parts: Tensor) -> Tensor:
     return torch.lerp(drawing, paint.clamp(-1, 1), wall)
 
 
+def continued(colours: Tensor, known: Tensor) -> Tensor:
+    """Colours (N,3,H,H), H a power of 2, that go on from all sides where they are not ``known``, (N,1,H,H) from 0 to 1, as in pictures that
+    are made small and large again (Gortler et al. 1996, *The Lumigraph*, 3.3)."""
+    usual = (colours * known).sum((2, 3), keepdim=True) / known.sum((2, 3), keepdim=True).clamp(min=1)
+    steps = [(colours * known, known)]
+    while steps[-1][1].shape[-1] > 1:
+        steps.append((F.avg_pool2d(steps[-1][0], 2), F.avg_pool2d(steps[-1][1], 2)))
+    filled = (steps[-1][0] + 1e-3 * usual) / (steps[-1][1] + 1e-3)
+    for colour, share in reversed(steps[:-1]):
+        coarse = F.interpolate(filled, colour.shape[2:], mode="bilinear")
+        filled = torch.lerp(coarse, colour / share.clamp(min=1e-4), share)
+    return filled
+
+
 def closed(planes: Tensor, radius: int) -> Tensor:
     """(N,C,H,W) without what is thinner and lower than what is around it (morphological closing by a square)."""
     for sign in (1, -1):  # row by row and column by column, as fast for wide squares

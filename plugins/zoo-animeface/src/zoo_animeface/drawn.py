@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from zoo.loss import Loss, view
 from zoo_animeface.beard import bearded
-from zoo_animeface.colours import smoothed
+from zoo_animeface.colours import continued, smoothed
 from zoo_animeface.edges import luma
 from zoo_animeface.pen import BROWS, Face, box, colour_of, unit_of
 from zoo_animeface.skin import parts_of, surely
@@ -79,7 +79,8 @@ def drawn_features(photo: Tensor, drawing: Tensor, landmarks: Tensor, parts: Ten
     face.frames(seen, glasses * clear, light)
     for brow in BROWS:
         face.brow(brow)
-    colour = face.iris(seen)
+    face.nose()
+    colour = face.iris(seen, cheek)
     for eye in face.eyes:
         face.eye(eye, colour)
     face.mouth(seen, cheek, large("mouth"))
@@ -94,30 +95,21 @@ def drawn_features(photo: Tensor, drawing: Tensor, landmarks: Tensor, parts: Ten
 
 
 @torch.no_grad()
-def with_features(photo: Tensor, drawing: Tensor, landmarks: Tensor) -> Tensor:
-    """A drawing (3,S,S) in [-1,1] of a photograph of the same size, a face cut out as it is drawn, with its features drawn by its
-    ``landmarks`` (68,2) in pixels."""
+def with_features(photo: Tensor, drawing: Tensor, landmarks: Tensor, parts: Tensor) -> Tensor:
+    """Drawings (N,3,S,S) in [-1,1] of photographs like them, faces cut out as they are drawn, with their features drawn by their
+    ``landmarks`` (N,68,2) in pixels; ``parts`` of `parts_of`."""
     side = drawing.shape[-1]
-    parts = parts_of(photo[None])
-    wanted, where = drawn_features(photo[None], drawing[None], landmarks[None].to(drawing) / side, parts)
+    wanted, where = drawn_features(photo, drawing, landmarks / side, parts)
     radius = max(1, round(side / 100))
     soft = smoothed(where.clamp(0, 1), radius)
-    made = torch.lerp(drawing[None], wanted, torch.maximum(soft, (where - 1).clamp(0, 1)))
-    return bearded(made, photo[None], landmarks[None].to(drawing), parts)[0]
+    made = torch.lerp(drawing, wanted, torch.maximum(soft, (where - 1).clamp(0, 1)))
+    return bearded(made, photo, landmarks, parts)
 
 
 def _skin_continued(drawing: Tensor, parts: Tensor, room: Tensor) -> Tensor:
-    """A drawing (N,3,H,W) in [0,1] whose skin goes on where there is ``room`` (N,1,H,W) for features, from all sides, as in pictures that
-    are made small and large again (Gortler et al. 1996, *The Lumigraph*, 3.3)."""
+    """A drawing (N,3,H,W) in [0,1] whose skin goes on where there is ``room`` (N,1,H,W) for features."""
     small, taken = (F.interpolate(x, (GRID, GRID), mode="area") for x in (drawing, room))
     skin = F.interpolate(surely(parts, "skin"), (GRID, GRID), mode="bilinear") * (1 - taken)
     usual = colour_of(small, skin)
     skin = skin * ((small - usual).abs().amax(1, keepdim=True) < ALIKE * usual.amax(1, keepdim=True))
-    steps = [(small * skin, skin)]
-    while steps[-1][1].shape[-1] > 1:
-        steps.append((F.avg_pool2d(steps[-1][0], 2), F.avg_pool2d(steps[-1][1], 2)))
-    filled = (steps[-1][0] + 1e-3 * usual) / (steps[-1][1] + 1e-3)
-    for colour, share in reversed(steps[:-1]):
-        coarse = F.interpolate(filled, colour.shape[2:], mode="bilinear")
-        filled = torch.lerp(coarse, colour / share.clamp(min=1e-4), share)
-    return F.interpolate(filled, drawing.shape[2:], mode="bilinear")
+    return F.interpolate(continued(small, skin), drawing.shape[2:], mode="bilinear")

@@ -28,8 +28,11 @@ INNER = ((60, 61, 62, 63, 64), (60, 67, 66, 65, 64))
 AROUND = 0.06
 """How far around a brow there is nothing but skin, in units."""
 
-BROW, LINE = (0.003, 0.008, 0.007), (0.002, 0.005, 0.002)
+BROW, LINE = (0.003, 0.010, 0.006), (0.003, 0.005, 0.003)
 """Half the width of a brow, and of the line between lips, at its beginning, its middle and its end, in units."""
+
+RAISED = (0.012, 0.012, 0.014, 0.022, 0.032)
+"""By how much the points of a brow are drawn higher than they are, from the outer end to the inner one, in units."""
 
 INK = 0.25
 """How light strokes are beside skin."""
@@ -37,8 +40,8 @@ INK = 0.25
 LASHES, WHITE = (0.12, 0.09, 0.09), (0.97, 0.97, 0.98)
 """Red, green and blue of lashes and of an eyeball."""
 
-LARGER = 0.72
-"""By how much of its width an open eye is drawn higher than it is, downwards."""
+WIDER, HIGHER, LARGER = 1.32, 0.22, 0.66
+"""How many times as wide as it is an open eye is drawn, and by how much of its own width higher, upwards and downwards."""
 
 SHUT = 0.15, 0.27
 """Heights of an eye, in shares of its width, up to which it is drawn shut, and from which it is as large as it gets."""
@@ -46,22 +49,28 @@ SHUT = 0.15, 0.27
 WINK = 0.5, 0.8
 """By how much one eye is wider open than the other up to which both are drawn alike, and from which it is a wink."""
 
-WHITES, IRIS, BRIGHT, PURE = 0.5, 0.4, 0.55, 0.3
-"""Half the width of an eyeball and of an iris in shares of an eye's; how light the strongest of its colours is, and the weakest at least, beside it."""
+IRIS = 0.43
+"""Half the width of an iris in shares of an eye's."""
 
-BROWN, DIMMEST, BLUE = (0.36, 0.23, 0.17), (0.16, 0.26), (0.03, 0.07)
-"""The colour of dark eyes, and how light an eye is in a photograph up to which it has that one, and from which it has its own; but for eyes
-of which so much more is blue than red."""
+COLOURS = ((1.08, (0.50, 0.31, 0.19)), (1.2, (0.44, 0.45, 0.30)), (1.3, (0.38, 0.52, 0.56)), (1.5, (0.30, 0.50, 0.74)))
+"""Red, green and blue of drawn eyes, by how many times as much blue beside red a photograph's have as the cheeks: whatever light it is,
+brown ones have about as much, grey and blue ones more."""
 
-RUSSET = 0.62
-"""How much green an iris has beside its red, at least."""
+BROWN, DIMMEST = (0.33, 0.20, 0.15), (0.15, 0.21)
+"""The colour of dark eyes, and how light an eye is in a photograph up to which it has that one, and from which one of `COLOURS`."""
 
-SEEN, PUPIL, SHINE = 0.2, 0.7, 1.15
-"""How far from an eye's middle its colour is looked for, in shares of its width; and how light beside what is there an iris is at least, and
-at most."""
+SEEN, PUPIL, SHINE, LIGHTEST = 0.2, 0.7, 1.15, 0.75
+"""How far from an eye's middle its colour is looked for, in shares of its width; how light beside what is there an iris is at least, and
+at most; and how light beside skin at most."""
 
 MOUTH, TOOTH = (0.38, 0.14, 0.14), (0.97, 0.96, 0.95)
 """The colours of an open mouth and its teeth."""
+
+FULL, LIPS, TEETH, FEW = 0.8, 0.75, 0.6, 0.25
+"""How much of lips is drawn, and how densely; shares of what is between them that are teeth from which all of it is, and below which none."""
+
+NOSE, NOSTRIL = (0.22, 0.05), (0.66, 0.5, 0.45)
+"""Half the length and the width of the stroke below a nose, in widths of it; how light it is beside skin."""
 
 PALE, DIM = (1.25, 1.5), 0.6
 """How light and how grey, one times the other, what is between lips is beside them up to which it is dark, and from which it is teeth;
@@ -94,20 +103,35 @@ class Face:
         rows, columns = (torch.arange(side, device=points.device) + 0.5 for side in size)
         self.places = torch.stack([columns.expand(len(rows), -1), rows[:, None].expand(-1, len(columns))], -1)
         self.where = points.new_zeros(len(points), 1, *size)
-        self.brows = {brow: self.away(brow) for brow in BROWS}
+        self.brows = {brow: self.away(self.raised(brow)) for brow in BROWS}
         lines = [points[:, list(line)] for line in EYES]
         self.eyes = [Eye(line, self.places, open_) for line, open_ in zip(lines, alike(*map(opened, lines)))]
         corners = points[:, [48, 54]]
         self.lips = _Axes(corners.mean(1), corners[:, 1] - corners[:, 0])
         rooms = (
-            [far < AROUND for far, _ in self.brows.values()] + [eye.room for eye in self.eyes] + [self.around_lips()]
+            [far < AROUND for far, _ in self.brows.values()]
+            + [eye.room for eye in self.eyes]
+            + [self.around_lips(), self.around_nose()]
         )
         self.where = torch.stack(rooms).any(0).float()
 
-    def away(self, line: Sequence[int]) -> tuple[Tensor, Tensor]:
-        """How far each pixel is from a line, in units, much where it is not near, and where along it the nearest of it is, from 0 to 1:
+    def raised(self, brow: Sequence[int]) -> Tensor:
+        """A brow's points, (N,5,2), above an eye that is larger than the photograph's, and by more at the inner end: a stroke along the
+        upper edge of a brow comes down there, and looks cross."""
+        points = self.points[:, list(brow)]
+        nose = self.points[:, 27:28] - self.points[:, 30:31]
+        return (
+            points
+            + nose
+            / nose.norm(dim=2, keepdim=True).clamp(min=1)
+            * _each(self.unit)[..., 0]
+            * points.new_tensor(RAISED)[:, None]
+        )
+
+    def away(self, line: Tensor) -> tuple[Tensor, Tensor]:
+        """How far each pixel is from a line (N,K,2), in units, much where it is not near, and where along it the nearest of it is, from 0 to 1:
         (N,1,h,w)."""
-        fine = _curve(self.points[:, list(line)], 16)
+        fine = _curve(line, 16)
         rows, columns = box(fine, AROUND * float(self.unit.max()) + 2, *self.places.shape[:2])
         there = self.places[rows, columns]
         far, nearest = torch.cdist(there.flatten(0, 1)[None], fine).min(2)
@@ -127,6 +151,11 @@ class Face:
         upper, lower = self.edges(OUTER)
         above, below = (_each(self.unit / self.lips.size) * far for far in BESIDE[1])
         return (y > upper - above) & (y < lower + below) & (x.abs() < 0.5 + above)
+
+    def around_nose(self) -> Tensor:
+        axes = _Axes(self.points[:, [30, 33]].mean(1), self.points[:, 35] - self.points[:, 31])
+        x, y = axes.of(self.places)
+        return torch.hypot(x / 1.1, y / 0.9) < 1
 
     def put(self, colour: Tensor, where: Tensor) -> None:
         self.picture = torch.lerp(self.picture, colour.expand_as(self.picture), where)
@@ -153,47 +182,58 @@ class Face:
     def brow(self, line: range) -> None:
         self.stroke(*self.brows[line], BROW)
 
-    def iris(self, seen: Tensor) -> Tensor:
-        """The colour (N,3,1,1) of both eyes in the photograph (N,3,h,w) in [0,1], as drawn eyes have it."""
+    def iris(self, seen: Tensor, cheek: Tensor) -> Tensor:
+        """The colour (N,3,1,1) that both eyes of the photograph (N,3,h,w) in [0,1], whose skin is ``cheek`` (N,3,1,1), are drawn with."""
         light = luma(seen)
         usual = [colour_of(light, eye.own) for eye in self.eyes]
         # neither the pupil, nor what shines in an eye or is white beside it
-        iris = [eye.own & (light > PUPIL * mean) & (light < SHINE * mean) for eye, mean in zip(self.eyes, usual)]
+        most = [torch.minimum(SHINE * mean, LIGHTEST * luma(cheek)) for mean in usual]
+        iris = [eye.own & (light > PUPIL * u) & (light < m) for eye, u, m in zip(self.eyes, usual, most)]
         own = colour_of(seen, torch.stack(iris).any(0))
-        colour = own.mean(1, keepdim=True) + 2 * (own - own.mean(1, keepdim=True))
-        colour = BRIGHT * (colour / colour.amax(1, keepdim=True).clamp(min=0.02)).clamp(PURE, 1)
-        red, green, blue = colour.split(1, 1)
-        colour = torch.cat([red, torch.maximum(green, RUSSET * red), blue], 1)  # the reddest eyes are brown
-        bluer = ((own[:, 2:] - own[:, :1] - BLUE[0]) / (BLUE[1] - BLUE[0])).clamp(0, 1)
-        darkness = ((DIMMEST[1] - luma(own)) / (DIMMEST[1] - DIMMEST[0])).clamp(0, 1) * (1 - bluer)
+        beside = own / cheek.clamp(min=0.02)
+        bluer = beside[:, 2:] / beside[:, :1].clamp(min=0.02)
+        (at, first), *others = COLOURS
+        colour = _plain(first, seen).expand_as(own)
+        for next_, other in others:
+            colour = torch.lerp(colour, _plain(other, seen).expand_as(own), ((bluer - at) / (next_ - at)).clamp(0, 1))
+            at = next_
+        darkness = ((DIMMEST[1] - luma(own)) / (DIMMEST[1] - DIMMEST[0])).clamp(0, 1)
         return torch.lerp(colour, _plain(BROWN, seen).expand_as(colour), darkness)
 
     def eye(self, eye: Eye, colour: Tensor) -> None:
         """An eye whose iris has this ``colour`` (N,3,1,1)."""
-        x, y, open_, soft, half, centre = eye.x, eye.y, _each(eye.open), _each(eye.axes.size), eye.half, eye.centre
-        visible = ((y - eye.lid) * soft + 0.5).clamp(0, 1) * (open_ > 0)
-        ball = ((1 - torch.hypot(x / WHITES, (y - centre) / half)) * WHITES * soft + 0.5).clamp(0, 1) * visible
-        self.put(_plain(WHITE, colour), ball)
-        self.put(self.picture * 0.7, ball * (1 - (y - eye.lid) / 0.12).clamp(0, 1))
+        x, y, t, open_, soft = eye.x, eye.y, eye.t, _each(eye.open), _each(eye.axes.size)
+        visible = (torch.minimum(y - eye.lid, eye.low - y) * soft + 0.5).clamp(0, 1) * (open_ > 0)
+        self.put(_plain(WHITE, colour), visible)
+        self.put(
+            self.picture * _plain((0.78, 0.76, 0.82), colour),
+            visible * (((0.16 - (y - eye.lid)) * soft) + 0.5).clamp(0, 1),
+        )
 
-        across, down = x / IRIS, (y - centre) / half
+        across, down = x / IRIS, (y - eye.centre) / eye.half
         round_ = torch.hypot(across, down)
-        iris = ((1 - round_) * half.clamp(max=IRIS) * soft + 0.5).clamp(0, 1) * visible
-        lighter = (0.52 + 0.32 * down) * (1 - 0.6 * ((round_ - 0.8) / 0.15).clamp(0, 1)) * 1.15
-        pupil = ((0.55 - torch.hypot(across, down + 0.05)) * IRIS * soft + 0.5).clamp(0, 1)
-        self.put(colour * lighter * (1 - 0.8 * pupil), iris)
+        iris = ((1 - round_) * eye.half.clamp(max=IRIS) * soft + 0.5).clamp(0, 1) * visible
+        shade = torch.lerp(torch.full_like(x, 0.38), torch.full_like(x, 1.28), ((down + 0.75) / 1.5).clamp(0, 1))
+        rim = ((round_ - 0.86) * IRIS * soft + 0.5).clamp(0, 1)
+        pupil = ((0.5 - torch.hypot(across * 1.15, down + 0.08)) * IRIS * soft + 0.5).clamp(0, 1)
+        self.put((colour * shade).clamp(max=1), iris)
+        self.put(colour * 0.3, iris * torch.maximum(0.75 * rim, pupil))
 
         side = _each(eye.axes.along[:, 0].sign())  # lights are on the same side of both eyes
-        for at, where, large, bright in ((-0.32, -0.38, 0.3, 1.0), (0.35, 0.42, 0.15, 0.8)):
-            far = torch.hypot(across - at * side, (down - where) * half / IRIS)
+        for at, where, large, bright in ((-0.3, -0.36, 0.33, 1.0), (0.34, 0.5, 0.17, 0.85)):
+            far = torch.hypot(across - at * side, (down - where) * eye.half / IRIS * 0.85)
             light = ((large - far) * IRIS * soft + 0.5).clamp(0, 1) * iris
             self.put(torch.ones_like(colour), bright * light)
 
-        thick = 0.05 + 0.05 * (1 - eye.t).clamp(0, 1)
-        ends = (torch.minimum(eye.t + 0.08, 1.02 - eye.t) / 0.05).clamp(0, 1)
-        upper = ((thick * ends - (y - eye.lid).abs()) * soft + 0.5).clamp(0, 1) * (ends > 0)
-        lower = ((0.022 - (y - centre - half).abs()) * soft + 0.5).clamp(0, 1) * (1 - x.abs() / 0.28).clamp(0, 1).sqrt()
-        self.put(_plain(LASHES, colour), torch.maximum(upper, 0.7 * lower * open_))
+        thick = 0.065 + 0.06 * (1 - t).clamp(0, 1)
+        ends = (torch.minimum(t + 0.1, 1.03 - t) / 0.12).clamp(0, 1).sqrt()
+        upper = ((thick * ends - (y - eye.lid + 0.02).abs()) * soft + 0.5).clamp(0, 1) * (ends > 0)
+        some = (1 - ((t - 0.3) / 0.3).square()).clamp(0, 1).sqrt()
+        lower = ((0.026 * some - (y - eye.low).abs()) * soft + 0.5).clamp(0, 1) * (some > 0) * open_
+        bent = (1 - ((t - 0.48) / 0.36).square()).clamp(0, 1).sqrt()
+        crease = ((0.02 * bent - (y - eye.lid + 0.17 * open_).abs()) * soft + 0.5).clamp(0, 1) * (bent > 0) * open_
+        self.put(self.paper * 0.55, 0.9 * crease)
+        self.put(_plain(LASHES, colour), torch.maximum(upper, 0.75 * lower))
         self.where = torch.maximum(self.where, 3 * torch.maximum(iris, upper))
 
     def mouth(self, seen: Tensor, cheek: Tensor, mouth: Tensor) -> None:
@@ -201,32 +241,53 @@ class Face:
         x, y = self.lips.of(self.places)
         outer, inner, soft = self.edges(OUTER), self.edges(INNER), _each(self.lips.size)
         wide = ((0.5 - x.abs()) * soft + 0.5).clamp(0, 1)
-        lips = (torch.minimum(y - outer[0], outer[1] - y) * soft + 0.5).clamp(0, 1) * wide
+        middle = (inner[0] + inner[1]) / 2
+        above, below = (torch.lerp(lip, edge, FULL) for lip, edge in zip(inner, outer))
+        lips = (torch.minimum(y - above, below - y) * soft + 0.5).clamp(0, 1) * wide
         differ, own = lips_beside(seen, mouth, cheek[:, :, 0, 0])
-        self.put(self.paper * differ[:, :, None, None], lips)
+        self.put(self.paper * differ[:, :, None, None], LIPS * lips)
 
         own = own[:, :, None, None]
         pale, of_lips = (
             luma(x) * x.amin(1, keepdim=True) / x.amax(1, keepdim=True).clamp(min=0.05) for x in (seen, own)
         )
         pale = pale / of_lips.clamp(min=0.02)
-        teeth = smoothed(((pale - PALE[0]) / (PALE[1] - PALE[0])).clamp(0, 1), self.fine)
-        teeth = ((teeth - 0.35) * 3).clamp(0, 1)  # one shape, and no grains
+        teeth = ((pale - PALE[0]) / (PALE[1] - PALE[0])).clamp(0, 1)
         between = (torch.minimum(y - inner[0], inner[1] - y) * soft).clamp(0, 1) * wide
+        all_ = between.sum((1, 2, 3)).clamp(min=1)
         no_lip = ((teeth > 0.5) | (luma(seen) < DIM * luma(own).clamp(min=0.02))).float()
-        share = (no_lip * between).sum((1, 2, 3)) / between.sum((1, 2, 3)).clamp(min=1)
+        share = (no_lip * between).sum((1, 2, 3)) / all_
         above, below = (self.points[:, list(edge[1:4])] for edge in INNER)
         gap = (above - below).norm(dim=2).amax(1) / self.unit
         sure = ((value - most[0]) / (most[1] - most[0]) for value, most in ((share, PARTED), (gap, APART)))
         parted = _each(torch.stack([*sure]).clamp(0, 1).prod(0))
-        middle = (inner[0] + inner[1]) / 2
         upper, lower = (torch.lerp(middle, edge, parted) for edge in inner)
         opened = (torch.minimum(y - upper, lower - y) * soft).clamp(0, 1) * wide
-        self.put(torch.lerp(_plain(MOUTH, seen), _plain(TOOTH, seen), teeth), opened)
+        self.put(_plain(MOUTH, seen), opened)
+        # teeth from above down to where the photograph has them on the whole, and in one shape
+        shown = _each((teeth * between).sum((1, 2, 3)) / all_ / TEETH).clamp(0, 1)
+        row = torch.lerp(upper, lower, (shown * (1 - (x / 0.5).square() * (1 - shown))).clamp(0, 1))
+        row = ((row - y) * soft + 0.5).clamp(0, 1) * opened * (shown > FEW)
+        self.put(_plain(TOOTH, seen), row)
         self.where = torch.maximum(self.where, 2 * opened)
         along = (x + 0.5).clamp(0, 1)
         for edge, dense in ((upper, 1.0), (lower, 0.7)):
             self.stroke((y - edge).abs() * soft / _each(self.unit) + (x.abs() > 0.48) * 9.0, along, LINE, dense)
+        # the shade below the lower lip
+        below = (1 - (x / 0.16).square()).clamp(0, 1).sqrt()
+        shade = ((0.02 * below - (y - outer[1] - 0.03).abs()) * soft + 0.5).clamp(0, 1) * (below > 0)
+        self.put(self.paper * 0.72, 0.7 * shade)
+        self.where = torch.maximum(self.where, shade)
+
+    def nose(self) -> None:
+        """A short stroke where a nose ends."""
+        axes = _Axes(self.points[:, 33], self.points[:, 35] - self.points[:, 31])
+        x, y = axes.of(self.places)
+        soft = _each(axes.size)
+        bent = (1 - (x / NOSE[0]).square()).clamp(0, 1)
+        stroke = ((NOSE[1] * bent.sqrt() - (y + 0.05 - 0.12 * bent).abs()) * soft + 0.5).clamp(0, 1) * (bent > 0)
+        self.put(self.paper * _plain(NOSTRIL, self.paper), stroke)
+        self.where = torch.maximum(self.where, 2 * stroke)
 
 
 class Eye:
@@ -237,18 +298,20 @@ class Eye:
         self.x, self.y = x, y = self.axes.of(places)
         marks = self.axes.of_points(line)
         lid, low = marks[:, 1:3, 1].mean(1), marks[:, 4:, 1].mean(1)
-        top = lid - 0.1
         self.own = (torch.hypot(x, y) < SEEN) & (((y > _each(lid)) & (y < _each(low))) | (y.abs() < 0.04))
-        bottom = low + LARGER * self.open
-        self.half, self.centre = _each((bottom - top) / 2).clamp(min=0.02) * 1.02, _each((bottom + top) / 2)
-        # the upper lid: a bow from corner to corner
-        outer, inner = marks[:, 0, 1] + 0.1 * self.open, marks[:, 3, 1] + 0.06 * self.open
-        self.t = t = (x - _each(marks[:, 0, 0])) / _each(marks[:, 3, 0] - marks[:, 0, 0])
-        corner, bow = torch.lerp(_each(outer), _each(inner), t.clamp(-0.3, 1.3)), 4 * t * (1 - t)
-        self.lid = corner - _each((outer + inner) / 2 - top) * bow.clamp(min=-1.5)
-        whole = low + LARGER  # where eyes are open, shut ones leave skin
-        wide, high = 0.5 + BESIDE[0][0], _each((whole - top) / 2 + BESIDE[0][1])
-        self.room = torch.hypot(x / wide, (y - _each((whole + top) / 2)) / high) < 1
+        top, bottom = lid - HIGHER * self.open, low + LARGER * self.open
+        self.half, self.centre = _each((bottom - top) / 2).clamp(min=0.02) * 1.06, _each((bottom + top) / 2)
+        # both lids: bows from corner to corner, flat in their middles
+        outer, inner = marks[:, 0, 1] + 0.16 * self.open, marks[:, 3, 1] + 0.1 * self.open
+        wide = _each(1 + (WIDER - 1) * self.open) / 2
+        self.t = t = (x + wide) / (2 * wide)
+        corner = torch.lerp(_each(outer), _each(inner), t.clamp(-0.3, 1.3))
+        bow = 1 - (2 * t - 1).abs() ** 2.4
+        self.lid = corner + (_each(top) - corner) * bow.clamp(min=-0.4)
+        self.low = corner + (_each(bottom) - corner) * (1 - (2 * t - 1).abs() ** 3).clamp(min=-0.4)
+        room = low + LARGER  # where eyes are open, shut ones leave skin
+        across, high = 0.5 + BESIDE[0][0], _each((room - lid + HIGHER) / 2 + BESIDE[0][1])
+        self.room = torch.hypot(x / across, (y - _each((room + lid - HIGHER) / 2)) / high) < 1
 
 
 def eye_axes(line: Tensor) -> _Axes:

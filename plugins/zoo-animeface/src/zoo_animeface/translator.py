@@ -10,6 +10,7 @@ from torch import Tensor
 from zoo import faces
 from zoo.faces.portrait import PortraitTranslator
 from zoo.pictures.image import Source, read
+from zoo_animeface.cel import painted
 from zoo_animeface.colours import nose_shaded, own_colours, own_lips, painted_wall, teeth_shown
 from zoo_animeface.drawn import with_features
 from zoo_animeface.finder import find, within
@@ -26,7 +27,8 @@ log = logging.getLogger("zoo")
 
 class AnimeTranslator(PortraitTranslator):
     """Draws portraits as anime. The control ``like``, where the recipe declares it, is a drawing whose colours they get, ``skin`` how
-    far people keep their own, and ``features`` whether brows, eyes and mouths are ``drawn`` by landmarks, or the ``network``'s."""
+    far people keep their own, and ``features`` whether brows, eyes and mouths are ``drawn`` by landmarks, and hair and shades
+    painted, or the ``network``'s."""
 
     frame = FRAME
     framing = PortraitTranslator.framing | {"features"}
@@ -52,11 +54,21 @@ class AnimeTranslator(PortraitTranslator):
         return teeth_shown(nose_shaded(drawn, parts), image, parts)
 
     def finish(self, crop: faces.Crop, drawn: Tensor, features: str = "network", **_: Any) -> Tensor:
-        return drawn if features == "network" else with_features(crop.image, drawn, crop.landmarks)
+        if features == "network":
+            return drawn
+        photo, points = crop.image[None], crop.landmarks[None].to(drawn)
+        parts = parts_of(photo)
+        return with_features(photo, painted(drawn[None], photo, points, parts), points, parts)[0]
 
     def finer(self, drawn: Tensor) -> Tensor:
         """Redrawn once more, in twice the size, by a generator that redraws what it draws first."""
         return self.generator.redrawn(drawn) if isinstance(self.generator, FineCartoonGenerator) else drawn
+
+    @property
+    def smallest(self) -> int:
+        """Twice what a network sees whose drawings are `finer`: lines have no pixels that they would have to come from."""
+        seen = super().smallest
+        return 2 * seen if isinstance(self.generator, FineCartoonGenerator) else seen
 
 
 def drawn_face(source: Source) -> Tensor:

@@ -1,0 +1,152 @@
+"""How drawn faces are painted: skin in one colour, with the shade of hair and chin on it, hair in three tones along its strands, and
+nothing beside the outlines.
+
+A network that draws sharp lines leaves light rings along them, and of hair, which drawings have in a few strokes anywhere, it makes
+a helmet. N drawings and the photographs they are of, S by S pixels, a face cut out as `AnimeTranslator` does, in [0,1] but where something else is said. Points and ``unit``
+are those of `zoo_animeface.pen`, ``parts`` those of `zoo_animeface.skin.parts_of`.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from zoo_animeface.colours import continued, smoothed
+from zoo_animeface.edges import luma
+from zoo_animeface.pen import unit_of
+from zoo_animeface.skin import BARE, cheeks, likely, small, surely, to_edges
+
+SIDE = 256
+"""Pixels of the side at which hair is looked at, and edges of a drawing."""
+
+SHADE = (0.90, 0.79, 0.78)
+"""How light skin in the shade is beside skin in the light, in red, green and blue."""
+
+FALLS = 0.035, 0.17
+"""How far the shades of hair and of the chin fall, in units."""
+
+LINE, DEEP, SOFT = 0.12, 0.25, 0.15
+"""By how much a drawing is darker than what it is painted with up to which that is paint, in hair, too; and how much more makes it a line."""
+
+TONES, LEVELS, STEEP = (0.72, 1.32), (0.88, 1.15), 0.06
+"""How light dark and light strands are beside the others; how light they are in the photograph, beside hair around them, at most and at
+least; and over how much of that one tone becomes the other."""
+
+AROUND = 28
+"""Pixels of SIDE around a strand that are hair around it."""
+
+STEPS, STRIDE = 12, 1.5
+"""How often a strand is followed to either side, and by how many pixels of SIDE."""
+
+FAR, RING = 4, 3
+"""Pixels of 128 from people to where nothing is drawn any more beside the wall, and over which it is smoothed from there on."""
+
+
+@torch.no_grad()
+def painted(drawing: Tensor, photo: Tensor, landmarks: Tensor, parts: Tensor) -> Tensor:
+    """Drawings (N,3,S,S) in [-1,1] of photographs like them, whose ``landmarks`` (N,68,2) are in pixels."""
+    drawing, photo = (drawing + 1) / 2, (photo + 1) / 2
+    bare, hair = (to_drawn(drawing, surely(parts, *names)) for names in (BARE, ("hair",)))
+    skin = cheeks(small(drawing))[:, :, None, None].expand_as(drawing)
+    made = torch.lerp(drawing, under_lines(drawing, skin), bare)
+    colour, tone = combed(drawing, photo, hair)
+    made = torch.lerp(made, under_lines(drawing, colour, DEEP, tone), hair)
+    shade = shaded(landmarks, hair) * bare
+    made = torch.lerp(made, made * made.new_tensor(SHADE)[:, None, None], shade)
+    wall = likely(parts, "background")
+    behind = _large(((wall - 0.35) * 4).clamp(0, 1), drawing)
+    paint = _large(ringless(small(drawing), wall), drawing)
+    return 2 * torch.lerp(made, under_lines(made, paint), behind) - 1
+
+
+def under_lines(drawing: Tensor, colour: Tensor, least: float = LINE, tone: Tensor | float = 1.0) -> Tensor:
+    """A ``colour`` (N,3,S,S), so many times as light as ``tone`` says, with the lines of a drawing on it, which are
+    darker than the colour, by ``least`` and more."""
+    line = ((1 - luma(drawing) / luma(colour).clamp(min=0.05) - least) / SOFT).clamp(0, 1)
+    return torch.lerp((colour * tone).clamp(max=1), drawing, line)
+
+
+def combed(drawing: Tensor, photo: Tensor, hair: Tensor) -> tuple[Tensor, Tensor]:
+    """The colour (N,3,S,S) that hair has around each pixel of a drawing, and how light it is beside that, (N,1,S,S): dark and light as the
+    photograph's strands are, averaged along them."""
+    seen, drawn, where = (
+        F.interpolate(x, (SIDE, SIDE), mode="bilinear", antialias=True) for x in (photo, drawing, hair)
+    )
+    level = luma(seen)
+    light, weight = along(torch.cat([level * where, where], 1), strands(level)).split(1, 1)
+    around = smoothed(torch.cat([level * where, drawn * where, where], 1), AROUND)
+    mean, colour = (x / around[:, -1:].clamp(min=1e-3) for x in (around[:, :1], around[:, 1:-1]))
+    beside, colour = _large(light / weight.clamp(min=1e-3) / mean.clamp(min=0.03), drawing), _large(colour, drawing)
+    dark, bright = (((beside - at) / STEEP + 0.5).clamp(0, 1) for at in LEVELS)
+    return colour, TONES[0] + (1 - TONES[0]) * dark + (TONES[1] - 1) * bright
+
+
+def strands(level: Tensor) -> Tensor:
+    """Where lines run in pictures (N,1,H,W): unit vectors (N,2,H,W), right and down, by the smoothed tensor of the picture's slopes."""
+    right = F.pad((level[..., 2:] - level[..., :-2]) / 2, (1, 1, 0, 0))
+    down = F.pad((level[..., 2:, :] - level[..., :-2, :]) / 2, (0, 0, 1, 1))
+    rr, rd, dd = smoothed(smoothed(torch.cat([right * right, right * down, down * down], 1), 3), 3).split(1, 1)
+    angle = torch.atan2(2 * rd, rr - dd) / 2 + math.pi / 2
+    return torch.cat([angle.cos(), angle.sin()], 1)
+
+
+def along(planes: Tensor, flow: Tensor) -> Tensor:
+    """The mean of planes (N,C,H,W) along unit vectors (N,2,H,W), whose sign is of no importance (Cabral and Leedom 1993, *Imaging vector
+    fields using line integral convolution*)."""
+    rows, columns = (torch.arange(side, device=planes.device) + 0.5 for side in planes.shape[2:])
+    start = torch.stack([columns.expand(len(rows), -1), rows[:, None].expand(-1, len(columns))])
+    size = start.new_tensor([len(columns), len(rows)])[:, None, None]
+    everything, total = torch.cat([planes, flow], 1), planes.clone()
+    for direction in (flow, -flow):
+        at = start.expand_as(flow)
+        for _ in range(STEPS):
+            at = at + STRIDE * direction
+            grid = (2 * at / size - 1).permute(0, 2, 3, 1)
+            here = F.grid_sample(everything, grid, padding_mode="border", align_corners=False)
+            total = total + here[:, :-2]
+            ahead = here[:, -2:]
+            direction = ahead * (ahead * direction).sum(1, keepdim=True).sign()
+    return total / (2 * STEPS + 1)
+
+
+def shaded(landmarks: Tensor, hair: Tensor) -> Tensor:
+    """(N,1,S,S) from 0 to 1: where the shades of ``hair`` like that and of the chin are, if there is skin."""
+    unit = unit_of(landmarks)
+    fall = max(1, round(FALLS[0] * float(unit.mean())))
+    of_hair = F.pad(hair[:, :, :-fall], (0, 0, fall, 0)) * (1 - hair)
+    rows, columns = (torch.arange(side, device=hair.device) + 0.5 for side in hair.shape[2:])
+    jaw = landmarks[:, 2:15]
+    low = torch.stack([_at(columns, line) for line in jaw])[:, None, None]  # how low the jaw is in each column
+    within = (columns > jaw[:, :1, 0]) & (columns < jaw[:, -1:, 0])
+    deep = rows[:, None] - low
+    of_chin = (deep + 0.5).clamp(0, 1) * (FALLS[1] * unit[:, None, None, None] - deep + 0.5).clamp(0, 1)
+    return torch.maximum(of_hair, of_chin * within[:, None, None])
+
+
+def ringless(drawing: Tensor, wall: Tensor) -> Tensor:
+    """A drawing (N,3,128,128) whose background goes on, where the ``wall`` (N,1,128,128) is likely, from what is farther away from people."""
+    sure = 1 - F.max_pool2d((wall < 0.9).to(drawing), 2 * FAR + 1, 1, FAR)
+    behind = continued(drawing, sure)
+    return torch.lerp(smoothed(smoothed(behind, RING), RING), behind, smoothed(sure, RING) * sure)
+
+
+def to_drawn(drawing: Tensor, mask: Tensor) -> Tensor:
+    """A mask (N,1,h,w), brought to the edges of a drawing (N,3,S,S), (N,1,S,S)."""
+    picture = F.interpolate(drawing, (SIDE, SIDE), mode="bilinear", antialias=True)
+    edges = [to_edges(one, own[0], 1e-3) for one, own in zip(picture, _large(mask, picture))]
+    return _large(torch.stack(edges), drawing)
+
+
+def _at(columns: Tensor, line: Tensor) -> Tensor:
+    """How low a line (K,2) is in these columns (S,), straight between its points, level beyond them."""
+    x, y = line.sort(0).values[:, 0].contiguous(), line[line[:, 0].argsort(), 1]
+    after = torch.searchsorted(x, columns).clamp(1, len(x) - 1)
+    share = ((columns - x[after - 1]) / (x[after] - x[after - 1]).clamp(min=1e-3)).clamp(0, 1)
+    return torch.lerp(y[after - 1], y[after], share)
+
+
+def _large(planes: Tensor, like: Tensor) -> Tensor:
+    return F.interpolate(planes, like.shape[2:], mode="bilinear")
