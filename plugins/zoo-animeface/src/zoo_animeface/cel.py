@@ -31,7 +31,7 @@ FALLS = 0.035, 0.17
 LINE, DEEP, SOFT = 0.12, 0.25, 0.15
 """By how much a drawing is darker than what it is painted with up to which that is paint, in hair, too; and how much more makes it a line."""
 
-TONES, LEVELS, STEEP = (0.72, 1.32), (0.88, 1.15), 0.06
+TONES, LEVELS, STEEP = (0.78, 1.28), (0.84, 1.16), 0.06
 """How light dark and light strands are beside the others; how light they are in the photograph, beside hair around them, at most and at
 least; and over how much of that one tone becomes the other."""
 
@@ -77,11 +77,17 @@ def combed(drawing: Tensor, photo: Tensor, hair: Tensor) -> tuple[Tensor, Tensor
     )
     level = luma(seen)
     light, weight = along(torch.cat([level * where, where], 1), strands(level)).split(1, 1)
-    around = smoothed(torch.cat([level * where, drawn * where, where], 1), AROUND)
-    mean, colour = (x / around[:, -1:].clamp(min=1e-3) for x in (around[:, :1], around[:, 1:-1]))
-    beside, colour = _large(light / weight.clamp(min=1e-3) / mean.clamp(min=0.03), drawing), _large(colour, drawing)
+    light = light / weight.clamp(min=1e-3) / mean_around(level, where).clamp(min=0.03)
+    paint = where * (luma(drawn) > (1 - LINE) * luma(mean_around(drawn, where)))  # and no lines
+    beside, colour = _large(light, drawing), _large(mean_around(drawn, paint), drawing)
     dark, bright = (((beside - at) / STEEP + 0.5).clamp(0, 1) for at in LEVELS)
     return colour, TONES[0] + (1 - TONES[0]) * dark + (TONES[1] - 1) * bright
+
+
+def mean_around(planes: Tensor, where: Tensor) -> Tensor:
+    """Of planes (N,C,SIDE,SIDE) where (N,1,SIDE,SIDE) is."""
+    around = smoothed(torch.cat([planes * where, where], 1), AROUND)
+    return around[:, :-1] / around[:, -1:].clamp(min=1e-3)
 
 
 def strands(level: Tensor) -> Tensor:

@@ -56,12 +56,12 @@ COLOURS = ((1.08, (0.50, 0.31, 0.19)), (1.2, (0.44, 0.45, 0.30)), (1.3, (0.38, 0
 """Red, green and blue of drawn eyes, by how many times as much blue beside red a photograph's have as the cheeks: whatever light it is,
 brown ones have about as much, grey and blue ones more."""
 
-BROWN, DIMMEST = (0.33, 0.20, 0.15), (0.15, 0.21)
+BROWN, DIMMEST = (0.33, 0.20, 0.15), (0.16, 0.22)
 """The colour of dark eyes, and how light an eye is in a photograph up to which it has that one, and from which one of `COLOURS`."""
 
-SEEN, PUPIL, SHINE, LIGHTEST = 0.2, 0.7, 1.15, 0.75
-"""How far from an eye's middle its colour is looked for, in shares of its width; how light beside what is there an iris is at least, and
-at most; and how light beside skin at most."""
+SEEN, DARKER, PUPIL, SHINE = 0.2, 0.35, 0.8, 1.35
+"""How far from an eye's middle its colour is looked for, in shares of its width; the share of it that is darker than some of the iris: what looks to
+the side is half white; and how light beside that an iris is at least, and at most: darker is the pupil, lighter what shines."""
 
 MOUTH, TOOTH = (0.38, 0.14, 0.14), (0.97, 0.96, 0.95)
 """The colours of an open mouth and its teeth."""
@@ -185,10 +185,8 @@ class Face:
     def iris(self, seen: Tensor, cheek: Tensor) -> Tensor:
         """The colour (N,3,1,1) that both eyes of the photograph (N,3,h,w) in [0,1], whose skin is ``cheek`` (N,3,1,1), are drawn with."""
         light = luma(seen)
-        usual = [colour_of(light, eye.own) for eye in self.eyes]
-        # neither the pupil, nor what shines in an eye or is white beside it
-        most = [torch.minimum(SHINE * mean, LIGHTEST * luma(cheek)) for mean in usual]
-        iris = [eye.own & (light > PUPIL * u) & (light < m) for eye, u, m in zip(self.eyes, usual, most)]
+        rather_dark = [_quantile(light, eye.own, DARKER) for eye in self.eyes]
+        iris = [eye.own & (light > PUPIL * at) & (light < SHINE * at) for eye, at in zip(self.eyes, rather_dark)]
         own = colour_of(seen, torch.stack(iris).any(0))
         beside = own / cheek.clamp(min=0.02)
         bluer = beside[:, 2:] / beside[:, :1].clamp(min=0.02)
@@ -203,35 +201,35 @@ class Face:
     def eye(self, eye: Eye, colour: Tensor) -> None:
         """An eye whose iris has this ``colour`` (N,3,1,1)."""
         x, y, t, open_, soft = eye.x, eye.y, eye.t, _each(eye.open), _each(eye.axes.size)
-        visible = (torch.minimum(y - eye.lid, eye.low - y) * soft + 0.5).clamp(0, 1) * (open_ > 0)
+        visible = _inside(torch.minimum(y - eye.lid, eye.low - y) * soft) * (open_ > 0)
         self.put(_plain(WHITE, colour), visible)
         self.put(
             self.picture * _plain((0.78, 0.76, 0.82), colour),
-            visible * (((0.16 - (y - eye.lid)) * soft) + 0.5).clamp(0, 1),
+            visible * _inside((0.16 - (y - eye.lid)) * soft),
         )
 
         across, down = x / IRIS, (y - eye.centre) / eye.half
         round_ = torch.hypot(across, down)
-        iris = ((1 - round_) * eye.half.clamp(max=IRIS) * soft + 0.5).clamp(0, 1) * visible
+        iris = _inside((1 - round_) * eye.half.clamp(max=IRIS) * soft) * visible
         shade = torch.lerp(torch.full_like(x, 0.38), torch.full_like(x, 1.28), ((down + 0.75) / 1.5).clamp(0, 1))
-        rim = ((round_ - 0.86) * IRIS * soft + 0.5).clamp(0, 1)
-        pupil = ((0.5 - torch.hypot(across * 1.15, down + 0.08)) * IRIS * soft + 0.5).clamp(0, 1)
+        rim = _inside((round_ - 0.86) * IRIS * soft)
+        pupil = _inside((0.5 - torch.hypot(across * 1.15, down + 0.08)) * IRIS * soft)
         self.put((colour * shade).clamp(max=1), iris)
         self.put(colour * 0.3, iris * torch.maximum(0.75 * rim, pupil))
 
         side = _each(eye.axes.along[:, 0].sign())  # lights are on the same side of both eyes
         for at, where, large, bright in ((-0.3, -0.36, 0.33, 1.0), (0.34, 0.5, 0.17, 0.85)):
             far = torch.hypot(across - at * side, (down - where) * eye.half / IRIS * 0.85)
-            light = ((large - far) * IRIS * soft + 0.5).clamp(0, 1) * iris
+            light = _inside((large - far) * IRIS * soft) * iris
             self.put(torch.ones_like(colour), bright * light)
 
         thick = 0.065 + 0.06 * (1 - t).clamp(0, 1)
         ends = (torch.minimum(t + 0.1, 1.03 - t) / 0.12).clamp(0, 1).sqrt()
-        upper = ((thick * ends - (y - eye.lid + 0.02).abs()) * soft + 0.5).clamp(0, 1) * (ends > 0)
+        upper = _line((y - eye.lid + 0.02) * soft, thick * ends * soft) * (ends > 0)
         some = (1 - ((t - 0.3) / 0.3).square()).clamp(0, 1).sqrt()
-        lower = ((0.026 * some - (y - eye.low).abs()) * soft + 0.5).clamp(0, 1) * (some > 0) * open_
+        lower = _line((y - eye.low) * soft, 0.026 * some * soft) * (some > 0) * open_
         bent = (1 - ((t - 0.48) / 0.36).square()).clamp(0, 1).sqrt()
-        crease = ((0.02 * bent - (y - eye.lid + 0.17 * open_).abs()) * soft + 0.5).clamp(0, 1) * (bent > 0) * open_
+        crease = _line((y - eye.lid + 0.17 * open_) * soft, 0.02 * bent * soft) * (bent > 0) * open_
         self.put(self.paper * 0.55, 0.9 * crease)
         self.put(_plain(LASHES, colour), torch.maximum(upper, 0.75 * lower))
         self.where = torch.maximum(self.where, 3 * torch.maximum(iris, upper))
@@ -240,10 +238,10 @@ class Face:
         """``seen`` is the photograph in [0,1], ``cheek`` (N,3,1,1) the skin in it, ``mouth`` (N,1,h,w) what of it is one."""
         x, y = self.lips.of(self.places)
         outer, inner, soft = self.edges(OUTER), self.edges(INNER), _each(self.lips.size)
-        wide = ((0.5 - x.abs()) * soft + 0.5).clamp(0, 1)
+        wide = _inside((0.5 - x.abs()) * soft)
         middle = (inner[0] + inner[1]) / 2
         above, below = (torch.lerp(lip, edge, FULL) for lip, edge in zip(inner, outer))
-        lips = (torch.minimum(y - above, below - y) * soft + 0.5).clamp(0, 1) * wide
+        lips = _inside(torch.minimum(y - above, below - y) * soft) * wide
         differ, own = lips_beside(seen, mouth, cheek[:, :, 0, 0])
         self.put(self.paper * differ[:, :, None, None], LIPS * lips)
 
@@ -267,7 +265,7 @@ class Face:
         # teeth from above down to where the photograph has them on the whole, and in one shape
         shown = _each((teeth * between).sum((1, 2, 3)) / all_ / TEETH).clamp(0, 1)
         row = torch.lerp(upper, lower, (shown * (1 - (x / 0.5).square() * (1 - shown))).clamp(0, 1))
-        row = ((row - y) * soft + 0.5).clamp(0, 1) * opened * (shown > FEW)
+        row = _inside((row - y) * soft) * opened * (shown > FEW)
         self.put(_plain(TOOTH, seen), row)
         self.where = torch.maximum(self.where, 2 * opened)
         along = (x + 0.5).clamp(0, 1)
@@ -275,7 +273,7 @@ class Face:
             self.stroke((y - edge).abs() * soft / _each(self.unit) + (x.abs() > 0.48) * 9.0, along, LINE, dense)
         # the shade below the lower lip
         below = (1 - (x / 0.16).square()).clamp(0, 1).sqrt()
-        shade = ((0.02 * below - (y - outer[1] - 0.03).abs()) * soft + 0.5).clamp(0, 1) * (below > 0)
+        shade = _line((y - outer[1] - 0.03) * soft, 0.02 * below * soft) * (below > 0)
         self.put(self.paper * 0.72, 0.7 * shade)
         self.where = torch.maximum(self.where, shade)
 
@@ -285,7 +283,7 @@ class Face:
         x, y = axes.of(self.places)
         soft = _each(axes.size)
         bent = (1 - (x / NOSE[0]).square()).clamp(0, 1)
-        stroke = ((NOSE[1] * bent.sqrt() - (y + 0.05 - 0.12 * bent).abs()) * soft + 0.5).clamp(0, 1) * (bent > 0)
+        stroke = _line((y + 0.05 - 0.12 * bent) * soft, NOSE[1] * bent.sqrt() * soft) * (bent > 0)
         self.put(self.paper * _plain(NOSTRIL, self.paper), stroke)
         self.where = torch.maximum(self.where, 2 * stroke)
 
@@ -380,9 +378,29 @@ def _height(x: Tensor, line: Tensor) -> Tensor:
     return height
 
 
+def _quantile(plane: Tensor, where: Tensor, share: float) -> Tensor:
+    """Of (N,1,H,W) where (N,1,H,W) is, (N,1,1,1)."""
+    return plane.masked_fill(~where, torch.nan).flatten(1).nanquantile(share, dim=1)[:, None, None, None]
+
+
 def colour_of(picture: Tensor, where: Tensor) -> Tensor:
     """The mean of (N,3,H,W) where (N,1,H,W) is, (N,3,1,1)."""
     return (picture * where).sum((2, 3), keepdim=True) / where.sum((2, 3), keepdim=True).clamp(min=1)
+
+
+def _line(off: Tensor, half: Tensor) -> Tensor:
+    """How much of a pixel is of a line ``half`` of whose width is so many pixels, and that is so many above or below it, (N,1,H,W)."""
+    return (half - off.abs() / _steep(off) + 0.5).clamp(0, 1)
+
+
+def _inside(deep: Tensor) -> Tensor:
+    """How much of a pixel lies within an edge that it is so many pixels ``deep`` in, (N,1,H,W), measured in whatever direction."""
+    return (deep / _steep(deep) + 0.5).clamp(0, 1)
+
+
+def _steep(level: Tensor) -> Tensor:
+    """By how much levels (N,1,H,W) differ from pixel to pixel, where that is more than 1."""
+    return torch.hypot(*torch.gradient(level, dim=(2, 3))).clamp(min=1)
 
 
 def _each(numbers: Tensor) -> Tensor:
