@@ -6,7 +6,7 @@ The table is what was measured (benchmarks/RESULTS.md). A machine in it is:
 - ``amx``: a CPU that multiplies bf16 in tiles, eight times as fast as fp32;
 - ``avx512-bf16``: a CPU with AVX-512 that multiplies bf16 in vectors, twice as fast as fp32;
 - ``avx512``: a CPU with AVX-512 alone, whose bf16 products gain too little on Winograd's fewer ones in fp32;
-- ``cpu``: any other CPU;
+- ``cpu``: any other CPU, on which a step in bf16 takes 2.5 times as long as one in fp32;
 - ``other``: any other device.
 
 bf16 means that torch's autocast is on.
@@ -77,6 +77,11 @@ def kernels(device: str, bf16: bool) -> Kernels:
 def short(device: str) -> bool:
     """Do products of bf16 take half the time of fp32's, or less?"""
     return machine(device) in ("cuda", "amx", "avx512-bf16")
+
+
+def slow(device: str) -> bool:
+    """Do products of bf16 take longer than fp32's? They are not made by the machine, but from such of fp32."""
+    return machine(device) == "cpu"
 
 
 def kernels_for(x: Tensor) -> Kernels:

@@ -15,7 +15,7 @@ from zoo.catalogue.host import host
 from zoo.errors import ConfigError, UsageError
 from zoo.helpers.console import Console
 from zoo.machine.device import pick_device
-from zoo.machine.kernels import short
+from zoo.machine.kernels import short, slow
 from zoo.machine.memory import allowed
 from zoo.recipe import Recipe, load_recipe
 from zoo.train.checkpoint import checkpoints
@@ -74,6 +74,10 @@ def train(
         tell(settings, data, [*((path.name, path) for path in photos), *drawings], sitters)
         if short(engine.device.type) and not options.bf16 and not checkpoints(options.out / "checkpoints"):
             log.info("steps are shorter here with --bf16, at a little less precision")
+        if slow(engine.device.type) and options.bf16:
+            log.warning(
+                "steps are longer here with --bf16: the same command without it is faster, and goes on if it has begun"
+            )
         engine.hold(held_out(sitters, data, engine.generator.size, engine.device))
 
     def report() -> Report:
