@@ -113,8 +113,11 @@ def test_what_is_no_portrait_stays_as_it_is(pixels: Tensor) -> None:
         assert torch.equal(backdrop.cleared(picture), picture)
 
 
-def test_two_people_are_both_in_the_portrait(pixels: Tensor) -> None:
-    both = torch.cat([pixels, pixels.flip(-1)], 2)
+@pytest.mark.parametrize("share", [1.0, 0.4])
+def test_two_people_are_both_in_the_portrait(pixels: Tensor, share: float) -> None:
+    other = torch.nn.functional.interpolate(pixels[None], scale_factor=share, mode="bilinear", antialias=True)[0]
+    wall = pixels[:, :1, :1].expand(3, pixels.shape[1] - other.shape[1], other.shape[2])
+    both = torch.cat([pixels, torch.cat([wall, other.flip(-1)], 1)], 2)
     white = backdrop.cleared(both)
     for face in faces.find(both):
         assert (white - both)[within(face)].abs().mean() < 0.01

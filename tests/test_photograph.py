@@ -74,6 +74,23 @@ def test_small_faces_are_seen_as_large_as_in_a_portrait(translator: PhotographTr
     assert off(drawn, whole, (260, 0, 340, 320)) < 1e-4
 
 
+@pytest.mark.parametrize("share", [0.4, 0.36])
+def test_who_is_small_beside_someone_large_is_drawn_by_themselves(
+    translator: PhotographTranslator, share: float
+) -> None:
+    with Image.open(SAMPLE) as sample:
+        near = sample.convert("RGB").crop((125, 35, 295, 205)).resize((400, 400))
+    side = round(400 * share)
+    both = Image.new("RGB", (400 + side, 400), (190, 180, 175))
+    both.paste(near, (0, 0))
+    both.paste(near.resize((side, side), Image.Resampling.LANCZOS), (400, 200))
+    whole, drawn = translator.translate(both, framing="whole"), translator.translate(both)
+    assert translator.generator.saw[1:] == [translator.generator.saw[0], (256, 256)]
+    face = (400 + side // 3, 200 + side // 5, 400 + 2 * side // 3, 200 + side // 2)
+    assert off(drawn, both, face) < off(whole, both, face) / 1.5
+    assert off(drawn, whole, (100, 50, 300, 300)) < 1e-4
+
+
 def test_the_size_that_was_asked_for_is_what_the_network_sees(
     translator: PhotographTranslator, group: Image.Image
 ) -> None:

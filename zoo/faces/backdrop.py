@@ -20,7 +20,7 @@ LEAST = 0.25
 """Height of a face over the shorter side of a picture that is taken for a portrait: of more than head and shoulders the parser
 sees too little, and the rest of a person would fade."""
 
-BESIDE = 0.5
+BESIDE = 0.33
 """Height of another face over that of the largest: whoever is smaller is part of what is behind."""
 
 FOUND = 60

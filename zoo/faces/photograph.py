@@ -83,20 +83,22 @@ class PhotographTranslator(Translator):
     ) -> Picture:
         return self._seen(picture, framing == "portrait", backdrop, light)[0]
 
-    def _seen(self, picture: Picture, portrait: bool, backdrop: str, light: str) -> tuple[Picture, Tensor | None]:
-        """A picture as the network sees it, and what of it was made paper, see `on_paper`."""
+    def _seen(
+        self, picture: Picture, portrait: bool, backdrop: str, light: str
+    ) -> tuple[Picture, Tensor | None, Sequence[faces.Face]]:
+        """A picture as the network sees it, what of it was made paper, see `on_paper`, and the people of whom it is a portrait."""
         cut_out = picture.alpha is not None and picture.alpha.min() < 1  # someone has told the person from it already
         empty = backdrop == "white" and not cut_out
         if not (portrait or empty or light == "even"):
-            return picture, None
+            return picture, None, []
         try:
             found = people(picture.rgb)
         except UsageError as error:
             log.warning("what is behind people stays, and the light on them: %s; %s", error.message, error.hint)
-            return picture, None
+            return picture, None, []
         seen = evened(picture.rgb, found) if light == "even" else picture.rgb
         seen, made = on_paper(seen, found, self.network.get("paper", WHITE)) if found and empty else (seen, None)
-        return replace(picture, rgb=seen, focus=focus(found, seen.shape[-2:]) if portrait else None), made
+        return replace(picture, rgb=seen, focus=focus(found, seen.shape[-2:]) if portrait else None), made, found
 
     def follow(
         self, frames: Iterable[Source], rate: float, framing: str = "whole", light: str = "keep", **_: Any
@@ -129,8 +131,14 @@ class PhotographTranslator(Translator):
         self, picture: Picture, portrait: bool, closer: bool, backdrop: str, light: str
     ) -> apart.Parts | Picture:
         """The picture and, to be drawn ``closer``, the portraits of its small faces."""
-        seen, paper = self._seen(picture, portrait, backdrop, light)
-        crops = self._crops(seen.rgb) if closer else []
+        seen, paper, found = self._seen(picture, portrait, backdrop, light)
+        crops = []
+        if closer:
+            size = seen.rgb.shape[-2:]
+            least = self._least(size)
+            large = [face for face in found if face.height >= least]
+            crops = self._crops(seen.rgb, [face for face in found if face.height < least] if large else None, least)
+            seen = replace(seen, focus=focus(large, size) or seen.focus)
         if light == "even":
             crops = [replace(crop, image=lit(crop.image, power(crop.image, crop.landmarks))) for crop in crops]
         if paper is None and not crops:
@@ -143,16 +151,20 @@ class PhotographTranslator(Translator):
         parts = [apart.part(seen.rgb, seen.focus), *(apart.part(crop.image, _in_frame()) for crop in crops)]
         return apart.Parts(replace(picture, rgb=torch.empty(3, 0, 0)), parts, join)
 
-    def _crops(self, image: Tensor) -> list[faces.Crop]:
-        """Portraits of the faces that the network would see too small, as large as it knows them."""
-        seen = min(1.0, (self.working or torch.inf) / max(image.shape[-2:]))
-        side = min(SIDE, self.working or SIDE)
-        least = SMALL * side / FRAME.scale / seen
+    def _least(self, size: Sequence[int]) -> float:
+        """Height of a face that the network does not see too small in a picture of ``size`` (H, W)."""
+        seen = min(1.0, (self.working or torch.inf) / max(size))
+        return SMALL * self._side / FRAME.scale / seen
+
+    @property
+    def _side(self) -> int:
+        return min(SIDE, self.working or SIDE)
+
+    def _crops(self, image: Tensor, found: Sequence[faces.Face] | None, least: float) -> list[faces.Crop]:
+        """Portraits of the faces that the network would see too small, as large as it knows them: of those who were ``found`` beside someone
+        who is large enough, or else of all who are in the picture."""
         try:
-            near = faces.find(image, GLANCE)
-            if any(face.height >= least for face in near):
-                return []
-            found = [face for face in faces.find(image) if face.height < least]
+            found = [face for face in faces.find(image) if face.height < least] if found is None else found
         except UsageError as error:
             log.warning("small faces are drawn as the rest is: %s; %s", error.message, error.hint)
             return []
@@ -165,4 +177,4 @@ class PhotographTranslator(Translator):
                 len(found),
                 faces.SMALLEST,
             )
-        return [faces.crop(image, face, side, FRAME) for face in large]
+        return [faces.crop(image, face, self._side, FRAME) for face in large]
