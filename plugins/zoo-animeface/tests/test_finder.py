@@ -57,6 +57,13 @@ def test_small_and_large_alike(page: Image.Image, scale: float) -> None:
     assert [one.side for one in found] == sorted((one.side for one in found), reverse=True)
 
 
+@pytest.mark.parametrize("number", [0, 2, 3])
+def test_a_face_that_is_cut_off_on_all_sides_fills_the_picture(page: Image.Image, number: int) -> None:
+    left = 256 * number
+    (found,) = find(read(page.crop((left + 70, 306, left + 186, 442))).rgb)  # from the middle of the hair to the chin
+    assert 116 < found.side < 232 and abs(found.x - 58) < 15 and abs(found.y - 68) < 25
+
+
 def test_nothing_is_found_where_nothing_is() -> None:
     assert find(read(plain()).rgb) == []
 
