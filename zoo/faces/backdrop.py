@@ -29,6 +29,9 @@ FOUND = 60
 COARSE = 160
 """Pixels along the longer side in which what no face's surroundings reach is decided."""
 
+SHARP = 6
+"""How fast, as a power, what is nearer to people than to what is behind them becomes theirs: what is half of both is drawn as a ghost."""
+
 EDGES = 512
 """Pixels along the longer side in which the mask is brought to the picture's own edges."""
 
@@ -175,7 +178,7 @@ def _behind(image: Tensor, found: Sequence[Face]) -> Tensor:
     rows, columns = torch.arange(size[0])[:, None], torch.arange(size[1])
     rim = (rows == 0) | (((columns == 0) | (columns == size[1] - 1)) & (rows < chin))
     ground, person = _ways(small, (behind > 0.8) | (unknown & rim)), _ways(small, behind < 0.2)
-    nearer = person.square() / (ground.square() + person.square()).clamp(min=1e-12)
+    nearer = person**SHARP / (ground**SHARP + person**SHARP).clamp(min=1e-30)
     return torch.where(unknown, nearer, behind)
 
 
