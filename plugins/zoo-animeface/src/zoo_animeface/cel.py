@@ -2,8 +2,8 @@
 nothing beside the outlines.
 
 A network that draws sharp lines leaves light rings along them, and of hair, which drawings have in a few strokes anywhere, it makes
-a helmet. N drawings and the photographs they are of, S by S pixels, a face cut out as `AnimeTranslator` does, in [0,1] but where something else is said. Points and ``unit``
-are those of `zoo_animeface.pen`, ``parts`` those of `zoo_animeface.skin.parts_of`.
+a helmet. N drawings and the photographs they are of, S by S pixels, a face cut out as `AnimeTranslator` does, in [0,1] but where
+something else is said. Points and ``unit`` are those of `zoo_animeface.pen`, ``parts`` those of `zoo_animeface.skin.parts_of`.
 """
 
 from __future__ import annotations

@@ -118,15 +118,8 @@ class Face:
     def raised(self, brow: Sequence[int]) -> Tensor:
         """A brow's points, (N,5,2), above an eye that is larger than the photograph's, and by more at the inner end: a stroke along the
         upper edge of a brow comes down there, and looks cross."""
-        points = self.points[:, list(brow)]
-        nose = self.points[:, 27:28] - self.points[:, 30:31]
-        return (
-            points
-            + nose
-            / nose.norm(dim=2, keepdim=True).clamp(min=1)
-            * _each(self.unit)[..., 0]
-            * points.new_tensor(RAISED)[:, None]
-        )
+        up = F.normalize(self.points[:, 27:28] - self.points[:, 30:31], dim=2)
+        return self.points[:, list(brow)] + up * self.unit[:, None, None] * up.new_tensor(RAISED)[:, None]
 
     def away(self, line: Tensor) -> tuple[Tensor, Tensor]:
         """How far each pixel is from a line (N,K,2), in units, much where it is not near, and where along it the nearest of it is, from 0 to 1:
@@ -155,7 +148,7 @@ class Face:
     def around_nose(self) -> Tensor:
         axes = _Axes(self.points[:, [30, 33]].mean(1), self.points[:, 35] - self.points[:, 31])
         x, y = axes.of(self.places)
-        return torch.hypot(x / 1.1, y / 0.9) < 1
+        return torch.hypot(x / 1.1, y / 0.9) < 1  # a nose, its wings and what shade there is beside them
 
     def put(self, colour: Tensor, where: Tensor) -> None:
         self.picture = torch.lerp(self.picture, colour.expand_as(self.picture), where)
@@ -400,7 +393,8 @@ def _inside(deep: Tensor) -> Tensor:
 
 def _steep(level: Tensor) -> Tensor:
     """By how much levels (N,1,H,W) differ from pixel to pixel, where that is more than 1."""
-    return torch.hypot(*torch.gradient(level, dim=(2, 3))).clamp(min=1)
+    right, down = F.pad(level.diff(dim=3), (0, 1)), F.pad(level.diff(dim=2), (0, 0, 0, 1))
+    return torch.hypot(right, down).clamp(min=1)
 
 
 def _each(numbers: Tensor) -> Tensor:
