@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from zoo_animeface.colours import continued, smoothed
 from zoo_animeface.edges import luma
-from zoo_animeface.pen import unit_of
+from zoo_animeface.pen import height_at, unit_of
 from zoo_animeface.skin import BARE, cheeks, likely, small, surely, to_edges
 
 SIDE = 256
@@ -125,7 +125,7 @@ def shaded(landmarks: Tensor, hair: Tensor) -> Tensor:
     of_hair = F.pad(hair[:, :, :-fall], (0, 0, fall, 0)) * (1 - hair)
     rows, columns = (torch.arange(side, device=hair.device) + 0.5 for side in hair.shape[2:])
     jaw = landmarks[:, 2:15]
-    low = torch.stack([_at(columns, line) for line in jaw])[:, None, None]  # how low the jaw is in each column
+    low = height_at(columns.expand(len(jaw), 1, 1, -1), jaw)
     within = (columns > jaw[:, :1, 0]) & (columns < jaw[:, -1:, 0])
     deep = rows[:, None] - low
     of_chin = (deep + 0.5).clamp(0, 1) * (FALLS[1] * unit[:, None, None, None] - deep + 0.5).clamp(0, 1)
@@ -144,14 +144,6 @@ def to_drawn(drawing: Tensor, mask: Tensor) -> Tensor:
     picture = F.interpolate(drawing, (SIDE, SIDE), mode="bilinear", antialias=True)
     edges = [to_edges(one, own[0], 1e-3) for one, own in zip(picture, _large(mask, picture))]
     return _large(torch.stack(edges), drawing)
-
-
-def _at(columns: Tensor, line: Tensor) -> Tensor:
-    """How low a line (K,2) is in these columns (S,), straight between its points, level beyond them."""
-    x, y = line.sort(0).values[:, 0].contiguous(), line[line[:, 0].argsort(), 1]
-    after = torch.searchsorted(x, columns).clamp(1, len(x) - 1)
-    share = ((columns - x[after - 1]) / (x[after] - x[after - 1]).clamp(min=1e-3)).clamp(0, 1)
-    return torch.lerp(y[after - 1], y[after], share)
 
 
 def _large(planes: Tensor, like: Tensor) -> Tensor:

@@ -137,7 +137,7 @@ class Face:
     def edges(self, lines: Sequence[Sequence[int]]) -> list[Tensor]:
         """How low edges of the lips are at each pixel, as `lips` has it."""
         x, _ = self.lips.of(self.places)
-        return [_height(x, self.lips.of_points(_curve(self.points[:, list(line)], 4))) for line in lines]
+        return [height_at(x, self.lips.of_points(_curve(self.points[:, list(line)], 4))) for line in lines]
 
     def around_lips(self) -> Tensor:
         x, y = self.lips.of(self.places)
@@ -362,7 +362,7 @@ def _curve(points: Tensor, finer: int) -> Tensor:
     return F.interpolate(points.mT[:, :, None], (1, count), mode="bicubic", align_corners=True)[:, :, 0].mT
 
 
-def _height(x: Tensor, line: Tensor) -> Tensor:
+def height_at(x: Tensor, line: Tensor) -> Tensor:
     """How high a line (N,K,2) is at x (N,1,H,W): straight between its points, level beyond them."""
     height = _each(line[:, 0, 1]).expand_as(x)
     for start, step in zip(line.unbind(1), line.diff(dim=1).unbind(1)):
