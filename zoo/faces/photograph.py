@@ -137,7 +137,7 @@ class PhotographTranslator(Translator):
             size = seen.rgb.shape[-2:]
             least = self._least(size)
             large = [face for face in found if face.height >= least]
-            crops = self._crops(seen.rgb, [face for face in found if face.height < least] if large else None, least)
+            crops = self._crops(seen.rgb, found if large else None, least)
             seen = replace(seen, focus=focus(large, size) or seen.focus)
         if light == "even":
             crops = [replace(crop, image=lit(crop.image, power(crop.image, crop.landmarks))) for crop in crops]
@@ -161,20 +161,20 @@ class PhotographTranslator(Translator):
         return min(SIDE, self.working or SIDE)
 
     def _crops(self, image: Tensor, found: Sequence[faces.Face] | None, least: float) -> list[faces.Crop]:
-        """Portraits of the faces that the network would see too small, as large as it knows them: of those who were ``found`` beside someone
-        who is large enough, or else of all who are in the picture."""
+        """Portraits of the faces that the network would see too small, as large as it knows them: of those who were ``found``, someone
+        large enough among them, or else of all who are in the picture."""
         try:
-            found = [face for face in faces.find(image) if face.height < least] if found is None else found
+            small = [face for face in (faces.find(image) if found is None else found) if face.height < least]
         except UsageError as error:
             log.warning("small faces are drawn as the rest is: %s; %s", error.message, error.hint)
             return []
-        large = [face for face in found if face.height >= faces.SMALLEST]
-        if len(large) < len(found):
-            less = len(found) - len(large)
+        drawn = [face for face in small if face.height >= faces.SMALLEST]
+        if len(drawn) < len(small):
+            less = len(small) - len(drawn)
             log.warning(
                 "%d of %d faces are smaller than %d pixels: they are drawn as the rest is",
                 less,
-                len(found),
+                len(small),
                 faces.SMALLEST,
             )
-        return [faces.crop(image, face, self._side, FRAME) for face in large]
+        return [faces.crop(image, face, self._side, FRAME) for face in drawn]
