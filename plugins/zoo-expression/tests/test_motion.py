@@ -24,7 +24,7 @@ from zoo_expression.motion import TABLE, Motion, distance, read_motion
 from zoo_expression.motion_table import motion_table
 from zoo_expression.table import COLUMNS, Labels, read_table, write_table
 from zoo_expression.translator import ExpressionTranslator, Found
-from zoo_expression.units import MOST, NAMES
+from zoo_expression.units import MOST, NAMES, ROW, pattern
 
 REST = dict.fromkeys(NAMES, 0.0)
 
@@ -89,7 +89,8 @@ def test_landmarks_go_where_units_say(mover: ExpressionTranslator, head: Image.I
     corners = moved(AU12=2)[[48, 54]]
     assert corners[:, 1].max() < -0.05 and corners[0, 0] < -0.02 < 0.02 < corners[1, 0]  # up and apart
     assert moved(AU15=2)[[48, 54], 1].min() > 0.01
-    assert moved(AU26=2)[57, 1] > 0.05
+    drop = moved(AU26=2)
+    assert drop[57, 1] > 0.04 and drop[54, 0] - drop[48, 0] < -0.05  # a jaw that drops makes a mouth narrower
 
 
 def test_a_blink_closes_the_eyes(mover: ExpressionTranslator, head: Image.Image, face: faces.Face) -> None:
@@ -153,10 +154,31 @@ def test_lips_that_shut_show_no_teeth(head: Image.Image, face: faces.Face) -> No
     with torch.inference_mode():
         made = Motion()(crop.image, missed, torch.full((2, 17), 1.0), torch.zeros(2, 17))
         shut = Found(crop.image, crop).paste(large.clone(), made)
-    left, top = (2 * face.landmarks[[61, 62, 63]]).amin(0).int().tolist()
-    right, bottom = (2 * face.landmarks[[65, 66, 67]]).amax(0).int().tolist()
-    was, now = (picture[:, top:bottom, left:right].amin(0) for picture in (large, shut))
-    assert (was > 0.4).float().mean() > 0.3 and (now > 0.4).float().mean() < 0.035
+    was, now = (teeth(picture, 2 * face.landmarks) for picture in (large, shut))
+    assert was > 0.3 and now < 0.01
+
+
+def teeth(picture: Tensor, landmarks: Tensor) -> Tensor:
+    """Share of what is between a picture's inner lips that is light and not red."""
+    left, top = landmarks[[61, 62, 63]].amin(0).int().tolist()
+    right, bottom = landmarks[[65, 66, 67]].amax(0).int().tolist()
+    mouth = picture[:, top:bottom, left:right]
+    return ((mouth.amin(0) > 0.4) & (mouth[0] - mouth[1] < 0.25)).float().mean()
+
+
+def test_who_laughs_is_surprised_without_a_rest_of_teeth_on_the_lips(head: Image.Image, face: faces.Face) -> None:
+    """In fear lips are drawn apart, and teeth stay."""
+    picture = read(head).rgb
+    crop = faces.crop(picture, face, 128)
+    laughs = torch.zeros(2, 17).index_fill_(1, torch.tensor([ROW[6], ROW[12], ROW[25]]), 2.0)
+    shown, motion = {}, Motion()
+    with torch.inference_mode():
+        for expression in ("surprise", "fear"):
+            asked = torch.tensor([pattern(expression)] * 2)
+            made = motion(crop.image, crop.landmarks, laughs, asked)
+            there = crop.landmarks + motion.shifts(crop.landmarks.double(), laughs.double(), asked.double())
+            shown[expression] = teeth(made["image"], there)
+    assert shown["surprise"] < 0.02 and shown["fear"] > 0.2, shown
 
 
 def test_a_picture_that_somebody_has_stays(mover: ExpressionTranslator, head: Image.Image) -> None:

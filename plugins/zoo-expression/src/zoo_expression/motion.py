@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from zoo.errors import ConfigError
 from zoo.faces import MIRRORED
 from zoo.helpers.reading import open_table
-from zoo_expression.openings import LOWER_LIP, POINTS, UPPER_LIP, moved, parted
+from zoo_expression.openings import LOWER_LIP, POINTS, moved, parted
 from zoo_expression.shade import Shade
 from zoo_expression.units import NAMES, ROW, UNITS
 
@@ -41,9 +41,15 @@ ANATOMY: dict[int, dict[int, tuple[float, float]]] = {
         60: (0.006, 0.034),
         **dict.fromkeys((51, 57), (0, -0.007)),
     },
-    20: {48: (-0.03, 0.012), 49: (-0.012, 0.004), 59: (-0.012, 0.008), 60: (-0.026, 0.01)},
+    20: {48: (-0.03, 0.004), 49: (-0.012, 0.002), 59: (-0.012, 0.002), 60: (-0.026, 0.004)},
     23: {48: (0.015, 0), 50: (0, 0.006), 51: (0, 0.006), 57: (0, -0.006), 58: (0, -0.006), 60: (0.012, 0)},
-    26: {48: (0.003, 0.003), 59: (0, 0.010), **dict.fromkeys((57, 58, 66, 67), (0, 0.017))},
+    26: {
+        48: (0.03, 0.015),
+        60: (0.03, 0.015),
+        49: (0.012, 0.003),
+        59: (0.015, 0.012),
+        **dict.fromkeys((57, 58, 66, 67), (0, 0.017)),
+    },
 }
 """Beside the table, by what a muscle does (Ekman and Friesen 1978): E right and down for one unit, for one side of the
 face; the other is its mirror image."""
@@ -61,11 +67,11 @@ WIDEST = 1.4
 PARTED = 0.1
 """E by which lips are apart for one unit of 25."""
 
+TENSE = {20: 0.15, 23: 0.5}
+"""Shares of their opening by which lips part less for one unit of those that stretch them and press them together."""
+
 JAW = [math.sin(math.pi * point / 16) ** 2 for point in range(17)]
 """How far each point of the jaw, from one ear to the other, goes with the chin, as a share."""
-
-OVERLAP = 0.05
-"""E by which lips that shut slide over each other at most."""
 
 
 class Motion(nn.Module):
@@ -122,15 +128,16 @@ class Motion(nn.Module):
         if wanted < has:
             has = torch.maximum(has, was.mean() / (PARTED * scale))  # a meter does not see all of how open a mouth is
             share = (wanted / has).clamp(max=1)
-            # landmarks are not exact: shut lips overlap a little, or teeth would shine through
-            opening = was * share - (1 - share) * was.clamp(max=OVERLAP * scale)
+            opening = was * share
         else:
             opening = torch.maximum(now, was)
-        opening = opening * (1 - 0.5 * (asked - own)[ROW[23]].clamp(0, 2))
+        tense = (asked - own)[[ROW[unit] for unit in TENSE]].clamp(0, 2) @ asked.new_tensor([*TENSE.values()])
+        opening = opening * (1 - tense).clamp(min=0)
         more = opening - now  # (3,) at the inner lips; the upper lip takes a quarter of it
-        shift[UPPER_LIP[-3:], 1] -= more / 4
-        shift[[50, 51, 52], 1] -= more / 4
+        shift[top, 1] -= more / 4
         shift[bottom, 1] += 3 * more / 4
+        more = more.clamp(min=0)  # lips that shut get thicker: their outer edges stay
+        shift[[50, 51, 52], 1] -= more / 4
         shift[[58, 57, 56], 1] += 3 * more / 4
         shift[[49, 53], 1] -= more.mean() / 8
         shift[[59, 55], 1] += 3 * more.mean() / 8

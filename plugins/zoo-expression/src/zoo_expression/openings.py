@@ -1,11 +1,15 @@
 """A face moved after its landmarks. Skin is stretched smoothly, by a thin-plate spline (Bookstein 1989). Eyes and mouth are
-openings in it: lids slide over the eyeball, see `zoo_expression.eyes`; lips slide over the teeth, which stay with the skull. Where a mouth opens wider than it was nobody knows what is in it: it is painted dark, and where one that
-was shut smiles with teeth, see `zoo_expression.inside`.
+openings in it: lids slide over the eyeball, see `zoo_expression.eyes`; lips slide over the teeth, which stay with the skull. Where a mouth
+opens wider than it was nobody knows what is in it: it is painted, dark with a row of teeth, and where one that was shut smiles with all
+of them, see `zoo_expression.inside`. Landmarks are not exact, so lips that shut, or come down over teeth, lose the rim of teeth that hangs
+on to them.
 
 S side of a crop; at: where the pixels of a row or a column lie, (S,).
 """
 
 from __future__ import annotations
+
+import math
 
 import torch
 from torch import Tensor
@@ -27,11 +31,12 @@ OUTER_LIPS: tuple[Chain, Chain] = (48, 49, 50, 51, 52, 53, 54), (48, 59, 58, 57,
 LASH_LINE, LIP_LINE = 0.5, 0.85
 """How light the line is in which lids and lips meet, as a share of the darker of what is beside it: lashes are dark."""
 
-TUCK = 0.15
-"""By how much of its opening the lips of a mouth that shuts are tucked in, each."""
-
-DEEP, TONGUE, TEETH = (0.20, 0.07, 0.07), (0.46, 0.22, 0.21), (0.66, 0.60, 0.55)
+DEEP, TONGUE, TEETH = (0.20, 0.07, 0.07), (0.46, 0.22, 0.21), (0.80, 0.74, 0.68)
 """Colours in a mouth where the tip of the nose is white."""
+
+TOOTH, LONG, ARCH = 0.09, 0.045, 0.4
+"""How wide a tooth is and how far teeth are seen below the upper lip of a mouth whose jaw drops, over the distance of the eyes' outer
+corners, and how their edge bends up to both sides, over one over it."""
 
 SMILES = -0.2, -0.15
 """How far below its corners the middle of the upper lip lies, over the mouth's width: from where on teeth are seen in it, and from where
@@ -60,6 +65,12 @@ WIDE = 0.25
 
 REDNESS, LIGHTNESS = (0.45, 0.65), (0.4, 0.55)
 """How red and how light what lies between lips is, over how red and light they are, up to which it is not lips, and from which it is."""
+
+SEEN = 0.65, 0.75
+"""Shares of a mouth's opening up to which, and from which on, what an upper lip leaves to be seen of teeth is too little to be kept."""
+
+GROWS = 1.0, 1.02
+"""An opening over what it was, up to which it does not open further, and from which on it does."""
 
 KNOWN = 0.06
 """How far lips were apart, over the distance of the eyes' outer corners, where what lies between them is known, at half of it not yet."""
@@ -112,23 +123,26 @@ def moved(image: Tensor, points: Tensor, there: Tensor) -> dict[str, Tensor]:
         flow[1] += lids(was, now, at, iris) / size
     mask = lips.mask(at, soft)
     mouth = Opening.of(points, LIPS, _across(points, there, at))
-    flow[1] += _tucked(mouth, lips, at) / size
     shut = _shut_by((mouth.bottom - mouth.top).max(), points)
+    covered = (1 - shut) * _covered(mouth, lips)
     behind, unseen = _teeth(mouth, lips, points, there, at, soft, shut)
+    unseen = torch.maximum(unseen, covered)
     # what is painted hides what was moved there: between the ways of lips and teeth lie pixels of neither
     flow = torch.lerp(flow, behind / size, mask * (1 - unseen))
     result = warped(image[None], flow[None])[0]
     paint = torch.zeros_like(result)
+    if (lost := torch.maximum(covered, _closed(mouth, lips))) > 0:
+        paint = warped(_without_rim(image, points, lost, at)[None], flow[None])[0] - result
     if (share := mask * unseen).any():
         inside = _cavity(image, points, lips, at)
         if (smiles := shut * _smiling(points, there, lips)) > 0:
             teeth = smiles * (1 + EDGE) - _depth(lips, at)
             inside = torch.lerp(inside, painted(result, there, share, mask), smooth(teeth / EDGE))
-        paint = share * (inside - result)
+        paint = torch.lerp(paint, inside - result, share)
     for (was, now), iris in zip(eyes, irises):
         if iris is not None:
             paint += bared(image, result, was, now, at, soft, iris)
-    paint += _without_teeth(result, there, mouth, lips, at)
+    paint += _without_teeth(result + paint, there, mouth, lips, at)
     for (was, now), light in zip((*eyes, (mouth, lips)), (LASH_LINE, LASH_LINE, LIP_LINE)):
         paint += _seam(result + paint, was, now, at, soft, light)
     return {"image": result + paint, "flow": flow, "paint": paint}
@@ -142,6 +156,44 @@ def _wide(points: Tensor) -> Tensor:
 def _shut_by(apart: Tensor, points: Tensor) -> Tensor:
     """1 where lips are so little ``apart``, in pixels, that nothing between them is known, 0 from `KNOWN` on."""
     return (2 - 2 * apart / (KNOWN * _wide(points))).clamp(0, 1)
+
+
+def _covered(was: Opening, now: Opening) -> Tensor:
+    """1 where a jaw drops while the upper lip comes down over the teeth, of which a jagged rest would be left, else 0."""
+    before, after = ((edge.bottom - edge.top).max().clamp(min=1e-6) for edge in (was, now))
+    (few, most), (still, wider) = SEEN, GROWS
+    left = (was.bottom - now.top).max() / before
+    return smooth((most - left) / (most - few)) * smooth((after / before - still) / (wider - still))
+
+
+def _closed(was: Opening, now: Opening) -> Tensor:
+    """1 where a mouth that was open has shut, else 0."""
+    before, after = ((edge.bottom - edge.top).max() for edge in (was, now))
+    return smooth((0.3 - after / before.clamp(min=1e-6)) / 0.3) * (before / 2).clamp(0, 1)
+
+
+def _without_rim(image: Tensor, points: Tensor, share: Tensor, at: Tensor) -> Tensor:
+    """A crop (3,S,S) in whose mouth ``share`` of all that is between the lips is as these are, and so is a rim around it: landmarks
+    are not exact, and teeth would hang on to lips."""
+    mouth = Opening.of(points, LIPS, at)
+    middles, colour = _lips(image, points, mouth, at)
+    y, beyond = at[:, None], torch.maximum(mouth.left - at, at - mouth.right).clamp(min=0)
+    wide = max(1.0, (mouth.right - mouth.left) / 10)
+    inside = ((y - middles[0]) / wide + 0.5).clamp(0, 1) * ((middles[1] - y) / wide + 0.5).clamp(0, 1)
+    return torch.lerp(image, colour, share * inside * (1 - beyond / wide).clamp(min=0))
+
+
+def _lips(image: Tensor, points: Tensor, mouth: Opening, at: Tensor) -> tuple[list[Tensor], Tensor]:
+    """The heights (S,) of the middles of the upper and the lower lip, and the colours that lips have there (3,S,S), those of the one
+    above the middle of the mouth, of the other below."""
+    middles = [
+        (along(points[list(chain)], at) + edge) / 2 for chain, edge in zip(OUTER_LIPS, (mouth.top, mouth.bottom))
+    ]
+    rows = torch.stack(middles).long().clamp(0, len(at) - 1)  # (2,S)
+    colours = image[:, rows, torch.arange(len(at))]  # (3,2,S)
+    upper, lower = _level(colours, max(3, round(float(mouth.right - mouth.left) / 8))).unbind(1)
+    share = ((at[:, None] - (mouth.top + mouth.bottom) / 2) / 2 + 0.5).clamp(0, 1)
+    return middles, torch.lerp(upper[:, None], lower[:, None], share)
 
 
 def _lips_between(image: Tensor, mouth: Opening, outer: Opening, at: Tensor) -> Tensor:
@@ -180,18 +232,6 @@ def _skin(points: Tensor, there: Tensor, lips: Opening, at: Tensor, soft: float)
     return torch.lerp(above, below, lips.below(at, soft))
 
 
-def _tucked(was: Opening, now: Opening, at: Tensor) -> Tensor:
-    """(S,S): by how many pixels further from the middle of a mouth that shuts its lips come from, so that no line of teeth
-    is left between them; landmarks are not exact there."""
-    y, opening = at[:, None], was.bottom - was.top
-    middle, high = (now.top + now.bottom) / 2, opening.max().clamp(min=1e-6)
-    shut = (1 - (now.bottom - now.top) / opening.clamp(min=1e-6)).clamp(0, 1)
-    across = (2 * (at - now.left) / max(now.right - now.left, 1.0) - 1).abs()
-    much = TUCK * high.clamp(max=(now.right - now.left) / 4) * shut * (1 - across**4).clamp(min=0)
-    near = (1 - (y - middle).abs() / (2 * high)).clamp(0, 1)
-    return much * near * torch.where(y < middle, -1.0, 1.0)
-
-
 def _seam(result: Tensor, was: Opening, now: Opening, at: Tensor, soft: float, light: float) -> Tensor:
     """What is added (3,S,S) where an opening has shut: its edges meet in a line, ``light`` of the darker of them. Between
     shifts that go two ways lie some that show what is behind."""
@@ -218,14 +258,8 @@ def _without_teeth(result: Tensor, there: Tensor, was: Opening, now: Opening, at
     shut = _shut(was, now, at)
     if not shut.any():
         return torch.zeros_like(result)
-    size = len(at)
-    ends = [along(there[list(chain)], at) for chain in OUTER_LIPS]
-    middles = [(end + edge) / 2 for end, edge in zip(ends, (now.top, now.bottom))]
-    rows = torch.stack(middles).long().clamp(0, size - 1)  # (2,S)
-    colours = result[:, rows, torch.arange(size)]  # (3,2,S)
-    upper, lower = _level(colours, max(3, round(float(now.right - now.left) / 8))).unbind(1)
+    middles, colour = _lips(result, there, now, at)
     y, seam = at[:, None], (now.top + now.bottom) / 2
-    colour = torch.lerp(upper[:, None], lower[:, None], ((y - seam) / 2 + 0.5).clamp(0, 1))
     apart = (result - colour).mean(0)
     beside = torch.where(y < seam, seam - middles[0], middles[1] - seam)
     lighter = shut * (apart / 0.12 - 0.25).clamp(0, 1) * _within(y - seam, beside.clamp(min=1))
@@ -272,17 +306,24 @@ def _teeth(
 
 
 def _cavity(image: Tensor, points: Tensor, lips: Opening, at: Tensor) -> Tensor:
-    """The inside of a mouth (3,S,S) in the face's light: a shade of teeth, dark, and the tongue at the lower lip."""
+    """The inside of a mouth (3,S,S) in the face's light: the upper teeth, dark, and the tongue at the lower lip."""
     x, y = points[30].int().tolist()
     light = (image[:, max(y - 2, 0) : y + 3, max(x - 2, 0) : x + 3].mean() + 1) / 2
-    depth = _depth(lips, at)
     deep, tongue, teeth = (image.new_tensor(colour)[:, None, None] for colour in (DEEP, TONGUE, TEETH))
-    colour = torch.lerp(deep, tongue, smooth((depth - 0.5) / 0.5).to(image))
-    # teeth are seen in the middle of a wide mouth, under the upper lip, and in its shade
-    middle = (1 - (2 * (at - lips.left) / max(lips.right - lips.left, 1.0) - 1).square()).clamp(min=0).sqrt()
-    shown = smooth((0.42 - depth) / 0.12) * smooth(depth / 0.12) * smooth((middle - 0.45) / 0.4)
-    colour = torch.lerp(colour, teeth, 0.55 * shown.to(image))
-    return (light * (0.8 + 0.2 * middle.to(image)) * colour).clamp(0, 1) * 2 - 1
+    wide, eyes = max(lips.right - lips.left, 1.0), float(_wide(points))
+    y, top, bottom = (rows.to(image) for rows in (at[:, None], lips.top, lips.bottom))
+    across = (at - (lips.left + lips.right) / 2).to(image)
+    side = (2 * across / wide).square().clamp(max=1)
+    high = (bottom - top).max().clamp(min=1e-6)
+    colour = torch.lerp(deep, tongue, (1 - side).sqrt() * smooth(1 - (bottom - y) / (0.45 * high)))
+    # an arch of teeth, darker to both sides, where it goes up behind the lip, in whose shade it lies
+    tooth = (math.pi * across / (TOOTH * eyes)).sin().abs()  # 0 between two teeth
+    edge = (
+        top[across.abs() < wide / 8].mean() + LONG * eyes * (0.9 + 0.1 * tooth.sqrt()) - ARCH * across.square() / eyes
+    )
+    shown = smooth((edge - y) / (2 * max(0.6, 0.006 * eyes)) + 0.5) * smooth((high / eyes - LONG) / LONG)
+    lit = (0.35 + 0.65 * smooth((y - top) / (LONG * eyes))) * (1 - 0.6 * side) * (0.8 + 0.2 * smooth(tooth / 0.3))
+    return (light * torch.lerp(colour, teeth * lit, shown)).clamp(0, 1) * 2 - 1
 
 
 def _depth(lips: Opening, at: Tensor) -> Tensor:
