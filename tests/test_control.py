@@ -126,6 +126,12 @@ def test_an_unknown_control_names_the_near_one():
         check(parse_controls([HAND, MIX]), {"hnd": "portraits"})
 
 
+def test_of_many_controls_the_first_are_named():
+    many = [{**SMOOTH, "name": f"way{number}"} for number in range(60)]
+    with pytest.raises(ControlError, match=r"there are: way0, way1, way2, .*, way19 and 40 more"):
+        check(parse_controls(many), {"expression": True})
+
+
 def test_a_model_without_controls_says_so():
     with pytest.raises(ControlError, match="there are none"):
         check([], {"hand": "portraits"})

@@ -87,14 +87,19 @@ class PartialFailure(ZooError):
     exit_code = 6
 
 
+TOLD = 20
+"""Of more names than these the first are told."""
+
+
 def close_match(word: str, options: Iterable[str]) -> str:
-    """``did you mean …?`` for the options near to ``word``, else the options themselves."""
+    """``did you mean …?`` for the options near to ``word``, else the options themselves, those of a list in its order; of many the first."""
     import difflib  # not at every start
 
-    known = sorted(options)
+    known = options if isinstance(options, list) else sorted(options)
     if near := difflib.get_close_matches(word[:100], [name for name in known[:2000] if len(name) <= 100], n=3):
         return f"did you mean {' or '.join(near)}?"
-    return f"there are: {', '.join(known)}" if known else "there are none"
+    more = f" and {len(known) - TOLD} more" if len(known) > TOLD + 1 else ""
+    return f"there are: {', '.join(known[:TOLD] if more else known)}{more}" if known else "there are none"
 
 
 def one_line(text: str) -> str:

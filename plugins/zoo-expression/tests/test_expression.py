@@ -690,6 +690,28 @@ def test_a_grid_of_a_unit(model: Path, cli: Cli, tmp_path: Path) -> None:
     assert not (tmp_path / "no.png").exists()
 
 
+def test_a_grid_shows_a_closely_cropped_face_without_more_around_it(model: Path, cli: Cli, tmp_path: Path) -> None:
+    whole = head()
+    (face,) = faces.find(read(whole).rgb)
+    left, top, right, bottom = face.box
+    side = 1.3 * (bottom - top)
+    box = [
+        round(at)
+        for at in ((left + right - side) / 2, bottom - 1.1 * side, (left + right + side) / 2, bottom + 0.1 * side)
+    ]
+    close = whole.crop(box).resize((240, 240))
+    close.save(tmp_path / "in.png")
+    words = ("--device", "cpu", "--unit", "AU12", "--values", "0")
+    code, _, errors = cli("expression-grid", model, tmp_path / "in.png", "-o", tmp_path / "grid.png", *words)
+    assert code == 0, errors
+    shown = close.resize((CLOSE, CLOSE), Image.Resampling.LANCZOS)
+    wanted = np.asarray(shown.convert("L"), float)
+    with Image.open(tmp_path / "grid.png") as grid:
+        seen = np.asarray(grid.convert("L"), float)
+    corners = [(y, x) for y in range(12, len(seen) - CLOSE + 1) for x in range(16)]  # below the heads
+    assert min(np.abs(seen[y : y + CLOSE, x : x + CLOSE] - wanted).mean() for y, x in corners) < 1
+
+
 def test_a_grid_leaves_out_what_has_no_face(model: Path, cli: Cli, tmp_path: Path) -> None:
     folder = tmp_path / "in"
     folder.mkdir()

@@ -99,11 +99,17 @@ def grid(
 
 
 def _close(row: Sequence[Image.Image], number: int) -> list[Image.Image]:
-    """The same face of pictures that show the same scene: nothing of a large photograph would be seen in a grid."""
+    """The same face of pictures that show the same scene: nothing of a large photograph would be seen in a grid. Of a picture that
+    has less around it there is less."""
     if not number:
         return list(row)
-    face = faces.find(read(row[0]).rgb)[number - 1]
-    return [to_pil(faces.crop(read(image).rgb, face, CLOSE, faces.PORTRAIT).image) for image in row]
+    photograph = read(row[0]).rgb
+    matrix = faces.crop(photograph, faces.find(photograph)[number - 1], CLOSE, faces.PORTRAIT).matrix
+    side = min(CLOSE * float(matrix[:, 0].norm()), *row[0].size)
+    middle = (matrix[:, :2].sum(1) * CLOSE / 2 + matrix[:, 2]).tolist()
+    left, top = (min(max(at - side / 2, 0.0), whole - side) for at, whole in zip(middle, row[0].size))
+    box = (left, top, left + side, top + side)
+    return [image.resize((CLOSE, CLOSE), Image.Resampling.LANCZOS, box) for image in row]
 
 
 def _translator(name: str, device: str | None) -> ExpressionTranslator:
