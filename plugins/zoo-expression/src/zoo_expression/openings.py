@@ -34,6 +34,9 @@ LASH_LINE, LIP_LINE = 0.5, 0.85
 DEEP, TONGUE, TEETH = (0.20, 0.07, 0.07), (0.46, 0.22, 0.21), (0.80, 0.74, 0.68)
 """Colours in a mouth where the tip of the nose is white."""
 
+SKIN, TINT = (1.22, 0.94, 0.85), (0.7, 1.15)
+"""Red, green and blue of skin over their mean in white light, and of light at least and at most."""
+
 TOOTH, LONG, ARCH = 0.09, 0.045, 0.4
 """How wide a tooth is and how far teeth are seen below the upper lip of a mouth whose jaw drops, over the distance of the eyes' outer
 corners, and how their edge bends up to both sides, over one over it."""
@@ -307,8 +310,9 @@ def _teeth(
 
 def _cavity(image: Tensor, points: Tensor, lips: Opening, at: Tensor) -> Tensor:
     """The inside of a mouth (3,S,S) in the face's light: the upper teeth, dark, and the tongue at the lower lip."""
-    x, y = points[30].int().tolist()
-    light = (image[:, max(y - 2, 0) : y + 3, max(x - 2, 0) : x + 3].mean() + 1) / 2
+    light = _around(image, points[30], 2).mean()
+    skin = _around(image, points[30], round(0.2 * float(_wide(points))))
+    light = light * (skin / skin.mean().clamp(min=0.05) / image.new_tensor(SKIN)[:, None, None]).clamp(*TINT)
     deep, tongue, teeth = (image.new_tensor(colour)[:, None, None] for colour in (DEEP, TONGUE, TEETH))
     wide, eyes = max(lips.right - lips.left, 1.0), float(_wide(points))
     y, top, bottom = (rows.to(image) for rows in (at[:, None], lips.top, lips.bottom))
@@ -324,6 +328,12 @@ def _cavity(image: Tensor, points: Tensor, lips: Opening, at: Tensor) -> Tensor:
     shown = smooth((edge - y) / (2 * max(0.6, 0.006 * eyes)) + 0.5) * smooth((high / eyes - LONG) / LONG)
     lit = (0.35 + 0.65 * smooth((y - top) / (LONG * eyes))) * (1 - 0.6 * side) * (0.8 + 0.2 * smooth(tooth / 0.3))
     return (light * torch.lerp(colour, teeth * lit, shown)).clamp(0, 1) * 2 - 1
+
+
+def _around(image: Tensor, point: Tensor, far: int) -> Tensor:
+    """The mean (3,1,1), from 0 to 1, of a crop up to so many pixels from a point (2,)."""
+    x, y = point.int().tolist()
+    return (image[:, max(y - far, 0) : y + far + 1, max(x - far, 0) : x + far + 1].mean((1, 2), keepdim=True) + 1) / 2
 
 
 def _depth(lips: Opening, at: Tensor) -> Tensor:
