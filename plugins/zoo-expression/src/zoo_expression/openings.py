@@ -72,6 +72,9 @@ REDNESS, LIGHTNESS = (0.45, 0.65), (0.4, 0.55)
 SEEN = 0.65, 0.75
 """Shares of a mouth's opening up to which, and from which on, what an upper lip leaves to be seen of teeth is too little to be kept."""
 
+CLOSES = 0.3
+"""Share of its opening from which on a mouth is one that shuts."""
+
 GROWS = 1.0, 1.02
 """An opening over what it was, up to which it does not open further, and from which on it does."""
 
@@ -172,7 +175,7 @@ def _covered(was: Opening, now: Opening) -> Tensor:
 def _closed(was: Opening, now: Opening) -> Tensor:
     """1 where a mouth that was open has shut, else 0."""
     before, after = ((edge.bottom - edge.top).max() for edge in (was, now))
-    return smooth((0.3 - after / before.clamp(min=1e-6)) / 0.3) * (before / 2).clamp(0, 1)
+    return smooth(1 - after / before.clamp(min=1e-6) / CLOSES) * (before / 2).clamp(0, 1)
 
 
 def _without_rim(image: Tensor, points: Tensor, share: Tensor, at: Tensor) -> Tensor:
