@@ -51,8 +51,8 @@ ANATOMY: dict[int, dict[int, tuple[float, float]]] = {
         **dict.fromkeys((57, 58, 66, 67), (0, 0.017)),
     },
 }
-"""Beside the table, by what a muscle does (Ekman and Friesen 1978): E right and down for one unit, for one side of the
-face; the other is its mirror image."""
+"""Beside the table, by what a muscle does (Ekman and Friesen 1978), 20 and 26 by mouths in fear and surprise as well: E right and
+down for one unit, for one side of the face; the other is its mirror image."""
 
 GAIN = dict.fromkeys(UNITS, 1.4) | {4: 1.7, 26: 0.85}
 """The table is too small: noise in the intensities that it was fitted to brings slopes down, most in units that are read
