@@ -69,8 +69,9 @@ WIDE = 0.25
 REDNESS, LIGHTNESS = (0.45, 0.65), (0.4, 0.55)
 """How red and how light what lies between lips is, over how red and light they are, up to which it is not lips, and from which it is."""
 
-SEEN = 0.65, 0.75
-"""Shares of a mouth's opening up to which, and from which on, what an upper lip leaves to be seen of teeth is too little to be kept."""
+SEEN = 0.55, 0.95
+"""Shares of a mouth's opening up to which none, and from which on all, of what an upper lip leaves to be seen of teeth is kept, in between
+what lies above a line."""
 
 CLOSES = 0.3
 """Share of its opening from which on a mouth is one that shuts."""
@@ -132,13 +133,15 @@ def moved(image: Tensor, points: Tensor, there: Tensor) -> dict[str, Tensor]:
     shut = _shut_by((mouth.bottom - mouth.top).max(), points)
     covered = (1 - shut) * _covered(mouth, lips)
     behind, unseen = _teeth(mouth, lips, points, there, at, soft, shut)
-    unseen = torch.maximum(unseen, covered)
+    # from the lower lip up, so that teeth get shorter, and do not fade
+    unseen = torch.maximum(unseen, smooth((covered * (1 + EDGE) - 1 + _depth(lips, at)) / EDGE))
     # what is painted hides what was moved there: between the ways of lips and teeth lie pixels of neither
     flow = torch.lerp(flow, behind / size, mask * (1 - unseen))
     result = warped(image[None], flow[None])[0]
     paint = torch.zeros_like(result)
     if (lost := torch.maximum(covered, _closed(mouth, lips))) > 0:
         paint = warped(_without_rim(image, points, lost, at)[None], flow[None])[0] - result
+        paint = paint * (1 - mask * (1 - unseen))  # of the lips, not of teeth that are seen
     if (share := mask * unseen).any():
         inside = _cavity(image, points, lips, at)
         if (smiles := shut * _smiling(points, there, lips)) > 0:
@@ -165,7 +168,7 @@ def _shut_by(apart: Tensor, points: Tensor) -> Tensor:
 
 
 def _covered(was: Opening, now: Opening) -> Tensor:
-    """1 where a jaw drops while the upper lip comes down over the teeth, of which a jagged rest would be left, else 0."""
+    """1 where a jaw drops while the upper lip comes down over the teeth, of which a jagged rest would be left, 0 where it does not."""
     before, after = ((edge.bottom - edge.top).max().clamp(min=1e-6) for edge in (was, now))
     (few, most), (still, wider) = SEEN, GROWS
     left = (was.bottom - now.top).max() / before
