@@ -74,7 +74,7 @@ SEEN = 0.55, 0.95
 what lies above a line."""
 
 CLOSES = 0.3
-"""Share of its opening from which on a mouth is one that shuts."""
+"""Share of what it was, below which an opening is one that shuts."""
 
 GROWS = 1.0, 1.02
 """An opening over what it was, up to which it does not open further, and from which on it does."""
@@ -139,7 +139,8 @@ def moved(image: Tensor, points: Tensor, there: Tensor) -> dict[str, Tensor]:
     flow = torch.lerp(flow, behind / size, mask * (1 - unseen))
     result = warped(image[None], flow[None])[0]
     paint = torch.zeros_like(result)
-    if (lost := torch.maximum(covered, _closed(mouth, lips))) > 0:
+    closed = _closed((mouth.bottom - mouth.top).max(), (lips.bottom - lips.top).max())
+    if (lost := torch.maximum(covered, closed)) > 0:
         paint = warped(_without_rim(image, points, lost, at)[None], flow[None])[0] - result
         paint = paint * (1 - mask * (1 - unseen))  # of the lips, not of teeth that are seen
     if (share := mask * unseen).any():
@@ -175,10 +176,9 @@ def _covered(was: Opening, now: Opening) -> Tensor:
     return smooth((most - left) / (most - few)) * smooth((after / before - still) / (wider - still))
 
 
-def _closed(was: Opening, now: Opening) -> Tensor:
-    """1 where a mouth that was open has shut, else 0."""
-    before, after = ((edge.bottom - edge.top).max() for edge in (was, now))
-    return smooth(1 - after / before.clamp(min=1e-6) / CLOSES) * (before / 2).clamp(0, 1)
+def _closed(before: Tensor, after: Tensor) -> Tensor:
+    """1 where an opening that was so many pixels high is no more that, 0 where it is still there, or was none."""
+    return (1 - after / before.clamp(min=1e-6) / CLOSES).clamp(0, 1) * (before / 2).clamp(0, 1)
 
 
 def _without_rim(image: Tensor, points: Tensor, share: Tensor, at: Tensor) -> Tensor:
@@ -255,10 +255,8 @@ def _seam(result: Tensor, was: Opening, now: Opening, at: Tensor, soft: float, l
 
 
 def _shut(was: Opening, now: Opening, at: Tensor) -> Tensor:
-    """(S,): 1 where an opening is no more that was there, 0 where it is still there, or was none."""
-    opening = was.bottom - was.top
-    shut = ((1 - (now.bottom - now.top) / opening.clamp(min=1e-6) - 0.7) / 0.3).clamp(0, 1) * (opening / 2).clamp(0, 1)
-    return shut * ((at > now.left) & (at < now.right))
+    """(S,): how far an opening has shut, see `_closed`, 0 beyond its corners."""
+    return _closed(was.bottom - was.top, now.bottom - now.top) * ((at > now.left) & (at < now.right))
 
 
 def _without_teeth(result: Tensor, there: Tensor, was: Opening, now: Opening, at: Tensor) -> Tensor:
