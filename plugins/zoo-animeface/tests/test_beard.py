@@ -72,7 +72,7 @@ def test_a_beard_is_drawn_around_the_mouth(woman: tuple[Tensor, Tensor, Tensor])
 
 
 @pytest.mark.parametrize(
-    ("dark", "rough", "to"), [(0.35, 0.0, 1.0), (0.35, 0.06, 0.4), (0.85, 0.06, 1.0), (1.0, 0.0, 1.0)],
+    ("dark", "rough", "to"), [(0.35, 0.0, 1.0), (0.35, 0.06, 0.4), (0.85, 0.03, 1.0), (1.0, 0.0, 1.0)],
     ids=["even shade", "shade of one side", "light", "none"],
 )  # fmt: skip
 def test_shade_is_no_beard(woman: tuple[Tensor, Tensor, Tensor], dark: float, rough: float, to: float) -> None:

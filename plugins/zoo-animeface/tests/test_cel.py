@@ -92,6 +92,23 @@ def test_hair_has_the_strands_of_the_photograph_in_the_drawings_colour(shapes: d
     assert (made[0] / made[1]).std() < 0.02 and (made[1] / made[2]).std() < 0.02
 
 
+def test_clothes_have_the_photographs_pattern_in_the_drawings_colour_and_an_outline(shapes: dict[str, Tensor]) -> None:
+    parts = shapes["parts"]
+    parts[:, :, 104:, 16:112] = 0
+    parts[:, PARTS.index("clothes"), 104:, 16:112] = 1
+    shapes["drawing"][..., 208:, 32:224] = coloured((0.2, 0.5, 0.3))[0]
+    plain = paint(shapes)
+    assert off(plain[:, 225:250, 50:200], (0.2, 0.5, 0.3)) < 0.03
+    edge = plain[:, 225:250, 26:40].mean((0, 1))
+    assert edge.min() < 0.6 * torch.minimum(edge[0], edge[-1])
+    for column in range(40, 216, 32):
+        shapes["photo"][..., 208:, column : column + 16] = 0.25
+    made = paint(shapes)[:, 225:250, 50:200].mean((0, 1))
+    assert made.max() > 1.2 * made.min()
+    green = paint(shapes)[:, 225:250, 50:200]
+    assert (green[1] > 1.5 * green[0]).all()
+
+
 def test_planes_are_averaged_along_lines() -> None:
     stripes = (torch.arange(64) // 4 % 2).float().expand(1, 1, 64, 64)
     noise = torch.rand(1, 1, 64, 64, generator=torch.Generator().manual_seed(0)) - 0.5

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 import zoo
 from zoo import faces
 from zoo.export import export
+from zoo.faces.parsing import PARTS
 from zoo.generator import Generator, SizeRule, build_generator
 from zoo.pictures.image import read, to_pil
 from zoo.recipe import load_recipe
@@ -181,6 +182,54 @@ def test_a_network_sees_dark_skin_as_light_as_what_it_learned_beside(
     gained = (tone(seen) - tone(photo)) @ torch.tensor(skin.LUMA)
     assert gained == pytest.approx(0, abs=0.01) if lighter == 0 else gained > lighter
     assert (seen - photo)[:, :12].abs().max() < 0.03  # hair, and what is behind
+
+
+def seen_in(cheek: float, white: float, tooth: float = 0.0, wide: int = 8, beard: float = 0.0) -> tuple[Tensor, Tensor]:
+    """A grey photograph (1,3,128,128) in [-1,1] of nothing but skin, two eyes so many pixels high and a mouth, perhaps bearded below row 77, and
+    its parts."""
+    photo, parts = torch.full((1, 3, skin.SIDE, skin.SIDE), cheek), torch.zeros(1, len(PARTS), skin.SIDE, skin.SIDE)
+    if beard:
+        photo[:, :, 77:] = beard
+    parts[:, PARTS.index("skin")] = 1
+    for name, level, rows, columns in (
+        ("eyes", white, slice(52, 52 + wide), slice(40, 56)),
+        ("eyes", white, slice(52, 52 + wide), slice(72, 88)),
+        ("mouth", tooth or 0.8 * cheek, slice(86, 94), slice(50, 78)),
+    ):
+        photo[:, :, rows, columns] = level
+        parts[:, :, rows, columns] = 0
+        parts[:, PARTS.index(name), rows, columns] = 1
+    return 2 * photo - 1, parts
+
+
+def kept(photo: Tensor, parts: Tensor) -> float:
+    """How light light skin is drawn, beside what it was."""
+    drawing = torch.full_like(photo, 0.6)
+    made = skin.own_tone(drawing, photo, parts, torch.ones_like(parts[:, :1]), torch.ones(1))
+    return float((made + 1).mean() / (drawing + 1).mean())
+
+
+def test_dim_light_is_told_from_dark_skin_by_the_whites_of_eyes() -> None:
+    dark, dim = kept(*seen_in(0.35, 0.7)), kept(*seen_in(0.35, 0.28))
+    assert dark < 0.65 < 0.8 < dim
+    assert kept(*seen_in(0.35, 0.28, tooth=0.7)) == pytest.approx(dark, abs=0.01)  # teeth are white, too
+    assert kept(*seen_in(0.35, 0.28, wide=1)) == pytest.approx(dark, abs=0.01)  # eyes that are shut tell nothing
+    assert kept(*seen_in(0.6, 0.3)) == kept(*seen_in(0.6, 0.9)) > 0.98
+    assert kept(*seen_in(0.12, 0.1)) < 0.65  # how light what is as dark as that is is not known
+
+
+def test_a_beard_makes_nobody_dark() -> None:
+    assert kept(*seen_in(0.6, 0.7, beard=0.1)) == pytest.approx(kept(*seen_in(0.6, 0.7)), abs=0.02)
+
+
+def test_below_a_chin_is_no_hat_and_no_hole() -> None:
+    photo = faces.crop(read(SAMPLE).rgb, faces.find(read(SAMPLE).rgb)[0], 256, FRAME).image[None]
+    photo[:, :, 222:] = photo[:, :, 222:223]  # as a photograph that ends there is continued
+    parts = skin.parts_of(photo)
+    torch.testing.assert_close(parts.sum(1), torch.ones_like(parts[:, 0]))
+    assert parts[:, [PARTS.index(name) for name in ("hat", "eyes", "mouth")], 112:].abs().max() == 0
+    assert (parts[0, PARTS.index("background"), 112:, 50:78] < 0.5).all()
+    torch.testing.assert_close(skin.parts_of(photo.flip(-1)), parts.flip(-1), atol=1e-4, rtol=0)
 
 
 def test_an_exported_network_keeps_skin_as_well(portrait: Tensor, tmp_path: Path) -> None:

@@ -1,5 +1,5 @@
-"""How drawn faces are painted: skin in one colour, with the shade of hair and chin on it, hair in three tones along its strands, and
-nothing beside the outlines.
+"""How drawn faces are painted: skin in one colour, with the shade of hair and chin on it, hair in three tones along its strands, clothes in
+three tones with their folds, and nothing beside the outlines.
 
 A network that draws sharp lines leaves light rings along them, and of hair, which drawings have in a few strokes anywhere, it makes
 a helmet. N drawings and the photographs they are of, S by S pixels, a face cut out as `AnimeTranslator` does, in [0,1] but where
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from zoo_animeface.colours import continued, smoothed
+from zoo_animeface.colours import continued, flattened, smoothed
 from zoo_animeface.edges import luma
 from zoo_animeface.pen import height_at, unit_of
 from zoo_animeface.skin import BARE, cheeks, likely, small, surely, to_edges
@@ -41,6 +41,17 @@ AROUND = 28
 STEPS, STRIDE = 12, 1.5
 """How often a strand is followed to either side, and by how many pixels of SIDE."""
 
+CLOTH, AT, FLAT, EVEN = (0.82, 1.16), (0.82, 1.2), 3, 0.004
+"""The same of clothes: how light they are drawn where dark and where light, and how light that is; pixels of SIDE over which they are smoothed, but
+for edges, three times; and by which differences of colour there are edges."""
+
+FOLD, INK = (0.004, 0.012), 0.5
+"""By how much the photograph is darker along a fold than beside it up to which there is none, and from which there is one; how light that is."""
+
+OUTLINE, CLEAR = (0.004, 0.25), (8, 16)
+"""Half the width of the outline of clothes, in shares of the side, and how light it is; and how many times the side a pixel is how much nearer to them
+up to which their edge is not known, and from which it is."""
+
 FAR, RING = 4, 3
 """Pixels of 128 from people to where nothing is drawn any more beside the wall, and over which it is smoothed from there on."""
 
@@ -56,6 +67,7 @@ def painted(drawing: Tensor, photo: Tensor, landmarks: Tensor, parts: Tensor) ->
     made = torch.lerp(made, under_lines(drawing, colour, DEEP, tone), hair)
     shade = shaded(landmarks, hair) * bare
     made = torch.lerp(made, made * made.new_tensor(SHADE)[:, None, None], shade)
+    made = dressed(made, photo, parts)
     wall = likely(parts, "background")
     behind = _large(((wall - 0.35) * 4).clamp(0, 1), drawing)
     paint = _large(ringless(small(drawing), wall), drawing)
@@ -79,9 +91,37 @@ def combed(drawing: Tensor, photo: Tensor, hair: Tensor) -> tuple[Tensor, Tensor
     light, weight = along(torch.cat([level * where, where], 1), strands(level)).split(1, 1)
     light = light / weight.clamp(min=1e-3) / mean_around(level, where).clamp(min=0.03)
     paint = where * (luma(drawn) > (1 - LINE) * luma(mean_around(drawn, where)))  # and no lines
-    beside, colour = _large(light, drawing), _large(mean_around(drawn, paint), drawing)
-    dark, bright = (((beside - at) / STEEP + 0.5).clamp(0, 1) for at in LEVELS)
-    return colour, TONES[0] + (1 - TONES[0]) * dark + (TONES[1] - 1) * bright
+    return _large(mean_around(drawn, paint), drawing), in_tones(_large(light, drawing), LEVELS, TONES)
+
+
+def in_tones(light: Tensor, levels: tuple[float, float], tones: tuple[float, float]) -> Tensor:
+    """What is so many times as ``light`` as what is around it, (N,1,H,W), in three tones: 1, or those of ``tones`` beyond the ``levels``."""
+    dark, bright = (((light - at) / STEEP + 0.5).clamp(0, 1) for at in levels)
+    return tones[0] + (1 - tones[0]) * dark + (tones[1] - 1) * bright
+
+
+def dressed(drawing: Tensor, photo: Tensor, parts: Tensor) -> Tensor:
+    """A drawing (N,3,S,S) whose clothes have the photograph's patterns and folds, and an outline. Networks smear them: drawings to learn from
+    end at the chin."""
+    seen, drawn = (F.interpolate(x, (SIDE, SIDE), mode="bilinear", antialias=True) for x in (photo, drawing))
+    cloth = likely(parts, "clothes")
+    where = F.interpolate(surely(parts, "clothes"), (SIDE, SIDE), mode="bilinear")
+    paint = flattened(seen, FLAT, EVEN)
+    paint = paint * (mean_around(drawn, where) / mean_around(seen, where).clamp(min=0.03)).clamp(0.3, 3)
+    light = _large(luma(paint) / luma(mean_around(paint, where)).clamp(min=0.03), drawing)
+    colour = _large(paint, drawing) / light.clamp(0.4, 2.5) * in_tones(light, AT, CLOTH)
+    level = luma(seen)
+    fold = along(smoothed(smoothed(level, 2), 2) - smoothed(smoothed(level, 1), 1), strands(level))
+    fold = ((F.interpolate(fold, drawing.shape[2:], mode="bicubic") - FOLD[0]) / (FOLD[1] - FOLD[0])).clamp(0, 1)
+    colour = torch.lerp(colour, INK * colour, fold).clamp(0, 1)
+    inside = to_drawn(drawing, (2 * smoothed(smoothed(cloth, 2), 1) - 0.5).clamp(0, 1))
+    made = torch.lerp(drawing, under_lines(drawing, colour), inside)
+    right, down = (F.pad(inside.diff(dim=axis), pad) for axis, pad in ((3, (0, 1)), (2, (0, 0, 0, 1))))
+    steep = torch.hypot(right, down)
+    side = drawing.shape[-1]
+    line = (OUTLINE[0] * side - (inside - 0.5).abs() / steep.clamp(min=1e-4) + 0.5).clamp(0, 1)
+    known = ((steep * side - CLEAR[0]) / (CLEAR[1] - CLEAR[0])).clamp(0, 1)
+    return torch.lerp(made, OUTLINE[1] * made, line * known)
 
 
 def mean_around(planes: Tensor, where: Tensor) -> Tensor:

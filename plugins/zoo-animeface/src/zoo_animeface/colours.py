@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from zoo_animeface.edges import LUMA
-from zoo_animeface.skin import cheeks, likely, small, surely, tinted
+from zoo_animeface.skin import cheeks, likely, own_cheeks, small, surely, tinted
 
 HAIR, BEHIND, CLOTHES = ("hair", "hat"), ("background",), ("clothes",)
 
@@ -77,7 +77,7 @@ def own_lips(drawing: Tensor, photo: Tensor, parts: Tensor) -> Tensor:
     with torch.autocast(drawing.device.type, enabled=False):
         seen, drawn = ((small(x) + 1) / 2 for x in (photo, drawing))
         mouth = likely(parts, "mouth")
-        differ, _ = lips_beside(seen, mouth, cheeks(seen))
+        differ, _ = lips_beside(seen, mouth, own_cheeks(seen, parts))
         where = surely(parts, "mouth")
         now = (drawn * where).sum((2, 3)) / where.sum((2, 3)).clamp(min=1)
         factor = cheeks(drawn) * differ / now.clamp(min=0.02)
@@ -122,7 +122,7 @@ def teeth_shown(drawing: Tensor, photo: Tensor, parts: Tensor) -> Tensor:
         pale = torch.einsum("c,nchw->nhw", rgb.new_tensor(LUMA), rgb)[:, None] * grey
         area = mouth.sum((2, 3), keepdim=True).clamp(min=1)
         mean = (pale * mouth).sum((2, 3), keepdim=True) / area
-        cheek = cheeks(small(pale).expand(-1, 3, -1, -1))[:, :1, None, None]
+        cheek = own_cheeks(small(pale).expand(-1, 3, -1, -1), parts)[:, :1, None, None]
         least = torch.maximum(mean, cheek) + WHITER
         teeth = ((pale - least) / 0.1).clamp(0, 1) * (2 * mouth - 0.5).clamp(0, 1)
         share = teeth.sum((2, 3), keepdim=True) / area
@@ -134,19 +134,24 @@ def teeth_shown(drawing: Tensor, photo: Tensor, parts: Tensor) -> Tensor:
 
 def painted_wall(drawing: Tensor, photo: Tensor, parts: Tensor) -> Tensor:
     """A drawing (N,3,H,W) in [-1,1] of a photograph with these ``parts`` (N,12,SIDE,SIDE); what is behind people is the photograph's,
-    smoothed between its edges (guided filter, He et al. 2013, eq. 5 to 8, guided by itself), as drawn faces have painted backgrounds.
-    Lines that a network has seen on people it draws into every wall."""
+    `flattened`, as drawn faces have painted backgrounds. Lines that a network has seen on people it draws into every wall."""
     with torch.autocast(drawing.device.type, enabled=False):
         wall = surely(parts, "background")
         wall = smoothed(-F.max_pool2d(-wall, 2 * RIM + 1, 1, RIM), RIM)
-        paint = small(photo)
-        for _ in range(TIMES):
-            mean = smoothed(paint, SMOOTH)
-            spread = (smoothed(paint * paint, SMOOTH) - mean * mean).sum(1, keepdim=True)
-            kept = spread / (spread + CONTRAST)
-            paint = smoothed(kept, SMOOTH) * paint + smoothed((1 - kept) * mean, SMOOTH)
+        paint = flattened(small(photo), SMOOTH, CONTRAST)
         paint, wall = (F.interpolate(x, drawing.shape[2:], mode="bilinear").to(drawing) for x in (paint, wall))
     return torch.lerp(drawing, paint.clamp(-1, 1), wall)
+
+
+def flattened(picture: Tensor, radius: int, contrast: float) -> Tensor:
+    """A picture (N,3,H,W), smoothed between its edges, whose colours vary by the square root of ``contrast`` and more (guided filter, He et al. 2013,
+    eq. 5 to 8, guided by itself), three times."""
+    for _ in range(TIMES):
+        mean = smoothed(picture, radius)
+        spread = (smoothed(picture * picture, radius) - mean * mean).sum(1, keepdim=True)
+        kept = spread / (spread + contrast)
+        picture = smoothed(kept, radius) * picture + smoothed((1 - kept) * mean, radius)
+    return picture
 
 
 def continued(colours: Tensor, known: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ it is neither the drawings', which is light, nor anybody's, but between them, a 
 Skin is what the core's `zoo.faces.parsing` sees as skin in the photograph, but for where eyes and mouth are drawn; and in the drawing,
 whose skin is flat, what has the colour of its cheeks and is joined to them or to the neck with no line between. It gets as light as
 that of drawings is, and then darker by as much as the photograph's cheeks are darker than light ones; the network sees the photograph
-with skin that is lighter by as much. Dim light is not told from dark skin.
+with skin that is lighter by as much. Dim light is told from dark skin by whites of eyes and by teeth, which it makes as dark as skin.
 
 N pictures, H and W their size; both are a face cut out as `AnimeTranslator` does, so that it is known where cheeks are.
 """
@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from zoo.faces.parsing import PARTS, guided, network
-from zoo_animeface.edges import LUMA
+from zoo_animeface.edges import LUMA, luma
 
 SIDE = 128
 """Pixels of the side at which skin is looked for."""
@@ -27,11 +27,17 @@ SIDE = 128
 CHEEKS = ((0.36, 0.64), (0.64, 0.64), (0.5, 0.6), (0.5, 0.7))
 """Right and down in shares of the sides: most of them are not hidden by hair."""
 
-NECK = ((0.45, 0.9), (0.5, 0.88), (0.55, 0.9))
-LIGHT = 0.6
-"""Luma of cheeks in a photograph, in [0,1], from which skin is drawn light: two thirds of portraits of celebrities have it."""
+FACE = (0.48, 0.6), 0.22
+"""Where there are cheeks and a nose in a photograph, above a beard: rows, from and to, and how far beside the middle."""
 
-SEEN = 0.54
+LEAST = 20
+"""Pixels of SIDE of them below which nothing is known of them."""
+
+NECK = ((0.45, 0.9), (0.5, 0.88), (0.55, 0.9))
+LIGHT = 0.58
+"""Luma of cheeks in a photograph, in [0,1], from which skin is drawn light: fair people in even light have 0.5 to 0.66."""
+
+SEEN = 0.57
 """The same, as dark as which a network sees skin at most: a quarter of them are darker, and it learned from few of them."""
 
 PALE, DARK = (0.925, 0.837, 0.773), (0.34, 0.21, 0.14)
@@ -40,7 +46,18 @@ PALE, DARK = (0.925, 0.837, 0.773), (0.34, 0.21, 0.14)
 BRIGHTER = 1.6
 """By how much drawn skin gets lighter at most: what is much darker than skin is none."""
 
-STEEP = 0.9
+WHITES, BRIGHT, TANNED = 0.5, 0.1, 0.52
+"""Luma of the whites of eyes, or of teeth, below which a photograph's light is dim; which share of an eye or a mouth is lighter than they; and
+how light dim skin is taken for at most: it is not known how light it is."""
+
+DIM, MOST = (0.88, 1.03), 1.7
+"""How many times as light as cheeks whites are up to which skin is light, and from which it is dark; and how many times as light as it is it
+is taken for at most."""
+
+FINE, SEES = 256, 130
+"""Pixels of the side at which they are looked at; pixels of that from which eyes are open."""
+
+STEEP = 1.2
 WARM = 0.6
 """Between light skin and dark lies a warm one, not a grey one: hues are ahead of how light it is, by this power."""
 
@@ -59,11 +76,29 @@ LIKE = 0.04
 """How far a colour's shares of red, green and blue may be from the cheeks'."""
 
 
+FEATURES = ("nose", "glasses", "eyes", "brows", "mouth", "hat")
+CHIN, THROAT, OPEN = 0.86, 0.17, 0.25
+"""In shares of the sides: how far down there are none of them any more, and how far beside the middle there is a neck below that, or what is
+worn around it; and how much of what is likely behind people counts there."""
+
+
 @torch.no_grad()
 def parts_of(photo: Tensor) -> Tensor:
-    """(N,12,SIDE,SIDE): how likely the pixels of photographs (N,3,H,W) in [-1,1] are each of `zoo.faces.parsing.PARTS`."""
+    """(N,12,SIDE,SIDE): how likely the pixels of photographs (N,3,H,W) in [-1,1] are each of `zoo.faces.parsing.PARTS`.
+
+    The mean of what is seen in a photograph and in its mirror image. Where a photograph ends and is continued, as `zoo.faces.crop` does, a
+    neck is taken for a hat or a hole: no parts are there that cannot be."""
     with torch.autocast(photo.device.type, enabled=False):
-        return network(photo.device)(small(photo)).softmax(1)
+        seen, parser = small(photo), network(photo.device)
+        likely = (parser(seen).softmax(1) + parser(seen.flip(-1)).softmax(1).flip(-1)) / 2
+        at = (torch.arange(SIDE, device=seen.device) + 0.5) / SIDE
+        below = at[:, None] > CHIN
+        throat = below & ((at - 0.5).abs() < THROAT)
+        counts = torch.stack(
+            [1 - (1 - OPEN) * throat.float() if part == "background"
+             else 1 - below.float().expand(SIDE, SIDE) * (part in FEATURES) for part in PARTS]
+        )  # fmt: skip
+        return likely * counts / (likely * counts).sum(1, keepdim=True)
 
 
 def background(photo: Tensor) -> Tensor:
@@ -82,7 +117,7 @@ def lightened(photo: Tensor, parts: Tensor) -> Tensor:
     """The photograph (N,3,H,W) in [-1,1] with skin as light as what drawings were learned beside: on dark skin a network takes
     the forehead for hair. ``parts`` are what it shows."""
     with torch.autocast(photo.device.type, enabled=False):
-        own = cheeks((small(photo) + 1) / 2) @ photo.new_tensor(LUMA, dtype=torch.float32)
+        own = own_cheeks((small(photo) + 1) / 2, parts) @ photo.new_tensor(LUMA, dtype=torch.float32)
         power = (math.log(SEEN) / own.clamp(max=0.98).log()).clamp(0.25, 1.0)
         power = torch.where(_known(parts), power, 1.0)
         light = surely(parts, *BARE) + LIPS * likely(parts, "mouth")
@@ -114,15 +149,37 @@ def own_tone(drawing: Tensor, photo: Tensor, parts: Tensor, skin: Tensor, share:
     as it is, 1 goes all the way. Where the photograph has no skin at the cheeks nothing is known of it, and nothing changes."""
     with torch.autocast(drawing.device.type, enabled=False):
         seen, drawn = ((small(x) + 1) / 2 for x in (photo, drawing))
-        luma, dark = drawn.new_tensor(LUMA), drawn.new_tensor(DARK)
-        own, now = cheeks(seen), cheeks(drawn)
-        light = now @ luma
-        wanted = light * ((own @ luma) / LIGHT).clamp(0.1, 1.0) ** (STEEP * share.to(light))
-        darker = ((light / wanted).log() / (light / (dark @ luma)).log().clamp(min=0.05)).clamp(0, 1)
+        weights, dark = drawn.new_tensor(LUMA), drawn.new_tensor(DARK)
+        own, now = own_cheeks(seen, parts) @ weights, cheeks(drawn)
+        light = now @ weights
+        wanted = light * (own * brighter(photo.float(), parts, own) / LIGHT).clamp(0.1, 1.0) ** (
+            STEEP * share.to(light)
+        )
+        darker = ((light / wanted).log() / (light / (dark @ weights)).log().clamp(min=0.05)).clamp(0, 1)
         darker = torch.where(_known(parts), darker, 0.0)
         hue = (dark / now) ** (darker**WARM)[:, None]
-        wanted = light * ((dark @ luma) / light) ** darker
-        return tinted(drawing, hue * (wanted / ((now * hue) @ luma))[:, None], skin)
+        wanted = light * ((dark @ weights) / light) ** darker
+        return tinted(drawing, hue * (wanted / ((now * hue) @ weights))[:, None], skin)
+
+
+def brighter(photo: Tensor, parts: Tensor, cheek: Tensor) -> Tensor:
+    """(N,): how many times as light the skin of people in photographs (N,3,H,W) in [-1,1] is in usual light, whose cheeks have the luma ``cheek``
+    (N,): more than 1 where open eyes and teeth are dim and skin, beside them, is not dark."""
+    rgb = (F.interpolate(photo, (FINE, FINE), mode="bilinear") + 1) / 2
+    level = luma(rgb)
+    eyes, mouth = (
+        F.interpolate(likely(parts, name), (FINE, FINE), mode="bilinear") > 0.5 for name in ("eyes", "mouth")
+    )
+    grey = rgb.amin(1, keepdim=True) / rgb.amax(1, keepdim=True).clamp(min=0.05)  # lips are none
+    white = torch.maximum(_brightest(level, eyes), _brightest(level * grey.sqrt(), mouth)).clamp(min=0.05)
+    fair = ((DIM[1] - white / cheek) / (DIM[1] - DIM[0])).clamp(0, 1) * (eyes.sum((1, 2, 3)) > SEES)
+    return 1 + fair * (torch.minimum(WHITES / white, TANNED / cheek).clamp(1.0, MOST) - 1)
+
+
+def _brightest(level: Tensor, where: Tensor) -> Tensor:
+    """(N,): what BRIGHT of the pixels of (N,1,H,W) ``where`` that is are lighter than; 0 where it is nowhere."""
+    ordered = torch.where(where, level, 0.0).flatten(1).sort(1, descending=True).values
+    return ordered.gather(1, (BRIGHT * where.sum((1, 2, 3))).long()[:, None])[:, 0]
 
 
 def tinted(drawing: Tensor, factor: Tensor, mask: Tensor) -> Tensor:
@@ -168,6 +225,16 @@ def cheeks(rgb: Tensor, places: Sequence[tuple[float, float]] = CHEEKS) -> Tenso
     return sorted_[:, :, sorted_.shape[2] // 2].clamp(min=0.02)
 
 
+def own_cheeks(rgb: Tensor, parts: Tensor) -> Tensor:
+    """(N,3): the mean colour of cheeks and nose of photographs (N,3,SIDE,SIDE) in [0,1] with these ``parts``."""
+    at = (torch.arange(SIDE, device=rgb.device) + 0.5) / SIDE
+    face = (at[:, None] > FACE[0][0]) & (at[:, None] < FACE[0][1]) & ((at - 0.5).abs() < FACE[1])
+    where = surely(parts, "skin", "nose") * face
+    area = where.sum((2, 3))
+    mean = (rgb * where).sum((2, 3)) / area.clamp(min=1)
+    return torch.where(area > LEAST, mean, cheeks(rgb)).clamp(min=0.02)
+
+
 def skin(rgb: Tensor, colour: Tensor) -> Tensor:
     """1 where a drawing (N,3,SIDE,SIDE) shows skin of this ``colour`` (N,3), soft at its edge; (N,1,SIDE,SIDE)."""
     at = (torch.arange(SIDE, device=rgb.device) + 0.5) / SIDE
@@ -184,9 +251,9 @@ def skin(rgb: Tensor, colour: Tensor) -> Tensor:
 
 def skin_coloured(rgb: Tensor, colour: Tensor, near: float) -> Tensor:
     """(N,H,W): where a drawing (N,3,H,W) has about this ``colour`` (N,3)."""
-    luma = rgb.new_tensor(LUMA)
+    weights = rgb.new_tensor(LUMA)
     away = (_shares(rgb) - _shares(colour)[:, :, None, None]).square().sum(1)
-    light = (rgb * luma[:, None, None]).sum(1) / (colour @ luma)[:, None, None]
+    light = (rgb * weights[:, None, None]).sum(1) / (colour @ weights)[:, None, None]
     return (away < near**2) & (light > 0.6) & (light < 1.2)
 
 
