@@ -22,6 +22,10 @@ from zoo_animeface.skin import BARE, cheeks, likely, small, surely, to_edges
 SIDE = 256
 """Pixels of the side at which hair is looked at, and edges of a drawing."""
 
+APART, CERTAIN = 3, (0.8, 0.95)
+"""How much steeper than to the drawing's edges skin becomes hair; and how likely there is one of both up to which something else is drawn there, and from
+which nothing is."""
+
 SHADE = (0.90, 0.79, 0.78)
 """How light skin in the shade is beside skin in the light, in red, green and blue."""
 
@@ -61,6 +65,7 @@ def painted(drawing: Tensor, photo: Tensor, landmarks: Tensor, parts: Tensor) ->
     """Drawings (N,3,S,S) in [-1,1] of photographs like them, whose ``landmarks`` (N,68,2) are in pixels."""
     drawing, photo = (drawing + 1) / 2, (photo + 1) / 2
     bare, hair = (to_drawn(drawing, surely(parts, *names)) for names in (BARE, ("hair",)))
+    bare, hair = told_apart(bare, hair, _large(likely(parts, *BARE, "hair"), drawing))
     skin = cheeks(small(drawing))[:, :, None, None].expand_as(drawing)
     made = torch.lerp(drawing, under_lines(drawing, skin), bare)
     colour, tone = combed(drawing, photo, hair)
@@ -72,6 +77,14 @@ def painted(drawing: Tensor, photo: Tensor, landmarks: Tensor, parts: Tensor) ->
     behind = _large(((wall - 0.35) * 4).clamp(0, 1), drawing)
     paint = _large(ringless(small(drawing), wall), drawing)
     return 2 * torch.lerp(made, under_lines(made, paint), behind) - 1
+
+
+def told_apart(bare: Tensor, hair: Tensor, either: Tensor) -> tuple[Tensor, Tensor]:
+    """Masks of skin and of hair, (N,1,S,S), that leave nothing between them where it is one of ``either`` that surely: networks smear foreheads below
+    fringes."""
+    skin = ((bare / (bare + hair).clamp(min=0.05) - 0.5) * APART + 0.5).clamp(0, 1)
+    sure = ((either - CERTAIN[0]) / (CERTAIN[1] - CERTAIN[0])).clamp(0, 1)
+    return torch.lerp(bare, skin, sure), torch.lerp(hair, 1 - skin, sure)
 
 
 def under_lines(drawing: Tensor, colour: Tensor, least: float = LINE, tone: Tensor | float = 1.0) -> Tensor:
