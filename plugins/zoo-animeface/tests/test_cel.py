@@ -92,6 +92,16 @@ def test_hair_has_the_strands_of_the_photograph_in_the_drawings_colour(shapes: d
     assert (made[0] / made[1]).std() < 0.02 and (made[1] / made[2]).std() < 0.02
 
 
+def test_what_is_smeared_between_hair_and_skin_is_one_of_them(shapes: dict[str, Tensor]) -> None:
+    parts = shapes["parts"]
+    for name, likely in (("skin", 0.6), ("hair", 0.4)):  # a forehead below a thin fringe
+        parts[:, PARTS.index(name), 32:48, 40:88] = likely
+    smear = coloured((0.72, 0.6, 0.52))[0]
+    shapes["drawing"][..., 70:90, 90:166] = smear
+    made = paint(shapes)[:, 76:86, 100:156]
+    assert off(made, SKIN) < 0.08 < 0.5 * off(smear, SKIN)
+
+
 def test_clothes_have_the_photographs_pattern_in_the_drawings_colour_and_an_outline(shapes: dict[str, Tensor]) -> None:
     parts = shapes["parts"]
     parts[:, :, 104:, 16:112] = 0
