@@ -102,9 +102,14 @@ def parsed(image: Tensor, face: Face) -> Parsed:
     """What the parts of a ``face`` of a picture (3, H, W) in [-1, 1] are, and of what is around it."""
     fine = crop(image, face, FINE, FRAME)
     seen = F.interpolate(fine.image[None], (SIDE, SIDE), mode="area")
-    likely = network()(torch.cat([seen, seen.flip(-1)])).softmax(1)
-    both = (likely[:1] + likely[1:].flip(-1)) / 2
-    return Parsed(fine, F.interpolate(both, (FINE, FINE), mode="bilinear")[0])
+    return Parsed(fine, F.interpolate(likely_parts(seen), (FINE, FINE), mode="bilinear")[0])
+
+
+def likely_parts(seen: Tensor) -> Tensor:
+    """How likely the pixels of faces (N, 3, H, W) in [-1, 1] that were cut out are which part, (N, len(PARTS), H, W): the mean of
+    what the network sees in them and in their mirror images. H and W are multiples of 32, `SIDE` as it has learned."""
+    parser = network(seen.device)
+    return (parser(seen).softmax(1) + parser(seen.flip(-1)).softmax(1).flip(-1)) / 2
 
 
 def parsed_crop(crop: Crop) -> Parsed:

@@ -38,11 +38,8 @@ SIGNS = (
     (-2.27, -5.01, -2.37, -1.44, 0.70, 1.42, 4.35, 6.53, 1.84, -2.46, 1.98),
     (-1.83, -6.06, -3.58, -2.66, -1.98, 2.14, 1.33, 2.32, 8.11, -1.85, 6.17),
 )
-"""A moustache's, a chin's and a jaw's: by how much each of `signs`, and nothing, speak for it. Logistic regression on 725 photographs, looked at one
-by one: of 447 others 23 get one, of whom three have none and get a hint of it."""
-
-SURE = 1.0
-"""What speaks for a beard from which all of it is drawn; below 0 nothing is."""
+"""A moustache's, a chin's and a jaw's: by how much each of `signs`, and nothing, speak for it. Below 0 it is not drawn, from 1 on all of it is. Logistic
+regression on 725 photographs: of 447 others 23 get one, of whom three have none and get a hint of it."""
 
 SMOOTH, GAPS, ENDS = 0.012, 0.03, 0.025
 """How far around a pixel is looked at, half the width of gaps in a beard that are closed, and over how much of it a chin's beard ends where the jaw has none, in
@@ -70,7 +67,7 @@ def bearded(drawing: Tensor, photo: Tensor, landmarks: Tensor, parts: Tensor) ->
     seen = (F.interpolate(photo, (SIDE, SIDE), mode="bilinear", antialias=True) + 1) / 2
     landmarks = landmarks * (SIDE / photo.shape[-1])
     found = torch.addmm(seen.new_tensor(SIGNS)[:, -1], signs(seen, landmarks, parts), seen.new_tensor(SIGNS)[:, :-1].mT)
-    moustache, chin, jaw = (found / SURE).clamp(0, 1)[:, :, None, None].split(1, 1)
+    moustache, chin, jaw = found.clamp(0, 1)[:, :, None, None].split(1, 1)
     chin = torch.maximum(chin, torch.minimum(moustache, jaw))
     skin, cheek = _skin(landmarks, parts)
     own, level = colour_of(seen, cheek), luma(seen)
@@ -97,8 +94,9 @@ def bearded(drawing: Tensor, photo: Tensor, landmarks: Tensor, parts: Tensor) ->
 
 
 def signs(seen: Tensor, landmarks: Tensor, parts: Tensor) -> Tensor:
-    """What tells beards, (N,10): how light what is dark of a moustache, a chin and a jaw is beside cheeks, what is light of them, and how much
-    their neighbouring pixels differ, each on the side of the face on which it is less of a beard; and how much the cheeks' do; of pictures (N,3,SIDE,SIDE) in [0,1] with ``landmarks`` in pixels."""
+    """What tells beards, (N,10), of pictures (N,3,SIDE,SIDE) in [0,1] with ``landmarks`` in pixels: how light what is dark of a moustache, a
+    chin and a jaw is beside cheeks, what is light of them, and how much their neighbouring pixels differ, each on the side of the face on
+    which it is less of a beard; and how much the cheeks' do."""
     skin, cheek = _skin(landmarks, parts)
     level = luma(seen) / luma(colour_of(seen, cheek)).clamp(min=0.02)
     rough = 10 * (level - smoothed(level, 2)).abs()

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from zoo.faces.parsing import PARTS, guided, network
+from zoo.faces.parsing import PARTS, guided, likely_parts
 from zoo_animeface.edges import LUMA, luma
 
 SIDE = 128
@@ -38,7 +38,7 @@ LIGHT = 0.58
 """Luma of cheeks in a photograph, in [0,1], from which skin is drawn light: fair people in even light have 0.5 to 0.66."""
 
 SEEN = 0.57
-"""The same, as dark as which a network sees skin at most: a quarter of them are darker, and it learned from few of them."""
+"""The same, as dark as which a network sees skin at most: it learned from few people who are darker."""
 
 PALE, DARK = (0.925, 0.837, 0.773), (0.34, 0.21, 0.14)
 """Red, green and blue of the skin of drawings to learn from, their mean; and of the darkest skin that is drawn."""
@@ -86,19 +86,20 @@ worn around it; and how much of what is likely behind people counts there."""
 def parts_of(photo: Tensor) -> Tensor:
     """(N,12,SIDE,SIDE): how likely the pixels of photographs (N,3,H,W) in [-1,1] are each of `zoo.faces.parsing.PARTS`.
 
-    The mean of what is seen in a photograph and in its mirror image. Where a photograph ends and is continued, as `zoo.faces.crop` does, a
+    Where a photograph ends and is continued, as `zoo.faces.crop` does, a
     neck is taken for a hat or a hole: no parts are there that cannot be."""
     with torch.autocast(photo.device.type, enabled=False):
-        seen, parser = small(photo), network(photo.device)
-        likely = (parser(seen).softmax(1) + parser(seen.flip(-1)).softmax(1).flip(-1)) / 2
-        at = (torch.arange(SIDE, device=seen.device) + 0.5) / SIDE
-        below = at[:, None] > CHIN
-        throat = below & ((at - 0.5).abs() < THROAT)
-        counts = torch.stack(
-            [1 - (1 - OPEN) * throat.float() if part == "background"
-             else 1 - below.float().expand(SIDE, SIDE) * (part in FEATURES) for part in PARTS]
-        )  # fmt: skip
-        return likely * counts / (likely * counts).sum(1, keepdim=True)
+        parts = likely_parts(small(photo)) * _possible(photo.device)
+        return parts / parts.sum(1, keepdim=True)
+
+
+def _possible(device: torch.device) -> Tensor:
+    """(12,SIDE,SIDE): what is 1 where there can be a part, and less where there hardly can be."""
+    possible = torch.ones(len(PARTS), SIDE, SIDE, device=device)
+    below, sides = round(CHIN * SIDE), round((0.5 - THROAT) * SIDE)
+    possible[[PARTS.index(name) for name in FEATURES], below:] = 0
+    possible[PARTS.index("background"), below:, sides : SIDE - sides] = OPEN
+    return possible
 
 
 def background(photo: Tensor) -> Tensor:
