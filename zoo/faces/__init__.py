@@ -1,6 +1,6 @@
 """Faces in a picture: find them, cut one out upright, put it back, tell who it is."""
 
-from zoo.faces.crops import FACE, FAINT, PORTRAIT, Crop, Frame, alike, crop, move, paste
+from zoo.faces.crops import FACE, FAINT, PORTRAIT, Crop, Frame, alike, calmed, crop, move, paste
 from zoo.faces.detect import (
     MIRRORED,
     PROFILE,
@@ -31,6 +31,7 @@ __all__ = [
     "Frame",
     "alike",
     "all_usable",
+    "calmed",
     "crop",
     "descriptor",
     "dlib_module",

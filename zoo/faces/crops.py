@@ -36,6 +36,10 @@ CHANGED = 0.2
 FAINT = 1e-3
 """Where a crop's mask is less than this in the picture, the picture stays as it is."""
 
+CALM, LAYERS = 4, 6
+"""Beyond a picture, so many times as far from it as the radius is over which it is smoothed; and how many radii there are, each twice the last,
+from a 256th of the crop's side on."""
+
 STRIP = 2**18
 """Pixels of a picture that are moved at once."""
 
@@ -83,6 +87,24 @@ def crop(image: Tensor, face: Face, size: int = 128, frame: Frame = FACE) -> Cro
     matrix = placed(face.angle, side / size, *(rotation(face.angle) @ corner).tolist())
     landmarks = ((upright - corner) * (size / side)).float()
     return Crop(resampled(image, matrix, (size, size)).clamp(-1, 1), landmarks, matrix)
+
+
+@exactly
+def calmed(crop: Crop, width: int, height: int) -> Crop:
+    """The same crop of a picture with this ``width`` and ``height``, in which what lies beyond the picture is smooth, the more the farther
+    away: a border that is only repeated is stripes, and who draws takes them for collars and hair."""
+    size = crop.image.shape[-1]
+    at = torch.arange(size, dtype=torch.float64) + 0.5
+    x, y = (linear[0] * at + linear[1] * at[:, None] + shift for *linear, shift in crop.matrix)
+    away = torch.hypot(x - x.clamp(0, width), y - y.clamp(0, height)) / float(crop.matrix[:, 0].norm())
+    if not away.any():
+        return crop
+    image = crop.image
+    for doubled in range(LAYERS):
+        radius = max(1, round(2**doubled * size / 256))
+        share = (away / (CALM * radius)).clamp(0, 1).to(image)
+        image = torch.lerp(image, _near(crop.image, radius), share)
+    return replace(crop, image=image)
 
 
 @exactly

@@ -50,6 +50,11 @@ class PortraitTranslator(Translator):
         """The face that is cut out instead of ``face``: the same, until a subclass moves its landmarks."""
         return face
 
+    def crop(self, planes: Tensor, face: faces.Face, side: int) -> faces.Crop:
+        """The square of ``side`` pixels around a face of a picture's ``planes`` (C, H, W), which are repeated beyond their border, but calmly."""
+        height, width = planes.shape[-2:]
+        return faces.calmed(faces.crop(planes, self.placed(face), side, self.frame), width, height)
+
     def finish(self, crop: faces.Crop, drawn: Tensor, **_: Any) -> Tensor:
         """What becomes of the drawing (3, S, S) of a crop of that size: itself, until a subclass draws on. The rest is what ``framing``
         gives."""
@@ -99,12 +104,12 @@ class PortraitTranslator(Translator):
     def square(self, picture: Picture, face: faces.Face, side: int | None = None, **how: Any) -> apart.Parts:
         """The square around a face of a photograph, as `cut` has it."""
         shown = self.cut(picture, face, side)
-        crop = faces.crop(picture.rgb, self.placed(face), shown.rgb.shape[-1], self.frame)
+        crop = self.crop(picture.rgb, face, shown.rgb.shape[-1])
         return apart.Parts(shown, [crop.image], lambda made: self.finish(crop, made[0], **how))
 
     def of_faces(self, picture: Picture, known: Iterable[faces.Face], **how: Any) -> apart.Parts:
         """These faces of a photograph."""
-        crops = [faces.crop(picture.rgb, self.placed(one), self.side(one), self.frame) for one in known]
+        crops = [self.crop(picture.rgb, one, self.side(one)) for one in known]
 
         def join(made: Sequence[Tensor]) -> Tensor:
             finished = [self.finish(crop, drawn, **how) for crop, drawn in zip(crops, made)]
@@ -158,7 +163,7 @@ class PortraitTranslator(Translator):
     def cut(self, picture: Picture, face: faces.Face, side: int | None = None) -> Picture:
         """The square around a face, upright, ``side`` pixels wide, or as the picture has it."""
         pixels = side or max(self.side(face), self.smallest)
-        return picture.cut(lambda planes: faces.crop(planes, self.placed(face), pixels, self.frame).image)
+        return picture.cut(lambda planes: self.crop(planes, face, pixels).image)
 
     @property
     def smallest(self) -> int:

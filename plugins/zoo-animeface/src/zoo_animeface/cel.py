@@ -26,6 +26,13 @@ APART, CERTAIN = 3, (0.8, 0.95)
 """How much steeper than to the drawing's edges skin becomes hair; and how likely there is one of both up to which something else is drawn there, and from
 which nothing is."""
 
+MIDDLE, SURE = 1, (0.85, 0.95)
+"""Pixels of the parts' side from their edges to their middles; and how likely a part is there up to which it is what the drawing shows, and from
+which it is surely the part."""
+
+BLACK = (0.11, 0.10, 0.12)
+"""Red, green and blue of what is black in a photograph: lines are seen on it."""
+
 SHADE = (0.90, 0.79, 0.78)
 """How light skin in the shade is beside skin in the light, in red, green and blue."""
 
@@ -64,11 +71,13 @@ FAR, RING = 4, 3
 def painted(drawing: Tensor, photo: Tensor, landmarks: Tensor, parts: Tensor) -> Tensor:
     """Drawings (N,3,S,S) in [-1,1] of photographs like them, whose ``landmarks`` (N,68,2) are in pixels."""
     drawing, photo = (drawing + 1) / 2, (photo + 1) / 2
-    bare, hair = (to_drawn(drawing, surely(parts, *names)) for names in (BARE, ("hair",)))
+    bare, hair = (
+        surely_within(to_drawn(drawing, surely(parts, *names)), likely(parts, *names)) for names in (BARE, ("hair",))
+    )
     bare, hair = told_apart(bare, hair, _large(likely(parts, *BARE, "hair"), drawing))
     skin = cheeks(small(drawing))[:, :, None, None].expand_as(drawing)
     made = torch.lerp(drawing, under_lines(drawing, skin), bare)
-    colour, tone = combed(drawing, photo, hair)
+    colour, tone = combed(photo, hair)
     made = torch.lerp(made, under_lines(drawing, colour, DEEP, tone), hair)
     shade = shaded(landmarks, hair) * bare
     made = torch.lerp(made, made * made.new_tensor(SHADE)[:, None, None], shade)
@@ -77,6 +86,12 @@ def painted(drawing: Tensor, photo: Tensor, landmarks: Tensor, parts: Tensor) ->
     behind = _large(((wall - 0.35) * 4).clamp(0, 1), drawing)
     paint = _large(ringless(small(drawing), wall), drawing)
     return 2 * torch.lerp(made, under_lines(made, paint), behind) - 1
+
+
+def surely_within(mask: Tensor, sure: Tensor) -> Tensor:
+    """A mask (N,1,S,S) that is 1 in the middle of where (N,1,128,128) is ``sure``, too: a network draws foreheads on wide fringes."""
+    middle = -F.max_pool2d(-sure, 2 * MIDDLE + 1, 1, MIDDLE)
+    return torch.maximum(mask, _large(((middle - SURE[0]) / (SURE[1] - SURE[0])).clamp(0, 1), mask))
 
 
 def told_apart(bare: Tensor, hair: Tensor, either: Tensor) -> tuple[Tensor, Tensor]:
@@ -94,17 +109,16 @@ def under_lines(drawing: Tensor, colour: Tensor, least: float = LINE, tone: Tens
     return torch.lerp((colour * tone).clamp(max=1), drawing, line)
 
 
-def combed(drawing: Tensor, photo: Tensor, hair: Tensor) -> tuple[Tensor, Tensor]:
-    """The colour (N,3,S,S) that hair has around each pixel of a drawing, and how light it is beside that, (N,1,S,S): dark and light as the
-    photograph's strands are, averaged along them."""
-    seen, drawn, where = (
-        F.interpolate(x, (SIDE, SIDE), mode="bilinear", antialias=True) for x in (photo, drawing, hair)
-    )
+def combed(photo: Tensor, hair: Tensor) -> tuple[Tensor, Tensor]:
+    """The colour (N,3,S,S) that hair has around each pixel of a photograph, and how light it is beside that, (N,1,S,S): dark and light as
+    strands are, averaged along them. Networks draw everyone's hair in nearly one colour, and fringes in that of foreheads."""
+    seen, where = (F.interpolate(x, (SIDE, SIDE), mode="bilinear", antialias=True) for x in (photo, hair))
     level = luma(seen)
     light, weight = along(torch.cat([level * where, where], 1), strands(level)).split(1, 1)
     light = light / weight.clamp(min=1e-3) / mean_around(level, where).clamp(min=0.03)
-    paint = where * (luma(drawn) > (1 - LINE) * luma(mean_around(drawn, where)))  # and no lines
-    return _large(mean_around(drawn, paint), drawing), in_tones(_large(light, drawing), LEVELS, TONES)
+    black = seen.new_tensor(BLACK)[:, None, None]
+    own = black + (1 - black) * mean_around(seen, where)
+    return _large(own, photo), in_tones(_large(light, photo), LEVELS, TONES)
 
 
 def in_tones(light: Tensor, levels: tuple[float, float], tones: tuple[float, float]) -> Tensor:

@@ -15,13 +15,9 @@ from torch.nn import functional as F
 from zoo.loss import Loss, view
 from zoo_animeface.beard import bearded
 from zoo_animeface.colours import continued, smoothed
-from zoo_animeface.edges import luma
+from zoo_animeface.glasses import Glasses
 from zoo_animeface.pen import BROWS, Face, box, colour_of, unit_of
-from zoo_animeface.skin import parts_of, surely
-
-CLEAR, WORN = 0.5, 0.2
-"""How light glasses are beside the cheeks from which eyes are seen through them; and share of the eyes' surroundings that dark ones cover if
-they are worn before them."""
+from zoo_animeface.skin import likely, parts_of, surely
 
 FIELD = 0.25
 """How far around a face's features a drawing is looked at, in units of `zoo_animeface.pen`."""
@@ -62,21 +58,21 @@ def drawn_features(photo: Tensor, drawing: Tensor, landmarks: Tensor, parts: Ten
     unit = unit_of(points)
     rows, columns = box(points[known, 17:], FIELD * float(unit[known].max()), height, width)
 
-    def large(*names: str) -> Tensor:
-        return F.interpolate(surely(parts, *names), (height, width), mode="bilinear")[:, :, rows, columns]
+    def whole(mask: Tensor) -> Tensor:
+        return F.interpolate(mask, (height, width), mode="bilinear")[:, :, rows, columns]
 
-    seen, glasses = (photo[:, :, rows, columns] + 1) / 2, large("glasses")
+    def large(*names: str) -> Tensor:
+        return whole(surely(parts, *names))
+
+    seen = (photo[:, :, rows, columns] + 1) / 2
     cheek = colour_of(seen, large("skin"))
-    face = Face(
-        points - points.new_tensor([columns.start, rows.start]),
-        unit,
-        (rows.stop - rows.start, columns.stop - columns.start),
-    )
+    points = points - points.new_tensor([columns.start, rows.start])
+    face = Face(points, unit, (rows.stop - rows.start, columns.stop - columns.start))
+    worn = (whole(likely(parts, name)) for name in ("glasses", "eyes"))
+    glasses = Glasses(points, unit, face.places, *worn, seen, cheek)
+    face.where = torch.maximum(face.where, glasses.room)
     room = F.pad(face.where, (columns.start, width - columns.stop, rows.start, height - rows.stop))
     face.picture = face.paper = _skin_continued((drawing + 1) / 2, parts, room)[:, :, rows, columns]
-    lens, light = luma(colour_of(seen, glasses)), luma(cheek)
-    clear = (lens > CLEAR * light).float()  # eyes are seen through
-    face.frames(seen, glasses * clear, light)
     for brow in BROWS:
         face.brow(brow)
     face.nose()
@@ -84,9 +80,11 @@ def drawn_features(photo: Tensor, drawing: Tensor, landmarks: Tensor, parts: Ten
     for eye in face.eyes:
         face.eye(eye, colour)
     face.mouth(seen, cheek, large("mouth"))
-    eyes = torch.stack([eye.room for eye in face.eyes]).any(0).float()
-    dark = (1 - clear) * ((glasses * eyes).sum((1, 2, 3), keepdim=True) > WORN * eyes.sum((1, 2, 3), keepdim=True))
-    hidden = (large("hair", "hat", "background") + glasses * (1 - clear) + eyes * dark).clamp(0, 1)
+    eyes = torch.stack([eye.room for eye in face.eyes]).any(0)
+    face.put(face.paper, eyes * glasses.hiding)
+    for paint, there in glasses.painted():
+        face.over(paint, there)
+    hidden = large("hair", "hat", "background")
     counts = face.where * (1 - hidden)
     found = known[:, None, None, None]
     wanted[:, :, rows, columns] = torch.where(found, 2 * face.picture - 1, wanted[:, :, rows, columns])

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from zoo_animeface.colours import closed, lips_beside, smoothed
+from zoo_animeface.colours import lips_beside
 from zoo_animeface.edges import luma
 
 BROWS = (range(17, 22), range(26, 21, -1))
@@ -84,10 +84,6 @@ BESIDE = (0.5, 0.55), (0.04, 0.05)
 """How far an eye and lips have skin around them: an eye to its sides, and above and below, in shares of its width; lips above and beside
 them, and below, in units. What a network has drawn there is gone."""
 
-THIN, FRAME = 0.025, (0.18, 0.33)
-"""Half the width of the frames of glasses at most, in units; and by how much of what cheeks are light these are darker than what is around
-them, up to which there is none and from which there is one."""
-
 
 class Face:
     """What is drawn so far on the ``paper``, (N,3,h,w) in [0,1], and how much of it counts, (N,1,h,w): at first the room that features have.
@@ -99,7 +95,6 @@ class Face:
 
     def __init__(self, points: Tensor, unit: Tensor, size: tuple[int, int]) -> None:
         self.points, self.unit = points, unit
-        self.fine = max(1, round(0.008 * float(unit.mean())))
         rows, columns = (torch.arange(side, device=points.device) + 0.5 for side in size)
         self.places = torch.stack([columns.expand(len(rows), -1), rows[:, None].expand(-1, len(columns))], -1)
         self.where = points.new_zeros(len(points), 1, *size)
@@ -142,7 +137,7 @@ class Face:
     def around_lips(self) -> Tensor:
         x, y = self.lips.of(self.places)
         upper, lower = self.edges(OUTER)
-        above, below = (_each(self.unit / self.lips.size) * far for far in BESIDE[1])
+        above, below = (each(self.unit / self.lips.size) * far for far in BESIDE[1])
         return (y > upper - above) & (y < lower + below) & (x.abs() < 0.5 + above)
 
     def around_nose(self) -> Tensor:
@@ -153,24 +148,17 @@ class Face:
     def put(self, colour: Tensor, where: Tensor) -> None:
         self.picture = torch.lerp(self.picture, colour.expand_as(self.picture), where)
 
+    def over(self, colour: Tensor, where: Tensor) -> None:
+        """What is in front of all of it, and counts as strokes do."""
+        self.put(colour, where)
+        self.where = torch.maximum(self.where, 3 * where)
+
     def stroke(self, far: Tensor, along: Tensor, widths: Sequence[float], share: Tensor | float = 1.0) -> None:
         first, second = (2 * along).clamp(max=1), (2 * along - 1).clamp(min=0)
         half = widths[0] + (widths[1] - widths[0]) * first + (widths[2] - widths[1]) * second
-        dense = ((half - far) * _each(self.unit) + 0.5).clamp(0, 1) * share
+        dense = ((half - far) * each(self.unit) + 0.5).clamp(0, 1) * share
         self.put(self.paper * INK, dense)
         self.where = torch.maximum(self.where, 3 * dense)
-
-    def frames(self, seen: Tensor, glasses: Tensor, light: Tensor) -> None:
-        """Glasses (N,1,h,w) have dark frames where the photograph in [0,1] has them; ``light`` (N,1,1,1) is how light its skin is."""
-        shown = luma(seen) / light.clamp(min=0.05)
-        around = closed(shown, max(1, round(THIN * float(self.unit.mean()))))  # without what is thin and dark
-        own = torch.stack([torch.hypot(eye.x / 0.9, eye.y / 0.65) < 1 for eye in self.eyes])
-        brows = torch.stack([far < THIN for far, _ in self.brows.values()])
-        other = own.any(0) | brows.any(0)
-        frame = ((around - shown - FRAME[0]) / (FRAME[1] - FRAME[0])).clamp(0, 1) * glasses * ~other
-        frame = ((smoothed(frame, self.fine) - 0.25) * 2).clamp(0, 1)
-        self.put(self.paper * INK, frame)
-        self.where = torch.maximum(self.where, 2 * frame)
 
     def brow(self, line: range) -> None:
         self.stroke(*self.brows[line], BROW)
@@ -178,7 +166,7 @@ class Face:
     def iris(self, seen: Tensor, cheek: Tensor) -> Tensor:
         """The colour (N,3,1,1) that both eyes of the photograph (N,3,h,w) in [0,1], whose skin is ``cheek`` (N,3,1,1), are drawn with."""
         light = luma(seen)
-        rather_dark = [_quantile(light, eye.own, DARKER) for eye in self.eyes]
+        rather_dark = [quantile(light, eye.own, DARKER) for eye in self.eyes]
         iris = [eye.own & (light > PUPIL * at) & (light < SHINE * at) for eye, at in zip(self.eyes, rather_dark)]
         own = colour_of(seen, torch.stack(iris).any(0))
         beside = own / cheek.clamp(min=0.02)
@@ -193,27 +181,27 @@ class Face:
 
     def eye(self, eye: Eye, colour: Tensor) -> None:
         """An eye whose iris has this ``colour`` (N,3,1,1)."""
-        x, y, t, open_, soft = eye.x, eye.y, eye.t, _each(eye.open), _each(eye.axes.size)
-        visible = _inside(torch.minimum(y - eye.lid, eye.low - y) * soft) * (open_ > 0)
+        x, y, t, open_, soft = eye.x, eye.y, eye.t, each(eye.open), each(eye.axes.size)
+        visible = inside(torch.minimum(y - eye.lid, eye.low - y) * soft) * (open_ > 0)
         self.put(_plain(WHITE, colour), visible)
         self.put(
             self.picture * _plain((0.78, 0.76, 0.82), colour),
-            visible * _inside((0.16 - (y - eye.lid)) * soft),
+            visible * inside((0.16 - (y - eye.lid)) * soft),
         )
 
         across, down = x / IRIS, (y - eye.centre) / eye.half
         round_ = torch.hypot(across, down)
-        iris = _inside((1 - round_) * eye.half.clamp(max=IRIS) * soft) * visible
+        iris = inside((1 - round_) * eye.half.clamp(max=IRIS) * soft) * visible
         shade = torch.lerp(torch.full_like(x, 0.38), torch.full_like(x, 1.28), ((down + 0.75) / 1.5).clamp(0, 1))
-        rim = _inside((round_ - 0.86) * IRIS * soft)
-        pupil = _inside((0.5 - torch.hypot(across * 1.15, down + 0.08)) * IRIS * soft)
+        rim = inside((round_ - 0.86) * IRIS * soft)
+        pupil = inside((0.5 - torch.hypot(across * 1.15, down + 0.08)) * IRIS * soft)
         self.put((colour * shade).clamp(max=1), iris)
         self.put(colour * 0.3, iris * torch.maximum(0.75 * rim, pupil))
 
-        side = _each(eye.axes.along[:, 0].sign())  # lights are on the same side of both eyes
+        side = each(eye.axes.along[:, 0].sign())  # lights are on the same side of both eyes
         for at, where, large, bright in ((-0.3, -0.36, 0.33, 1.0), (0.34, 0.5, 0.17, 0.85)):
             far = torch.hypot(across - at * side, (down - where) * eye.half / IRIS * 0.85)
-            light = _inside((large - far) * IRIS * soft) * iris
+            light = inside((large - far) * IRIS * soft) * iris
             self.put(torch.ones_like(colour), bright * light)
 
         thick = 0.065 + 0.06 * (1 - t).clamp(0, 1)
@@ -230,11 +218,11 @@ class Face:
     def mouth(self, seen: Tensor, cheek: Tensor, mouth: Tensor) -> None:
         """``seen`` is the photograph in [0,1], ``cheek`` (N,3,1,1) the skin in it, ``mouth`` (N,1,h,w) what of it is one."""
         x, y = self.lips.of(self.places)
-        outer, inner, soft = self.edges(OUTER), self.edges(INNER), _each(self.lips.size)
-        wide = _inside((0.5 - x.abs()) * soft)
+        outer, inner, soft = self.edges(OUTER), self.edges(INNER), each(self.lips.size)
+        wide = inside((0.5 - x.abs()) * soft)
         middle = (inner[0] + inner[1]) / 2
         above, below = (torch.lerp(lip, edge, FULL) for lip, edge in zip(inner, outer))
-        lips = _inside(torch.minimum(y - above, below - y) * soft) * wide
+        lips = inside(torch.minimum(y - above, below - y) * soft) * wide
         differ, own = lips_beside(seen, mouth, cheek[:, :, 0, 0])
         self.put(self.paper * differ[:, :, None, None], LIPS * lips)
 
@@ -251,19 +239,19 @@ class Face:
         above, below = (self.points[:, list(edge[1:4])] for edge in INNER)
         gap = (above - below).norm(dim=2).amax(1) / self.unit
         sure = ((value - most[0]) / (most[1] - most[0]) for value, most in ((share, PARTED), (gap, APART)))
-        parted = _each(torch.stack([*sure]).clamp(0, 1).prod(0))
+        parted = each(torch.stack([*sure]).clamp(0, 1).prod(0))
         upper, lower = (torch.lerp(middle, edge, parted) for edge in inner)
         opened = (torch.minimum(y - upper, lower - y) * soft).clamp(0, 1) * wide
         self.put(_plain(MOUTH, seen), opened)
         # teeth from above down to where the photograph has them on the whole, and in one shape
-        shown = _each((teeth * between).sum((1, 2, 3)) / all_ / TEETH).clamp(0, 1)
+        shown = each((teeth * between).sum((1, 2, 3)) / all_ / TEETH).clamp(0, 1)
         row = torch.lerp(upper, lower, (shown * (1 - (x / 0.5).square() * (1 - shown))).clamp(0, 1))
-        row = _inside((row - y) * soft) * opened * (shown > FEW)
+        row = inside((row - y) * soft) * opened * (shown > FEW)
         self.put(_plain(TOOTH, seen), row)
         self.where = torch.maximum(self.where, 2 * opened)
         along = (x + 0.5).clamp(0, 1)
         for edge, dense in ((upper, 1.0), (lower, 0.7)):
-            self.stroke((y - edge).abs() * soft / _each(self.unit) + (x.abs() > 0.48) * 9.0, along, LINE, dense)
+            self.stroke((y - edge).abs() * soft / each(self.unit) + (x.abs() > 0.48) * 9.0, along, LINE, dense)
         # the shade below the lower lip
         below = (1 - (x / 0.16).square()).clamp(0, 1).sqrt()
         shade = _line((y - outer[1] - 0.03) * soft, 0.02 * below * soft) * (below > 0)
@@ -274,7 +262,7 @@ class Face:
         """A short stroke where a nose ends."""
         axes = _Axes(self.points[:, 33], self.points[:, 35] - self.points[:, 31])
         x, y = axes.of(self.places)
-        soft = _each(axes.size)
+        soft = each(axes.size)
         bent = (1 - (x / NOSE[0]).square()).clamp(0, 1)
         stroke = _line((y + 0.05 - 0.12 * bent) * soft, NOSE[1] * bent.sqrt() * soft) * (bent > 0)
         self.put(self.paper * _plain(NOSTRIL, self.paper), stroke)
@@ -289,20 +277,20 @@ class Eye:
         self.x, self.y = x, y = self.axes.of(places)
         marks = self.axes.of_points(line)
         lid, low = marks[:, 1:3, 1].mean(1), marks[:, 4:, 1].mean(1)
-        self.own = (torch.hypot(x, y) < SEEN) & (((y > _each(lid)) & (y < _each(low))) | (y.abs() < 0.04))
+        self.own = (torch.hypot(x, y) < SEEN) & (((y > each(lid)) & (y < each(low))) | (y.abs() < 0.04))
         top, bottom = lid - HIGHER * self.open, low + LARGER * self.open
-        self.half, self.centre = _each((bottom - top) / 2).clamp(min=0.02) * 1.06, _each((bottom + top) / 2)
+        self.half, self.centre = each((bottom - top) / 2).clamp(min=0.02) * 1.06, each((bottom + top) / 2)
         # both lids: bows from corner to corner, flat in their middles
         outer, inner = marks[:, 0, 1] + 0.16 * self.open, marks[:, 3, 1] + 0.1 * self.open
-        wide = _each(1 + (WIDER - 1) * self.open) / 2
+        wide = each(1 + (WIDER - 1) * self.open) / 2
         self.t = t = (x + wide) / (2 * wide)
-        corner = torch.lerp(_each(outer), _each(inner), t.clamp(-0.3, 1.3))
+        corner = torch.lerp(each(outer), each(inner), t.clamp(-0.3, 1.3))
         bow = 1 - (2 * t - 1).abs() ** 2.4
-        self.lid = corner + (_each(top) - corner) * bow.clamp(min=-0.4)
-        self.low = corner + (_each(bottom) - corner) * (1 - (2 * t - 1).abs() ** 3).clamp(min=-0.4)
+        self.lid = corner + (each(top) - corner) * bow.clamp(min=-0.4)
+        self.low = corner + (each(bottom) - corner) * (1 - (2 * t - 1).abs() ** 3).clamp(min=-0.4)
         room = low + LARGER  # where eyes are open, shut ones leave skin
-        across, high = 0.5 + BESIDE[0][0], _each((room - lid + HIGHER) / 2 + BESIDE[0][1])
-        self.room = torch.hypot(x / across, (y - _each((room + lid - HIGHER) / 2)) / high) < 1
+        across, high = 0.5 + BESIDE[0][0], each((room - lid + HIGHER) / 2 + BESIDE[0][1])
+        self.room = torch.hypot(x / across, (y - each((room + lid - HIGHER) / 2)) / high) < 1
 
 
 def eye_axes(line: Tensor) -> _Axes:
@@ -364,14 +352,14 @@ def _curve(points: Tensor, finer: int) -> Tensor:
 
 def height_at(x: Tensor, line: Tensor) -> Tensor:
     """How high a line (N,K,2) is at x (N,1,H,W): straight between its points, level beyond them."""
-    height = _each(line[:, 0, 1]).expand_as(x)
+    height = each(line[:, 0, 1]).expand_as(x)
     for start, step in zip(line.unbind(1), line.diff(dim=1).unbind(1)):
         run = step[:, 0].clamp(min=1e-3)
-        height = height + _each(step[:, 1] / run) * (x - _each(start[:, 0])).clamp(min=0).minimum(_each(run))
+        height = height + each(step[:, 1] / run) * (x - each(start[:, 0])).clamp(min=0).minimum(each(run))
     return height
 
 
-def _quantile(plane: Tensor, where: Tensor, share: float) -> Tensor:
+def quantile(plane: Tensor, where: Tensor, share: float) -> Tensor:
     """Of (N,1,H,W) where (N,1,H,W) is, (N,1,1,1)."""
     return plane.masked_fill(~where, torch.nan).flatten(1).nanquantile(share, dim=1)[:, None, None, None]
 
@@ -386,7 +374,7 @@ def _line(off: Tensor, half: Tensor) -> Tensor:
     return (half - off.abs() / _steep(off) + 0.5).clamp(0, 1)
 
 
-def _inside(deep: Tensor) -> Tensor:
+def inside(deep: Tensor) -> Tensor:
     """How much of a pixel lies within an edge that it is so many pixels ``deep`` in, (N,1,H,W), measured in whatever direction."""
     return (deep / _steep(deep) + 0.5).clamp(0, 1)
 
@@ -397,7 +385,7 @@ def _steep(level: Tensor) -> Tensor:
     return torch.hypot(right, down).clamp(min=1)
 
 
-def _each(numbers: Tensor) -> Tensor:
+def each(numbers: Tensor) -> Tensor:
     """(N,) -> (N,1,1,1)."""
     return numbers[:, None, None, None]
 
