@@ -47,9 +47,9 @@ def shapes() -> dict[str, Tensor]:
     return {"drawing": drawing[None], "photo": torch.full((1, 3, SIDE, SIDE), 0.5), "landmarks": points, "parts": parts}
 
 
-def paint(shapes: dict[str, Tensor]) -> Tensor:
+def paint(shapes: dict[str, Tensor], own_hair: bool = False) -> Tensor:
     tones = {name: 2 * shapes[name] - 1 for name in ("drawing", "photo")}
-    return (painted(**{**shapes, **tones})[0] + 1) / 2
+    return (painted(**{**shapes, **tones}, own_hair=own_hair)[0] + 1) / 2
 
 
 def off(picture: Tensor, colour: tuple[float, float, float]) -> float:
@@ -90,6 +90,17 @@ def test_hair_has_the_strands_of_the_photograph_in_the_drawings_colour(shapes: d
     assert columns.max() > 1.2 * one.mean() and columns.min() < 1.02 * one.mean()
     assert made.std(1).max() < 0.05  # along a strand it is the same
     assert (made[0] / made[1]).std() < 0.02 and (made[1] / made[2]).std() < 0.02
+
+
+def test_hair_has_the_colours_of_the_photograph_where_they_are(shapes: dict[str, Tensor]) -> None:
+    ends = (0.2, 0.3, 0.7), (0.6, 0.3, 0.2)
+    for colour, columns in zip(coloured(*ends), (slice(None, 128), slice(128, None))):
+        shapes["photo"][0, :, :, columns] = colour
+    shapes["drawing"][..., 20:50, 80:176] = coloured(SKIN)[0]  # a network that takes a fringe for a forehead
+    made = paint(shapes, own_hair=True)
+    for colour, columns in zip(ends, (slice(68, 90), slice(166, 188))):
+        assert off(made[:, 8:50, columns], colour) < 0.12
+    assert off(made[:, 25:45, 84:90], ends[0]) < 0.12
 
 
 def test_what_is_smeared_between_hair_and_skin_is_one_of_them(shapes: dict[str, Tensor]) -> None:

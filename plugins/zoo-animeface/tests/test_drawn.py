@@ -142,33 +142,6 @@ def test_without_a_face_or_behind_hair_nothing_is_asked(portrait: dict[str, Tens
     assert drawn_features(portrait["source"], portrait["source"], portrait["landmarks"], hair)[1].max() == 0
 
 
-def test_eyes_are_seen_through_clear_glasses_whose_frames_are_drawn(portrait: dict[str, Tensor]) -> None:
-    lower, upper = (
-        (portrait["landmarks"][0, points, 1].mean() + down) for points, down in (([40, 41], 0.05), ([19], -0.02))
-    )
-    parts = parts_of(portrait["source"])
-    rows = slice(int(upper * 128), int(lower * 128))
-    parts[:, :, rows] = 0
-    parts[:, PARTS.index("glasses"), rows] = 1
-    dark = portrait["source"].clone()
-    dark[:, :, int(upper * SIDE) : int(lower * SIDE)] = -0.9
-    counts = [
-        drawn_features(photo, photo, portrait["landmarks"], parts)[1][0, 0] for photo in (portrait["source"], dark)
-    ]
-    x, y = (portrait["landmarks"][0, 36:42].mean(0) * SIDE).long().tolist()
-    assert counts[0][y, x] > 0.5 and counts[1][y, x] == 0
-    framed = portrait["source"].clone()
-    bar = int(lower * SIDE) - 4
-    framed[:, :, bar : bar + 2, x - 20 : x + 20] = -0.9
-    wanted = [
-        drawn_features(photo, torch.full_like(photo, SKIN), portrait["landmarks"], parts)[0][
-            0, :, bar : bar + 2, x + 16
-        ].min()
-        for photo in (portrait["source"], framed)
-    ]
-    assert wanted[1] < wanted[0] - 0.5
-
-
 def test_features_are_drawn_in_a_drawing(portrait: dict[str, Tensor]) -> None:
     photo, points = portrait["source"][0], portrait["landmarks"][0] * SIDE
     drawing = torch.full_like(photo, SKIN)

@@ -68,8 +68,9 @@ FAR, RING = 4, 3
 
 
 @torch.no_grad()
-def painted(drawing: Tensor, photo: Tensor, landmarks: Tensor, parts: Tensor) -> Tensor:
-    """Drawings (N,3,S,S) in [-1,1] of photographs like them, whose ``landmarks`` (N,68,2) are in pixels."""
+def painted(drawing: Tensor, photo: Tensor, landmarks: Tensor, parts: Tensor, own_hair: bool = True) -> Tensor:
+    """Drawings (N,3,S,S) in [-1,1] of photographs like them, whose ``landmarks`` (N,68,2) are in pixels. Hair has the photograph's colours if it is
+    people's ``own_hair``, else the drawing's: networks draw everyone's nearly alike, and fringes as foreheads."""
     drawing, photo = (drawing + 1) / 2, (photo + 1) / 2
     bare, hair = (
         surely_within(to_drawn(drawing, surely(parts, *names)), likely(parts, *names)) for names in (BARE, ("hair",))
@@ -78,6 +79,8 @@ def painted(drawing: Tensor, photo: Tensor, landmarks: Tensor, parts: Tensor) ->
     skin = cheeks(small(drawing))[:, :, None, None].expand_as(drawing)
     made = torch.lerp(drawing, under_lines(drawing, skin), bare)
     colour, tone = combed(photo, hair)
+    if not own_hair:
+        colour = paint_around(drawing, hair)
     made = torch.lerp(made, under_lines(drawing, colour, DEEP, tone), hair)
     shade = shaded(landmarks, hair) * bare
     made = torch.lerp(made, made * made.new_tensor(SHADE)[:, None, None], shade)
@@ -111,14 +114,21 @@ def under_lines(drawing: Tensor, colour: Tensor, least: float = LINE, tone: Tens
 
 def combed(photo: Tensor, hair: Tensor) -> tuple[Tensor, Tensor]:
     """The colour (N,3,S,S) that hair has around each pixel of a photograph, and how light it is beside that, (N,1,S,S): dark and light as
-    strands are, averaged along them. Networks draw everyone's hair in nearly one colour, and fringes in that of foreheads."""
+    strands are, averaged along them."""
     seen, where = (F.interpolate(x, (SIDE, SIDE), mode="bilinear", antialias=True) for x in (photo, hair))
     level = luma(seen)
     light, weight = along(torch.cat([level * where, where], 1), strands(level)).split(1, 1)
     light = light / weight.clamp(min=1e-3) / mean_around(level, where).clamp(min=0.03)
     black = seen.new_tensor(BLACK)[:, None, None]
-    own = black + (1 - black) * mean_around(seen, where)
-    return _large(own, photo), in_tones(_large(light, photo), LEVELS, TONES)
+    colour = black + (1 - black) * mean_around(seen, where)
+    return _large(colour, photo), in_tones(_large(light, photo), LEVELS, TONES)
+
+
+def paint_around(drawing: Tensor, hair: Tensor) -> Tensor:
+    """The colour (N,3,S,S) that hair has around each pixel of a drawing, lines left out."""
+    drawn, where = (F.interpolate(x, (SIDE, SIDE), mode="bilinear", antialias=True) for x in (drawing, hair))
+    paint = where * (luma(drawn) > (1 - LINE) * luma(mean_around(drawn, where)))
+    return _large(mean_around(drawn, paint), drawing)
 
 
 def in_tones(light: Tensor, levels: tuple[float, float], tones: tuple[float, float]) -> Tensor:

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from zoo_animeface.edges import luma
 from zoo_animeface.pen import colour_of, each, inside, quantile
 
-WORN = (0.2, 0.35)
+WORN = (0.32, 0.38)
 """How likely there are glasses around the eyes, in the mean, up to which nobody wears any, and from which somebody does: of 711 people of CelebA-HQ without
 all but one have less than 0.16, of 43 with them all but four more than 0.3."""
 

@@ -9,7 +9,9 @@ from torch import Tensor
 
 from zoo import faces
 from zoo.faces.portrait import PortraitTranslator
+from zoo.pictures.batches import Batches
 from zoo.pictures.image import Source, read
+from zoo.progress import Progress
 from zoo_animeface.cel import painted
 from zoo_animeface.colours import nose_shaded, own_colours, own_lips, painted_wall, teeth_shown
 from zoo_animeface.drawn import with_features
@@ -53,12 +55,20 @@ class AnimeTranslator(PortraitTranslator):
         drawn = own_lips(own_tone(drawn, image, parts, where, skin), image, parts)
         return teeth_shown(nose_shaded(drawn, parts), image, parts)
 
-    def finish(self, crop: faces.Crop, drawn: Tensor, features: str = "network", **_: Any) -> Tensor:
+    def prepared(
+        self, size: int | None, batch: int | None, tile: int | None, progress: Progress | None, controls: dict[str, Any]
+    ) -> tuple[Batches, dict[str, Any]]:
+        batches, framing = super().prepared(size, batch, tile, progress, controls)
+        return batches, {**framing, "own_hair": controls.get("like") is None}
+
+    def finish(
+        self, crop: faces.Crop, drawn: Tensor, features: str = "network", own_hair: bool = True, **_: Any
+    ) -> Tensor:
         if features == "network":
             return drawn
         photo, points = crop.image[None], crop.landmarks[None].to(drawn)
         parts = parts_of(photo)
-        return with_features(photo, painted(drawn[None], photo, points, parts), points, parts)[0]
+        return with_features(photo, painted(drawn[None], photo, points, parts, own_hair), points, parts)[0]
 
     def finer(self, drawn: Tensor) -> Tensor:
         """Redrawn once more, in twice the size, by a generator that redraws what it draws first."""
