@@ -63,6 +63,9 @@ OUTLINE, CLEAR = (0.004, 0.25), (8, 16)
 """Half the width of the outline of clothes, in shares of the side, and how light it is; and how many times the side a pixel is how much nearer to them
 up to which their edge is not known, and from which it is."""
 
+ISLAND = 4
+"""Pixels of the parts' side from the edge of clothes to their middle, at least, that an outline is drawn of."""
+
 FAR, RING = 4, 3
 """Pixels of 128 from people to where nothing is drawn any more beside the wall, and over which it is smoothed from there on."""
 
@@ -158,7 +161,11 @@ def dressed(drawing: Tensor, photo: Tensor, parts: Tensor) -> Tensor:
     side = drawing.shape[-1]
     line = (OUTLINE[0] * side - (inside - 0.5).abs() / steep.clamp(min=1e-4) + 0.5).clamp(0, 1)
     known = ((steep * side - CLEAR[0]) / (CLEAR[1] - CLEAR[0])).clamp(0, 1)
-    return torch.lerp(made, OUTLINE[1] * made, line * known)
+    core = -F.max_pool2d(
+        -cloth, 2 * ISLAND + 1, 1, ISLAND
+    )  # what is smaller is a mistake of the parser's more often than a collar
+    large = _large((4 * F.max_pool2d(core, 4 * ISLAND + 1, 1, 2 * ISLAND) - 1.5).clamp(0, 1), drawing)
+    return torch.lerp(made, OUTLINE[1] * made, line * known * large)
 
 
 def mean_around(planes: Tensor, where: Tensor) -> Tensor:

@@ -28,7 +28,7 @@ from it towards the nose."""
 LIKELY = 0.3
 """How likely there are glasses where nothing else is drawn."""
 
-SPREAD, ROUND, WIDE = 1.87, (2.1, 2.9), (1.0, 1.35)
+SPREAD, ROUND, WIDE = 1.87, (2.1, 2.9), (1.2, 1.4)
 """Half of what is as wide as a lens, in standard deviations; the power of its outline, between an ellipse's, 2, and a rectangle's; and how
 many times as wide as high it is up to which that is the one, and from which the other."""
 
@@ -42,7 +42,7 @@ darker than skin and lens up to which they are drawn thin where the outline is, 
 DARKEST, BLACK = 0.3, 0.45
 """Which share of what is around an outline has the frame's colour; and how light, beside cheeks, that is at most."""
 
-DARK = (0.5, 0.72)
+DARK = (0.53, 0.62)
 """How light lenses are beside the cheeks up to which nothing is seen through them, and from which all is."""
 
 SHINE, STREAK = 0.22, 2.0
@@ -70,8 +70,10 @@ class Glasses:
             for sign, middle, ear in zip((-1, 1), middles, (0, 16))
         ]
         self.worn = _ramp((left.covered + right.covered) / 2, WORN)
+        high = (left.high + right.high) / 2
+        power = ROUND[0] + (ROUND[1] - ROUND[0]) * _ramp((left.wide + right.wide) / 2 / high, WIDE)
         for lens in self.lenses:
-            lens.place((left.high + right.high) / 2, (left.low + right.low) / 2)
+            lens.place(high, (left.low + right.low) / 2, power)
         deep = torch.maximum(left.deep, right.deep)  # inside of a lens, in units; less than 0 beside it
         self.room = ((likely > LIKELY) | (deep > -RING)) * self.worn
         light, level = luma(cheek).clamp(min=0.05), luma(seen)
@@ -129,10 +131,9 @@ class Lens:
         )
         self.x, self.ear = self.x - middle, self.ear - sign * middle
 
-    def place(self, high: Tensor, low: Tensor) -> None:
-        """Both lenses are as ``high``, and as ``low``: what hangs over one is left out there alone."""
+    def place(self, high: Tensor, low: Tensor, power: Tensor) -> None:
+        """Both lenses are as ``high``, as ``low`` and as round: what hangs over one is left out there alone."""
         self.y, self.high = self.y - low, high
-        power = ROUND[0] + (ROUND[1] - ROUND[0]) * _ramp(self.wide / high, WIDE)
         far = ((self.x / self.wide).abs() ** power + (self.y / high).abs() ** power).clamp(min=1e-6) ** (1 / power)
         self.deep = (1 - far) * torch.minimum(self.wide, high)
 
