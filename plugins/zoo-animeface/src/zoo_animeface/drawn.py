@@ -68,8 +68,8 @@ def drawn_features(photo: Tensor, drawing: Tensor, landmarks: Tensor, parts: Ten
     cheek = colour_of(seen, large("skin"))
     points = points - points.new_tensor([columns.start, rows.start])
     face = Face(points, unit, (rows.stop - rows.start, columns.stop - columns.start))
-    worn = (whole(likely(parts, name)) for name in ("glasses", "eyes"))
-    glasses = Glasses(points, unit, face.places, *worn, seen, cheek)
+    worn, eyes = (whole(likely(parts, name)) for name in ("glasses", "eyes"))
+    glasses = Glasses(points, unit, face.places, worn, eyes, seen, cheek)
     face.where = torch.maximum(face.where, glasses.room)
     room = F.pad(face.where, (columns.start, width - columns.stop, rows.start, height - rows.stop))
     face.picture = face.paper = _skin_continued((drawing + 1) / 2, parts, room)[:, :, rows, columns]
@@ -80,8 +80,7 @@ def drawn_features(photo: Tensor, drawing: Tensor, landmarks: Tensor, parts: Ten
     for eye in face.eyes:
         face.eye(eye, colour)
     face.mouth(seen, cheek, large("mouth"))
-    eyes = torch.stack([eye.room for eye in face.eyes]).any(0)
-    face.put(face.paper, eyes * glasses.hiding)
+    face.put(face.paper, torch.stack([eye.room for eye in face.eyes]).any(0) * glasses.hiding)
     for paint, there in glasses.painted():
         face.over(paint, there)
     hidden = large("hair", "hat", "background")
