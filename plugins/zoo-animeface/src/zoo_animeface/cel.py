@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from zoo_animeface.colours import continued, flattened, smoothed
 from zoo_animeface.edges import luma
-from zoo_animeface.pen import height_at, unit_of
+from zoo_animeface.pen import colour_of, height_at, unit_of
 from zoo_animeface.skin import BARE, cheeks, likely, small, surely, to_edges
 
 SIDE = 256
@@ -83,7 +83,7 @@ def painted(drawing: Tensor, photo: Tensor, landmarks: Tensor, parts: Tensor, ow
     made = torch.lerp(drawing, under_lines(drawing, skin), bare)
     colour, tone = combed(photo, hair)
     if not own_hair:
-        colour = paint_around(drawing, hair)
+        colour = paint_of(drawing, hair).expand_as(drawing)
     made = torch.lerp(made, under_lines(drawing, colour, DEEP, tone), hair)
     shade = shaded(landmarks, hair) * bare
     made = torch.lerp(made, made * made.new_tensor(SHADE)[:, None, None], shade)
@@ -127,11 +127,11 @@ def combed(photo: Tensor, hair: Tensor) -> tuple[Tensor, Tensor]:
     return _large(colour, photo), in_tones(_large(light, photo), LEVELS, TONES)
 
 
-def paint_around(drawing: Tensor, hair: Tensor) -> Tensor:
-    """The colour (N,3,S,S) that hair has around each pixel of a drawing, lines left out."""
+def paint_of(drawing: Tensor, hair: Tensor) -> Tensor:
+    """The one colour (N,3,1,1) of a drawing's hair, lines left out."""
     drawn, where = (F.interpolate(x, (SIDE, SIDE), mode="bilinear", antialias=True) for x in (drawing, hair))
     paint = where * (luma(drawn) > (1 - LINE) * luma(mean_around(drawn, where)))
-    return _large(mean_around(drawn, paint), drawing)
+    return colour_of(drawn, paint)
 
 
 def in_tones(light: Tensor, levels: tuple[float, float], tones: tuple[float, float]) -> Tensor:
