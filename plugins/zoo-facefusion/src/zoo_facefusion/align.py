@@ -55,7 +55,7 @@ def average() -> Tensor:
 
 
 def align(image: Tensor, face: faces.Face, size: int) -> faces.Crop:
-    """``face`` of a picture (3, H, W), shape-free in a square of ``size`` pixels; the picture's border is repeated."""
+    """``face`` of a picture (3, H, W), shape-free in a square of ``size`` pixels."""
     fine = square(image, face, FINER * size)
     even = resize(shape_free(fine.image, fine.landmarks), (size, size))
     matrix = torch.cat([fine.matrix[:, :2] * FINER, fine.matrix[:, 2:]], 1)
@@ -63,8 +63,10 @@ def align(image: Tensor, face: faces.Face, size: int) -> faces.Crop:
 
 
 def square(image: Tensor, face: faces.Face, size: int) -> faces.Crop:
-    """``face`` of a picture (3, H, W) with its own shape, turned, scaled and moved into a square of ``size`` pixels."""
-    crop = faces.crop(image, aligned(face), size, FRAME)
+    """``face`` of a picture (3, H, W) with its own shape, turned, scaled and moved into a square of ``size`` pixels, calm beyond
+    the picture's border."""
+    height, width = image.shape[-2:]
+    crop = faces.calmed(faces.crop(image, aligned(face), size, FRAME), width, height)
     back = torch.linalg.inv(crop.matrix[:, :2])
     return replace(crop, landmarks=((face.landmarks.double() - crop.matrix[:, 2]) @ back.T).float())
 
