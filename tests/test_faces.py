@@ -190,6 +190,27 @@ def test_a_crop_beyond_the_border_repeats_it(image: Tensor, face: faces.Face) ->
     assert torch.allclose(crop.image[:, 0, 0], cut[:, 0, 0], atol=0.05)
 
 
+def test_a_calmed_crop_has_no_stripes_beyond_the_border_and_all_within(image: Tensor, face: faces.Face) -> None:
+    noise = torch.rand(image.shape, generator=torch.Generator().manual_seed(0)) - 0.5
+    height, width = image.shape[1:]
+    crop = faces.crop(noise, face, 256, faces.Frame(4.0, 0.5))
+    calm = faces.calmed(crop, width, height)
+    at = torch.arange(256) + 0.5
+    x, y = (row[0] * at + row[1] * at[:, None] + row[2] for row in crop.matrix.float())
+    within = (x > 0) & (x < width) & (y > 0) & (y < height)
+    assert within.any() and not within.all()
+    assert torch.equal(calm.image[:, within], crop.image[:, within])
+    step = float(crop.matrix[:, 0].norm())
+    far = torch.maximum(torch.maximum(-x, x - width), torch.maximum(-y, y - height)) > 24 * step
+    assert calm.image[:, far].std() < 0.35 * crop.image[:, far].std()
+    assert torch.equal(calm.landmarks, crop.landmarks) and torch.equal(calm.matrix, crop.matrix)
+
+
+def test_a_crop_within_a_picture_is_calm_already(image: Tensor, face: faces.Face) -> None:
+    crop = faces.crop(image, face, 96)
+    assert faces.calmed(crop, image.shape[2], image.shape[1]) is crop
+
+
 @pytest.mark.parametrize("frame", [faces.FACE, faces.PORTRAIT])
 @pytest.mark.parametrize("size", [32, 128, 400])
 def test_a_crop_put_back_is_the_picture(image: Tensor, face: faces.Face, size: int, frame: faces.Frame) -> None:

@@ -14,6 +14,7 @@ import torch
 from PIL import Image, ImageDraw
 from shared import SAMPLE, beside, head
 from torch import Tensor
+from torch.nn import functional as F
 
 from zoo import faces
 from zoo.cli import main
@@ -23,6 +24,7 @@ from zoo.generator import Generator, SizeRule
 from zoo.pictures.fit import resize
 from zoo.pictures.image import read
 from zoo_animeface.points import of_68, read_points
+from zoo_animeface.skin import likely, parts_of
 from zoo_animeface.translator import FRAME, AnimeTranslator
 
 av = pytest.importorskip("av")
@@ -321,11 +323,11 @@ def test_brows_eyes_and_mouth_are_drawn_where_the_photograph_has_them(featured: 
     for part in (range(17, 22), range(22, 27), range(36, 42), range(42, 48), range(60, 68)):
         (left, top), (right, low) = cut[list(part)].min(0), cut[list(part)].max(0)
         assert at[int(top) - 4 : int(low) + 5, int(left) : int(right)].any(), part
-    away = np.ones_like(at)
-    (left, top), (right, low) = cut[17:].min(0), cut[17:].max(0)
-    away[int(top) - 8 : int(low) + 8, int(left) - 8 : int(right) + 8] = False
-    away[int(cut[33, 1]) :] = False  # below noses are clothes, which are drawn as well
-    assert not at[away].any()
+    away = bare_skin(photo, made.width)  # hair and clothes are drawn as well
+    for part in (range(17, 27), range(36, 48), range(48, 68)):
+        (left, top), (right, low) = cut[list(part)].min(0), cut[list(part)].max(0)
+        away[int(top) - 8 : int(low) + 10, int(left) - 8 : int(right) + 8] = False
+    assert away.sum() > 100 and not at[away].any()
     assert np.array_equal(featured.translate(photo), made)
 
 
@@ -335,6 +337,14 @@ def translator_square(photo: Image.Image, side: int) -> np.ndarray:
     return faces.crop(rgb, faces.find(rgb)[0], side, FRAME).landmarks.numpy()
 
 
+def bare_skin(photo: Image.Image, side: int) -> np.ndarray:
+    """Where there surely is skin in the portrait that is cut out of a photograph, and not at its edges, (S,S)."""
+    rgb = read(photo).rgb
+    other = 1 - likely(parts_of(faces.crop(rgb, faces.find(rgb)[0], side, FRAME).image[None]), "skin")
+    near = F.max_pool2d(F.interpolate(other, (side, side), mode="bilinear"), 7, 1, 3)
+    return (near[0, 0] < 0.2).numpy()
+
+
 def test_features_go_back_into_photographs_and_films_and_not_into_portraits(
     featured: AnimeTranslator, tmp_path: Path
 ) -> None:
@@ -342,7 +352,7 @@ def test_features_go_back_into_photographs_and_films_and_not_into_portraits(
     for framing in ("whole", "portrait"):
         made, plain = (featured.translate(photo, framing=framing, features=how) for how in ("drawn", "network"))
         differ = np.abs(np.asarray(made, float) - np.asarray(plain, float)).max(2) > 90
-        assert made.size == plain.size and 20 < differ.sum() < 0.1 * differ.size
+        assert made.size == plain.size and 20 < differ.sum() < 0.2 * differ.size  # hair is painted
     whole = photo.resize((64, 64))
     assert np.array_equal(featured.translate(whole, face=0), featured.translate(whole, face=0, features="network"))
     frames = [np.asarray(photo.resize((240, 240 * photo.height // photo.width // 2 * 2)))] * 4
