@@ -326,7 +326,7 @@ def test_brows_eyes_and_mouth_are_drawn_where_the_photograph_has_them(featured: 
     away = bare_skin(photo, made.width)  # hair and clothes are drawn as well
     for part in (range(17, 27), range(36, 48), range(48, 68)):
         (left, top), (right, low) = cut[list(part)].min(0), cut[list(part)].max(0)
-        away[int(top) - 8 : int(low) + 10, int(left) - 8 : int(right) + 8] = False
+        away[int(top) - 8 : int(low) + 16, int(left) - 8 : int(right) + 8] = False
     assert away.sum() > 100 and not at[away].any()
     assert np.array_equal(featured.translate(photo), made)
 
