@@ -22,7 +22,7 @@ from zoo_animeface.skin import BARE, cheeks, likely, small, surely, to_edges
 SIDE = 256
 """Pixels of the side at which hair is looked at, and edges of a drawing."""
 
-APART, CERTAIN = 3, (0.8, 0.95)
+APART, CERTAIN = 6, (0.8, 0.95)
 """How much steeper than to the drawing's edges skin becomes hair; and how likely there is one of both up to which something else is drawn there, and from
 which nothing is."""
 
@@ -30,8 +30,11 @@ MIDDLE, SURE = 1, (0.85, 0.95)
 """Pixels of the parts' side from their edges to their middles; and how likely a part is there up to which it is what the drawing shows, and from
 which it is surely the part."""
 
-BLACK = (0.11, 0.10, 0.12)
-"""Red, green and blue of what is black in a photograph: lines are seen on it."""
+SHEER = 8
+"""The power of how likely there is hair by which a pixel counts for its colours: skin is seen through fringes."""
+
+BLACK, VIVID = (0.11, 0.10, 0.12), 1.3
+"""Red, green and blue of what is black in a photograph's hair, so that lines are seen on it; and how many times as far from grey it is drawn."""
 
 SHADE = (0.90, 0.79, 0.78)
 """How light skin in the shade is beside skin in the light, in red, green and blue."""
@@ -81,7 +84,7 @@ def painted(drawing: Tensor, photo: Tensor, landmarks: Tensor, parts: Tensor, ow
     bare, hair = told_apart(bare, hair, _large(likely(parts, *BARE, "hair"), drawing))
     skin = cheeks(small(drawing))[:, :, None, None].expand_as(drawing)
     made = torch.lerp(drawing, under_lines(drawing, skin), bare)
-    colour, tone = combed(photo, hair)
+    colour, tone = combed(photo, _large(likely(parts, "hair") ** SHEER, hair))
     if not own_hair:
         colour = paint_of(drawing, hair).expand_as(drawing)
     made = torch.lerp(made, under_lines(drawing, colour, DEEP, tone), hair)
@@ -123,7 +126,8 @@ def combed(photo: Tensor, hair: Tensor) -> tuple[Tensor, Tensor]:
     light, weight = along(torch.cat([level * where, where], 1), strands(level)).split(1, 1)
     light = light / weight.clamp(min=1e-3) / mean_around(level, where).clamp(min=0.03)
     black = seen.new_tensor(BLACK)[:, None, None]
-    colour = black + (1 - black) * mean_around(seen, where)
+    colour = mean_around(seen, where)
+    colour = black + (1 - black) * torch.lerp(luma(colour), colour, VIVID).clamp(0, 1)
     return _large(colour, photo), in_tones(_large(light, photo), LEVELS, TONES)
 
 
