@@ -84,9 +84,8 @@ def painted(drawing: Tensor, photo: Tensor, landmarks: Tensor, parts: Tensor, ow
     bare, hair = told_apart(bare, hair, _large(likely(parts, *BARE, "hair"), drawing))
     skin = cheeks(small(drawing))[:, :, None, None].expand_as(drawing)
     made = torch.lerp(drawing, under_lines(drawing, skin), bare)
-    colour, tone = combed(photo, _large(likely(parts, "hair") ** SHEER, hair))
-    if not own_hair:
-        colour = paint_of(drawing, hair).expand_as(drawing)
+    own, tone = combed(photo, _large(likely(parts, "hair") ** SHEER, hair))
+    colour = own if own_hair else paint_of(drawing, hair).expand_as(drawing)
     made = torch.lerp(made, under_lines(drawing, colour, DEEP, tone), hair)
     shade = shaded(landmarks, hair) * bare
     made = torch.lerp(made, made * made.new_tensor(SHADE)[:, None, None], shade)
@@ -165,9 +164,8 @@ def dressed(drawing: Tensor, photo: Tensor, parts: Tensor) -> Tensor:
     side = drawing.shape[-1]
     line = (OUTLINE[0] * side - (inside - 0.5).abs() / steep.clamp(min=1e-4) + 0.5).clamp(0, 1)
     known = ((steep * side - CLEAR[0]) / (CLEAR[1] - CLEAR[0])).clamp(0, 1)
-    core = -F.max_pool2d(
-        -cloth, 2 * ISLAND + 1, 1, ISLAND
-    )  # what is smaller is a mistake of the parser's more often than a collar
+    # what is smaller is a mistake of the parser's more often than a collar
+    core = -F.max_pool2d(-cloth, 2 * ISLAND + 1, 1, ISLAND)
     large = _large((4 * F.max_pool2d(core, 4 * ISLAND + 1, 1, 2 * ISLAND) - 1.5).clamp(0, 1), drawing)
     return torch.lerp(made, OUTLINE[1] * made, line * known * large)
 

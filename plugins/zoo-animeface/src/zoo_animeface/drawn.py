@@ -32,8 +32,8 @@ class DrawnFeaturesLoss(Loss):
 
     Brows and the line between shut lips are strokes that get thinner to their ends. Eyes are larger than a photograph's, downwards,
     as `zoo_animeface.points.of_68` has them, with lashes, two lights and the person's own colour. Open mouths show the teeth that the
-    photograph shows. Where hair or dark glasses are in front nothing is asked; ``landmarks`` are those that the core's provider of that name
-    finds, and faces without any count nothing.
+    photograph shows. Glasses are those of `zoo_animeface.glasses`. Where hair is in front nothing is asked; ``landmarks`` are those
+    that the core's provider of that name finds, and faces without any count nothing.
     """
 
     needs = frozenset({"output", "source", "landmarks"})

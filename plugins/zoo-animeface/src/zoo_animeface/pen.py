@@ -1,4 +1,4 @@
-"""How a draughtsman draws brows, eyes, mouths and glasses where a photograph has them.
+"""How a draughtsman draws brows, eyes, noses and mouths where a photograph has them.
 
 N faces in pictures of H by W pixels. Points are iBUG's 68, counted from 0, in pixels; a face's ``unit`` is three times the distance of
 its eyes' middles, about as wide as the head.

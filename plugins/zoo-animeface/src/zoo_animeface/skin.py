@@ -86,8 +86,8 @@ worn around it; and how much of what is likely behind people counts there."""
 def parts_of(photo: Tensor) -> Tensor:
     """(N,12,SIDE,SIDE): how likely the pixels of photographs (N,3,H,W) in [-1,1] are each of `zoo.faces.parsing.PARTS`.
 
-    Where a photograph ends and is continued, as `zoo.faces.crop` does, a
-    neck is taken for a hat or a hole: no parts are there that cannot be."""
+    Where a photograph ends and is continued, as `zoo.faces.crop` does, a neck is taken for a hat or a hole: no parts are there that
+    cannot be."""
     with torch.autocast(photo.device.type, enabled=False):
         parts = likely_parts(small(photo)) * _possible(photo.device)
         return parts / parts.sum(1, keepdim=True)
