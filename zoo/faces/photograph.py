@@ -10,6 +10,7 @@ from itertools import islice, repeat
 from statistics import median
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -17,9 +18,11 @@ from zoo import faces
 from zoo.errors import UsageError
 from zoo.faces import apart
 from zoo.faces.backdrop import WHITE, emptied, on_paper, people, portrayed
+from zoo.faces.caricature import exaggerated
 from zoo.faces.light import GLANCE, evened, lit, power
 from zoo.pictures.batches import Batches
 from zoo.pictures.image import Box, Picture, Source, read
+from zoo.pictures.video import Film
 from zoo.translator import Translator
 
 FRAME = faces.Frame(2.4, 0.56)
@@ -61,6 +64,16 @@ def _in_frame() -> Box:
     return left, top, left + side, top + side
 
 
+def caricatured(picture: Picture, by: float) -> Picture:
+    """A picture whose faces are exaggerated, see `exaggerated`; as it is where none is found, with a word. UsageError without dlib."""
+    if not by:
+        return picture
+    found = faces.find(picture.rgb)
+    if not found:
+        log.warning("no face is found, so nothing is exaggerated")
+    return exaggerated(picture, found, by)
+
+
 class PhotographTranslator(Translator):
     """Draws photographs of one person or of many with a network that learned from portraits.
 
@@ -70,18 +83,25 @@ class PhotographTranslator(Translator):
     front of a white wall, or one in the colour of the paper that the network learned from drawings on (``paper`` in the description of the
     network), which stays empty, or of what is there. In videos it is kept. The control ``light`` is ``even`` or
     ``keep``: who has dark skin, or stands in the dark, is drawn as if there were more light, see `zoo.faces.light`; all
-    frames of a video are drawn in the same.
+    frames of a video are drawn in the same. The control ``exaggerate``, a number, makes the portrait a caricature, see
+    `zoo.faces.caricature`; videos have none.
 
     Unless it sees the whole alone the network draws a portrait by the statistics of its faces (`Picture.focus`), however
     much empty paper is around them.
     """
 
-    framing = frozenset({"framing", "backdrop", "light"})
+    framing = frozenset({"framing", "backdrop", "light", "exaggerate"})
 
     def framed(
-        self, picture: Picture, framing: str = "whole", backdrop: str = "keep", light: str = "keep", **_: Any
+        self,
+        picture: Picture,
+        framing: str = "whole",
+        backdrop: str = "keep",
+        light: str = "keep",
+        exaggerate: float = 0,
+        **_: Any,
     ) -> Picture:
-        return self._seen(picture, framing == "portrait", backdrop, light)[0]
+        return self._seen(caricatured(picture, exaggerate), framing == "portrait", backdrop, light)[0]
 
     def _seen(
         self, picture: Picture, portrait: bool, backdrop: str, light: str
@@ -121,16 +141,25 @@ class PhotographTranslator(Translator):
         about = (left, top, right, bottom) if portrait else None
         return repeat(lambda picture: replace(picture, rgb=lit(picture.rgb, to), focus=about))
 
+    def filmed(
+        self, controls: dict[str, Any], *, size: int | None, batch: int | None, tile: int | None
+    ) -> Callable[[Film], Callable[[Iterable[np.ndarray]], Iterable[Any]]]:
+        if self.prepared(size, batch, tile, None, controls)[1].get("exaggerate"):
+            raise UsageError("videos are not exaggerated", "leave exaggerate out")
+        return super().filmed(controls, size=size, batch=batch, tile=tile)
+
     def results(self, images: Iterable[Source], batches: Batches, framing: dict[str, Any]) -> Iterator[Any]:
         portrait = framing.get("framing") == "portrait"
         chosen = {name: framing.get(name, "keep") for name in ("backdrop", "light")}
-        cut = partial(self._parts, portrait=portrait, closer=portrait and batches.size is None, **chosen)
+        by = framing.get("exaggerate", 0)
+        cut = partial(self._parts, portrait=portrait, closer=portrait and batches.size is None, exaggerate=by, **chosen)
         return apart.results(images, batches, repeat(cut))
 
     def _parts(
-        self, picture: Picture, portrait: bool, closer: bool, backdrop: str, light: str
+        self, picture: Picture, portrait: bool, closer: bool, backdrop: str, light: str, exaggerate: float
     ) -> apart.Parts | Picture:
         """The picture and, to be drawn ``closer``, the portraits of its small faces."""
+        picture = caricatured(picture, exaggerate)
         seen, paper, found = self._seen(picture, portrait, backdrop, light)
         crops = []
         if closer:

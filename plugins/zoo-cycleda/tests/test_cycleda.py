@@ -193,7 +193,7 @@ def test_every_recipe_has_its_block(name: str) -> None:
     expected = blocks.get(name.removesuffix("-small"), ResidualBlock)
     assert {type(block) for block in generator.body} == {expected}
     assert [control["name"] for control in recipe.controls] == (
-        ["hand", "framing", "backdrop", "light"] if "conditional" in name else ["framing", "backdrop", "light"]
+        ["hand"] * ("conditional" in name) + ["framing", "backdrop", "light", "exaggerate"]
     )
 
 
