@@ -94,7 +94,7 @@ def _moved(picture: Picture, face: Face, by: Tensor, others: Sequence[Tensor]) -
     low, high = face.landmarks.amin(0), face.landmarks.amax(0)
     side = face.height * REACH.scale
     corner = (low + high) / 2 - side * torch.tensor([0.5, REACH.middle])
-    still = torch.cat(others) if others else torch.empty(0, 2)
+    still = torch.cat([torch.empty(0, 2), *others])
     still = still[((still > corner) & (still < corner + side)).all(1)]
     goals = torch.cat([face.landmarks + by, still])
     values = torch.cat([-by, torch.zeros_like(still)])

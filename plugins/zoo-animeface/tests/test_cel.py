@@ -112,21 +112,31 @@ def test_what_is_smeared_between_hair_and_skin_is_one_of_them(shapes: dict[str, 
     assert off(made, SKIN) < 0.08 < 0.5 * off(smear, SKIN)
 
 
-def test_clothes_have_the_photographs_pattern_in_the_drawings_colour_and_an_outline(shapes: dict[str, Tensor]) -> None:
-    parts = shapes["parts"]
+@pytest.mark.parametrize("name", ["clothes", "hat"])
+def test_clothes_and_hats_have_the_photographs_colours_and_an_outline(shapes: dict[str, Tensor], name: str) -> None:
+    parts, green = shapes["parts"], (0.2, 0.5, 0.3)
     parts[:, :, 104:, 16:112] = 0
-    parts[:, PARTS.index("clothes"), 104:, 16:112] = 1
-    shapes["drawing"][..., 208:, 32:224] = coloured((0.2, 0.5, 0.3))[0]
+    parts[:, PARTS.index(name), 104:, 16:112] = 1
+    shapes["photo"][..., 208:, 32:224] = coloured(green)[0]
     plain = paint(shapes)
-    assert off(plain[:, 225:250, 50:200], (0.2, 0.5, 0.3)) < 0.03
+    assert off(plain[:, 225:250, 50:200], green) < 0.03  # whatever a network drew
     edge = plain[:, 225:250, 26:40].mean((0, 1))
     assert edge.min() < 0.6 * torch.minimum(edge[0], edge[-1])
     for column in range(40, 216, 32):
-        shapes["photo"][..., 208:, column : column + 16] = 0.25
-    made = paint(shapes)[:, 225:250, 50:200].mean((0, 1))
-    assert made.max() > 1.2 * made.min()
-    green = paint(shapes)[:, 225:250, 50:200]
-    assert (green[1] > 1.5 * green[0]).all()
+        shapes["photo"][..., 208:, column : column + 16] *= 0.7
+    striped = paint(shapes)[:, 225:250, 50:200]
+    assert striped.mean((0, 1)).max() > 1.2 * striped.mean((0, 1)).min()
+    assert (striped[1] > 1.5 * striped[0]).all()
+
+
+def test_a_white_shirt_under_a_black_jacket_is_white(shapes: dict[str, Tensor]) -> None:
+    parts = shapes["parts"]
+    parts[:, :, 104:, 16:112] = 0
+    parts[:, PARTS.index("clothes"), 104:, 16:112] = 1
+    shapes["photo"][..., 208:, 32:224] = 0.08
+    shapes["photo"][..., 208:, 116:140] = 0.95
+    made = paint(shapes)[:, 225:250]
+    assert made[..., 122:134].min() > 0.85 and made[..., 60:90].max() < 0.2
 
 
 def test_planes_are_averaged_along_lines() -> None:

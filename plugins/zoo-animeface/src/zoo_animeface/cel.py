@@ -1,4 +1,4 @@
-"""How drawn faces are painted: skin in one colour, with the shade of hair and chin on it, hair in three tones along its strands, clothes in
+"""How drawn faces are painted: skin in one colour, with the shade of hair and chin on it, hair in three tones along its strands, clothes and hats in
 three tones with their folds, and nothing beside the outlines.
 
 A network that draws sharp lines leaves light rings along them, and of hair, which drawings have in a few strokes anywhere, it makes
@@ -58,6 +58,10 @@ STEPS, STRIDE = 12, 1.5
 CLOTH, AT, FLAT, EVEN = (0.82, 1.16), (0.82, 1.2), 3, 0.004
 """The same of clothes: how light they are drawn where dark and where light, and how light that is; pixels of SIDE over which they are smoothed, but
 for edges, three times; and by which differences of colour there are edges."""
+
+OTHER = 0.1, 0.3
+"""By how much clothes are lighter or darker than what is around up to which that is a tone of theirs, and from which another piece: a white shirt
+under a black jacket is white."""
 
 FOLD, INK = (0.004, 0.012), 0.5
 """By how much the photograph is darker along a fold than beside it up to which there is none, and from which there is one; how light that is."""
@@ -144,21 +148,23 @@ def in_tones(light: Tensor, levels: tuple[float, float], tones: tuple[float, flo
 
 
 def dressed(drawing: Tensor, photo: Tensor, parts: Tensor) -> Tensor:
-    """A drawing (N,3,S,S) whose clothes have the photograph's patterns and folds, and an outline. Networks smear them: drawings to learn from
+    """A drawing (N,3,S,S) whose clothes and hats have the photograph's colours, patterns and folds, and an outline. Networks smear them: drawings to learn from
     end at the chin."""
-    seen, drawn = (F.interpolate(x, (SIDE, SIDE), mode="bilinear", antialias=True) for x in (photo, drawing))
-    cloth = likely(parts, "clothes")
-    where = F.interpolate(surely(parts, "clothes"), (SIDE, SIDE), mode="bilinear")
+    seen = F.interpolate(photo, (SIDE, SIDE), mode="bilinear", antialias=True)
+    cloth = likely(parts, "clothes", "hat")
+    where = F.interpolate(surely(parts, "clothes", "hat"), (SIDE, SIDE), mode="bilinear")
     paint = flattened(seen, FLAT, EVEN)
-    paint = paint * (mean_around(drawn, where) / mean_around(seen, where).clamp(min=0.03)).clamp(0.3, 3)
-    light = _large(luma(paint) / luma(mean_around(paint, where)).clamp(min=0.03), drawing)
-    colour = _large(paint, drawing) / light.clamp(0.4, 2.5) * in_tones(light, AT, CLOTH)
+    around = luma(mean_around(paint, where))
+    other = _large((((luma(paint) - around).abs() - OTHER[0]) / (OTHER[1] - OTHER[0])).clamp(0, 1), drawing)
+    light = _large(luma(paint) / around.clamp(min=0.03), drawing)
+    paint = _large(paint, drawing)
+    colour = torch.lerp(paint / light.clamp(0.4, 2.5) * in_tones(light, AT, CLOTH), paint, other)
     level = luma(seen)
     fold = along(smoothed(smoothed(level, 2), 2) - smoothed(smoothed(level, 1), 1), strands(level))
     fold = ((F.interpolate(fold, drawing.shape[2:], mode="bicubic") - FOLD[0]) / (FOLD[1] - FOLD[0])).clamp(0, 1)
     colour = torch.lerp(colour, INK * colour, fold).clamp(0, 1)
     inside = to_drawn(drawing, (2 * smoothed(smoothed(cloth, 2), 1) - 0.5).clamp(0, 1))
-    made = torch.lerp(drawing, under_lines(drawing, colour), inside)
+    made = torch.lerp(drawing, colour, inside)
     right, down = (F.pad(inside.diff(dim=axis), pad) for axis, pad in ((3, (0, 1)), (2, (0, 0, 0, 1))))
     steep = torch.hypot(right, down)
     side = drawing.shape[-1]
