@@ -75,7 +75,7 @@ def step(recipe_name: str, dtype: str, device: str, compile: bool, side: str) ->
 def noise(n: int, height: int, width: int) -> dict[str, Tensor]:
     """A batch for any trainer of the zoo."""
     rng = torch.Generator().manual_seed(0)
-    names = ("source", "target", "other", "blurred")
+    names = ("source", "sitter", "target", "other", "blurred")
     pictures = {name: torch.rand(n, 3, height, width, generator=rng) * 2 - 1 for name in names}
     units = {name: torch.rand(n, 17, generator=rng) * 2 for name in ("units", "target_units")}
     points = torch.rand(n, 40, 2, generator=rng)

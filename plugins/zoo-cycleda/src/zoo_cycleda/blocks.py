@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from zoo.blocks.attention import attend
+from zoo.blocks.attention import attend, felt, heeded
 from zoo.blocks.residual import ResidualBlock
 from zoo.blocks.whole import everywhere, gram
 
@@ -62,8 +62,8 @@ class ChannelAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         with torch.autocast(x.device.type, enabled=False):  # sums over P do not fit a short mantissa
-            energy = gram(x.float())  # (N,C,C)
-            attention = torch.softmax(energy.amax(-1, keepdim=True) - energy, dim=-1)
+            energy = felt(gram(x.float()))  # (N,C,C)
+            attention = heeded(torch.softmax(energy.amax(-1, keepdim=True) - energy, dim=-1))
             flat = x.flatten(2).float()
             if flat.is_contiguous():
                 attended = (attention @ flat).reshape_as(x)
