@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from zoo import faces
 from zoo.errors import UsageError
 from zoo.faces import detect
+from zoo.faces.geometry import averaged
 from zoo.pictures.image import read
 
 SAMPLE = Path(__file__).parents[1] / "docs/sample/eileen-collins.jpg"
@@ -356,3 +357,15 @@ def test_the_models_are_missing(image: Tensor, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(UsageError, match="which is not installed"):
         faces.find(image)
+
+
+@pytest.mark.parametrize(("size", "radius"), [((9, 14), 0), ((9, 14), 3), ((5, 64), 8), ((1, 1), 2)], ids=str)
+def test_means_over_squares_are_those_of_what_is_there(size: tuple[int, int], radius: int) -> None:
+    planes = torch.rand(2, 3, *size, generator=torch.Generator().manual_seed(0))
+    made = averaged(planes, radius)
+    for row, column in ((0, 0), (size[0] // 2, size[1] // 2), (size[0] - 1, size[1] - 1)):
+        near = planes[..., max(0, row - radius) : row + radius + 1, max(0, column - radius) : column + radius + 1]
+        assert torch.allclose(made[..., row, column], near.mean((2, 3)), atol=1e-6)
+    assert made.shape == planes.shape
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(averaged(planes, radius), made)  # as exact in there

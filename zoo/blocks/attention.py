@@ -73,7 +73,7 @@ class _Map:
     def rows(self, query: Tensor) -> Tensor:
         """query (N,p,d) -> (N,p,M)."""
         rows = torch.matmul(query, self.keys, out=self.memory[:, : query.shape[1]])
-        return F.threshold_(torch.softmax(rows, -1, out=rows), NOTHING, 0.0)
+        return torch.threshold_(torch.softmax(rows, -1, out=rows), NOTHING, 0.0)
 
     def rounded(self, rows: Tensor) -> Tensor:
         """The same in the precision of the large products."""

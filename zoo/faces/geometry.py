@@ -51,6 +51,22 @@ def resampled(planes: Tensor, matrix: Tensor, size: Sequence[int]) -> Tensor:
     return F.grid_sample(part, grid, mode="bicubic", padding_mode="border", align_corners=False)[0]
 
 
+def averaged(planes: Tensor, radius: int) -> Tensor:
+    """Means of planes (…, H, W) over squares of 2 · ``radius`` + 1 pixels, of what is there of them at the borders; fp32.
+
+    By products with band matrices: they take the same time for any radius, and at 256 pixels a tenth of a pooling's for 16."""
+    with torch.autocast(planes.device.type, enabled=False):
+        rows, columns = (_band(side, radius).to(planes.device) for side in planes.shape[-2:])
+        return rows @ planes.float() @ columns.T
+
+
+def _band(side: int, radius: int) -> Tensor:
+    """(side, side): the weights of a mean of the neighbours within ``radius``, in each row."""
+    at = torch.arange(side)
+    near = ((at[:, None] - at).abs() <= radius).float()
+    return near / near.sum(1, keepdim=True)
+
+
 def rotation(angle: float) -> Tensor:
     """(2, 2) turns columns by ``angle`` radians, clockwise as seen; rows, multiplied from the left, back."""
     return torch.tensor([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]], dtype=torch.float64)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import pairwise
 
 import torch
@@ -13,7 +14,7 @@ from torch.nn import functional as F
 from zoo.catalogue.registry import registry
 from zoo.faces.crops import Crop, Frame, crop, spread
 from zoo.faces.detect import Face
-from zoo.faces.geometry import exactly
+from zoo.faces.geometry import averaged, exactly
 from zoo.weights.file import load_weights
 from zoo.weights.sources import locate
 
@@ -135,12 +136,7 @@ def guided(image: Tensor, mask: Tensor, radius: int, even: float) -> tuple[Tenso
     """(3, S, S) and (1, S, S): around each pixel of a picture (3, S, S), the line of its colours that ``mask`` (S, S) is
     nearest to, ``slope`` · colour + ``offset`` (He et al. 2013, Guided Image Filtering, eq. 14 to 16). Where colours differ
     by less than the root of ``even`` the mask is only smoothed."""
-
-    def mean(planes: Tensor) -> Tensor:  # along one axis, then the other: a square at once takes long
-        for window, pad in (((2 * radius + 1, 1), (radius, 0)), ((1, 2 * radius + 1), (0, radius))):
-            planes = F.avg_pool2d(planes[None], window, 1, pad, count_include_pad=False)[0]
-        return planes
-
+    mean = partial(averaged, radius=radius)
     colours, level = mean(image), mean(mask[None])
     products = mean((image[:, None] * image[None]).flatten(0, 1)).view(3, 3, *mask.shape)
     spread_of = products - colours[:, None] * colours[None] + even * torch.eye(3)[..., None, None]

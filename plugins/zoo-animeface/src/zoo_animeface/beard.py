@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from zoo_animeface.colours import closed, smoothed
+from zoo.faces.geometry import averaged
+from zoo_animeface.colours import closed
 from zoo_animeface.edges import luma
 from zoo_animeface.pen import colour_of, height_at, unit_of
 from zoo_animeface.skin import surely
@@ -75,19 +76,19 @@ def bearded(drawing: Tensor, photo: Tensor, landmarks: Tensor, parts: Tensor) ->
     unit = float(unit_of(landmarks).mean())
     around = max(1, round(SMOOTH * unit))
     tone = torch.stack([luma(colour_of(seen, where[:, part : part + 1])) for part in range(3)], 1)[:, :, 0]
-    deep = (luma(own) - smoothed(level, around)) / (luma(own) - tone).clamp(min=0.05)
+    deep = (luma(own) - averaged(level, around)) / (luma(own) - tone).clamp(min=0.05)
     dark = where * ((deep - EDGE[0]) / (EDGE[1] - EDGE[0])).clamp(0, 1)
     moustache = moustache * torch.maximum(chin, _both_ends(dark[:, :1], where[:, :1], landmarks))
     sure = torch.cat([moustache, chin, torch.minimum(chin, jaw)], 1)
     drawn = closed(dark.amax(1, keepdim=True), round(GAPS * unit)) * skin
     dense = torch.cat([(sure * where).amax(1, keepdim=True), where.amax(1, keepdim=True)], 1)
-    dense = smoothed(smoothed(dense, round(ENDS * unit)), round(ENDS * unit))
+    dense = averaged(averaged(dense, round(ENDS * unit)), round(ENDS * unit))
     dense = dense[:, :1] / dense[:, 1:].clamp(min=1e-3)
     drawn = drawn * (dense > 0)
     mostly = drawn * (level < luma(colour_of(seen, drawn)))  # and not the skin that is seen through it
     tone = colour_of(seen, mostly) / own.clamp(min=0.02)
     tone = torch.lerp(luma(tone), tone, HUE).clamp(*TONE)
-    both = torch.cat([smoothed(smoothed(drawn, around), around), dense], 1)
+    both = torch.cat([averaged(averaged(drawn, around), around), dense], 1)
     shape, dense = F.interpolate(both, drawing.shape[2:], mode="bicubic").split(1, 1)
     shape = ((shape - SHAPE[0]) / (SHAPE[1] - SHAPE[0])).clamp(0, 1) * dense.clamp(0, 1)
     return 2 * torch.lerp((drawing + 1) / 2, (drawing + 1) / 2 * tone, shape) - 1
@@ -99,7 +100,7 @@ def signs(seen: Tensor, landmarks: Tensor, parts: Tensor) -> Tensor:
     which it is less of a beard; and how much the cheeks' do."""
     skin, cheek = _skin(landmarks, parts)
     level = luma(seen) / luma(colour_of(seen, cheek)).clamp(min=0.02)
-    rough = 10 * (level - smoothed(level, 2)).abs()
+    rough = 10 * (level - averaged(level, 2)).abs()
     x = torch.arange(SIDE, device=seen.device) + 0.5
     left = x > landmarks[:, MIDDLE, 0].mean(1)[:, None, None, None]
     where = places(landmarks, *LOOKED) * skin

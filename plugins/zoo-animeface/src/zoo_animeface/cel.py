@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from zoo_animeface.colours import continued, flattened, smoothed
+from zoo.faces.geometry import averaged
+from zoo_animeface.colours import continued, flattened
 from zoo_animeface.edges import luma
 from zoo_animeface.pen import colour_of, height_at, unit_of
 from zoo_animeface.skin import BARE, cheeks, likely, small, surely, to_edges
@@ -160,10 +161,10 @@ def dressed(drawing: Tensor, photo: Tensor, parts: Tensor) -> Tensor:
     paint = _large(paint, drawing)
     colour = torch.lerp(paint / light.clamp(0.4, 2.5) * in_tones(light, AT, CLOTH), paint, other)
     level = luma(seen)
-    fold = along(smoothed(smoothed(level, 2), 2) - smoothed(smoothed(level, 1), 1), strands(level))
+    fold = along(averaged(averaged(level, 2), 2) - averaged(averaged(level, 1), 1), strands(level))
     fold = ((F.interpolate(fold, drawing.shape[2:], mode="bicubic") - FOLD[0]) / (FOLD[1] - FOLD[0])).clamp(0, 1)
     colour = torch.lerp(colour, INK * colour, fold).clamp(0, 1)
-    inside = to_drawn(drawing, (2 * smoothed(smoothed(cloth, 2), 1) - 0.5).clamp(0, 1))
+    inside = to_drawn(drawing, (2 * averaged(averaged(cloth, 2), 1) - 0.5).clamp(0, 1))
     made = torch.lerp(drawing, colour, inside)
     right, down = (F.pad(inside.diff(dim=axis), pad) for axis, pad in ((3, (0, 1)), (2, (0, 0, 0, 1))))
     steep = torch.hypot(right, down)
@@ -178,7 +179,7 @@ def dressed(drawing: Tensor, photo: Tensor, parts: Tensor) -> Tensor:
 
 def mean_around(planes: Tensor, where: Tensor) -> Tensor:
     """Of planes (N,C,SIDE,SIDE) where (N,1,SIDE,SIDE) is."""
-    around = smoothed(torch.cat([planes * where, where], 1), AROUND)
+    around = averaged(torch.cat([planes * where, where], 1), AROUND)
     return around[:, :-1] / around[:, -1:].clamp(min=1e-3)
 
 
@@ -186,7 +187,7 @@ def strands(level: Tensor) -> Tensor:
     """Where lines run in pictures (N,1,H,W): unit vectors (N,2,H,W), right and down, by the smoothed tensor of the picture's slopes."""
     right = F.pad((level[..., 2:] - level[..., :-2]) / 2, (1, 1, 0, 0))
     down = F.pad((level[..., 2:, :] - level[..., :-2, :]) / 2, (0, 0, 1, 1))
-    rr, rd, dd = smoothed(smoothed(torch.cat([right * right, right * down, down * down], 1), 3), 3).split(1, 1)
+    rr, rd, dd = averaged(averaged(torch.cat([right * right, right * down, down * down], 1), 3), 3).split(1, 1)
     angle = torch.atan2(2 * rd, rr - dd) / 2 + math.pi / 2
     return torch.cat([angle.cos(), angle.sin()], 1)
 
@@ -228,7 +229,7 @@ def ringless(drawing: Tensor, wall: Tensor) -> Tensor:
     """A drawing (N,3,128,128) whose background goes on, where the ``wall`` (N,1,128,128) is likely, from what is farther away from people."""
     sure = 1 - F.max_pool2d((wall < 0.9).to(drawing), 2 * FAR + 1, 1, FAR)
     behind = continued(drawing, sure)
-    return torch.lerp(smoothed(smoothed(behind, RING), RING), behind, smoothed(sure, RING) * sure)
+    return torch.lerp(averaged(averaged(behind, RING), RING), behind, averaged(sure, RING) * sure)
 
 
 def to_drawn(drawing: Tensor, mask: Tensor) -> Tensor:

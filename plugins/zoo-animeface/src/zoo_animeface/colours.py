@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from zoo.faces.geometry import averaged
 from zoo_animeface.edges import LUMA
 from zoo_animeface.skin import cheeks, likely, own_cheeks, small, surely, tinted
 
@@ -107,7 +108,7 @@ def nose_shaded(drawing: Tensor, parts: Tensor) -> Tensor:
     with torch.autocast(drawing.device.type, enabled=False):
         middle = -F.max_pool2d(-likely(parts, "nose"), (1, 2 * WINGS + 1), 1, (0, WINGS))
         ends = (middle - F.pad(middle[:, :, BELOW:], (0, 0, 0, BELOW))).clamp(0, 1)
-        shade = (DENSE[0] * smoothed(ends, 1)).clamp(max=DENSE[1])
+        shade = (DENSE[0] * averaged(ends, 1)).clamp(max=DENSE[1])
         return tinted(drawing, drawing.new_tensor([SHADE]).float(), shade)
 
 
@@ -128,7 +129,7 @@ def teeth_shown(drawing: Tensor, photo: Tensor, parts: Tensor) -> Tensor:
         share = teeth.sum((2, 3), keepdim=True) / area
         teeth = teeth * ((share - SMILE[0]) / (SMILE[1] - SMILE[0])).clamp(0, 1)
         teeth = F.interpolate(teeth, drawing.shape[2:], mode="bilinear")
-        teeth = ((smoothed(teeth, 2) - 0.25) * 2).clamp(0, 1).to(drawing)  # one shape, and no grains
+        teeth = ((averaged(teeth, 2) - 0.25) * 2).clamp(0, 1).to(drawing)  # one shape, and no grains
     return torch.lerp(drawing, (2 * drawing.new_tensor(TEETH) - 1)[:, None, None].expand_as(drawing), teeth)
 
 
@@ -137,7 +138,7 @@ def painted_wall(drawing: Tensor, photo: Tensor, parts: Tensor) -> Tensor:
     `flattened`, as drawn faces have painted backgrounds. Lines that a network has seen on people it draws into every wall."""
     with torch.autocast(drawing.device.type, enabled=False):
         wall = surely(parts, "background")
-        wall = smoothed(-F.max_pool2d(-wall, 2 * RIM + 1, 1, RIM), RIM)
+        wall = averaged(-F.max_pool2d(-wall, 2 * RIM + 1, 1, RIM), RIM)
         paint = flattened(small(photo), SMOOTH, CONTRAST)
         paint, wall = (F.interpolate(x, drawing.shape[2:], mode="bilinear").to(drawing) for x in (paint, wall))
     return torch.lerp(drawing, paint.clamp(-1, 1), wall)
@@ -147,10 +148,10 @@ def flattened(picture: Tensor, radius: int, contrast: float) -> Tensor:
     """A picture (N,3,H,W), smoothed between its edges, whose colours vary by the square root of ``contrast`` and more (guided filter, He et al. 2013,
     eq. 5 to 8, guided by itself), three times."""
     for _ in range(TIMES):
-        mean = smoothed(picture, radius)
-        spread = (smoothed(picture * picture, radius) - mean * mean).sum(1, keepdim=True)
+        mean = averaged(picture, radius)
+        spread = (averaged(picture * picture, radius) - mean * mean).sum(1, keepdim=True)
         kept = spread / (spread + contrast)
-        picture = smoothed(kept, radius) * picture + smoothed((1 - kept) * mean, radius)
+        picture = averaged(kept, radius) * picture + averaged((1 - kept) * mean, radius)
     return picture
 
 
@@ -174,9 +175,3 @@ def closed(planes: Tensor, radius: int) -> Tensor:
         rows = F.max_pool2d(sign * planes, (2 * radius + 1, 1), 1, (radius, 0))
         planes = sign * F.max_pool2d(rows, (1, 2 * radius + 1), 1, (0, radius))
     return planes
-
-
-def smoothed(planes: Tensor, radius: int) -> Tensor:
-    """Of (N,C,H,W), over a square around each pixel, at the sides of what is there."""
-    rows = F.avg_pool2d(planes, (2 * radius + 1, 1), 1, (radius, 0), count_include_pad=False)
-    return F.avg_pool2d(rows, (1, 2 * radius + 1), 1, (0, radius), count_include_pad=False)

@@ -12,9 +12,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from zoo.faces.geometry import averaged
 from zoo.loss import Loss, view
 from zoo_animeface.beard import bearded
-from zoo_animeface.colours import continued, smoothed
+from zoo_animeface.colours import continued
 from zoo_animeface.glasses import Glasses
 from zoo_animeface.pen import BROWS, Face, box, colour_of, unit_of
 from zoo_animeface.skin import likely, parts_of, surely
@@ -98,7 +99,7 @@ def with_features(photo: Tensor, drawing: Tensor, landmarks: Tensor, parts: Tens
     side = drawing.shape[-1]
     wanted, where = drawn_features(photo, drawing, landmarks / side, parts)
     radius = max(1, round(side / 100))
-    soft = smoothed(where.clamp(0, 1), radius)
+    soft = averaged(where.clamp(0, 1), radius)
     made = torch.lerp(drawing, wanted, torch.maximum(soft, (where - 1).clamp(0, 1)))
     return bearded(made, photo, landmarks, parts)
 

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
+from zoo.faces.geometry import averaged
 from zoo.faces.parsing import PARTS
 from zoo_facefusion.regions import REGIONS, region_maps
 
@@ -72,7 +72,7 @@ def _mixed(a: Tensor, b: Tensor, share: Tensor) -> Tensor:
     smooth (variance-preserving blending, Heitz and Neyret 2018, eq. 4, for detail that is correlated)."""
     mean, rest = torch.lerp(b, a, share), 1 - share
     radius = max(1, round(FINE * a.shape[-1]))
-    smooth = _near(_near(mean, radius), radius)
+    smooth = averaged(averaged(mean, radius), radius)
     return smooth + (mean - smooth) / (share.square() + rest.square() + 2 * ALIKE * share * rest).sqrt()
 
 
@@ -101,13 +101,6 @@ def _light(face: Tensor, skin: Tensor) -> Tensor:
     """(N,3,H,W), above 0: the smooth colours of a face's skin, from 0 to 2; where there is none, of the nearest."""
     radius, light, weight = max(1, round(LIT * face.shape[-1])), (face + 1) * skin, skin
     for _ in range(3):
-        light, weight = (_near(plane, radius) for plane in (light, weight))
+        light, weight = (averaged(plane, radius) for plane in (light, weight))
     mean = ((face + 1) * skin).mean((2, 3), keepdim=True) / skin.mean((2, 3), keepdim=True).clamp(min=1e-4)
     return ((light + 0.02 * mean) / (weight + 0.02)).clamp(min=0.05)
-
-
-def _near(planes: Tensor, radius: int) -> Tensor:
-    """Means over squares, one side after the other."""
-    for window, pad in (((2 * radius + 1, 1), (radius, 0)), ((1, 2 * radius + 1), (0, radius))):
-        planes = F.avg_pool2d(planes, window, 1, pad, count_include_pad=False)
-    return planes

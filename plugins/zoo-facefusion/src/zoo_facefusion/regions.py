@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from zoo.faces.geometry import averaged
 from zoo_facefusion.align import average
 from zoo_facefusion.parts import PARTS
 
@@ -108,7 +109,7 @@ def _soft(plane: Tensor, grown: float) -> Tensor:
     reach, fade = round(grown * plane.shape[-1]), max(1, round(SOFT / 4 * plane.shape[-1]))
     plane = F.max_pool2d(plane[None], 2 * reach + 1, 1, reach)
     for _ in range(2):
-        plane = F.avg_pool2d(plane, 2 * fade + 1, 1, fade, count_include_pad=False)
+        plane = averaged(plane, fade)
     return plane[0]
 
 
