@@ -148,7 +148,7 @@ def test_a_run_with_amx_goes_on_bit_for_bit(amx: None, tmp_path: Path) -> None:
 # -- generated code ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("minutes_left", "pays"), [(19, False), (21, True)])
+@pytest.mark.parametrize(("minutes_left", "pays"), [(59, False), (61, True)])
 def test_a_run_is_compiled_if_it_is_long_and_remembers_that(
     amx: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, minutes_left: int, pays: bool
 ) -> None:

@@ -52,14 +52,19 @@ def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     with what is C deep, nine tenths of the work, are in bf16 where that is many times as fast (`zoo.machine.kernels`).
     """
     precision = kernels_for(query).attention
-    if precision == "fused" or torch.compiler.is_compiling() or torch.onnx.is_in_onnx_export():
+    if precision == "fused" or torch.compiler.is_exporting() or torch.onnx.is_in_onnx_export():
         missing = value.shape[-1] - query.shape[-1]  # the fused kernels want equal depths; zeros change no product
         query, key = F.pad(query, (0, missing)), F.pad(key, (0, missing))
         query, key, value = (t.unsqueeze(1) for t in (query, key, value))  # one head
         return F.scaled_dot_product_attention(query, key, value, scale=1.0).squeeze(1)
+    return _attend(query, key, value, torch.bfloat16 if precision == "bf16" else torch.float32)
+
+
+@torch.compiler.disable  # what torch generates instead has scores in bf16 under autocast
+def _attend(query: Tensor, key: Tensor, value: Tensor, dtype: torch.dtype) -> Tensor:
     with torch.autocast("cpu", enabled=False):
-        dtype = torch.bfloat16 if precision == "bf16" else torch.float32
-        return _Attention.apply(query.float(), key.float(), value.float(), dtype).to(value.dtype)
+        made: Tensor = _Attention.apply(query.float(), key.float(), value.float(), dtype)
+        return made.to(value.dtype)
 
 
 class _Map:
