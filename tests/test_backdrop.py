@@ -329,3 +329,14 @@ def test_what_runs_elsewhere_takes_the_parser_away_from_nobody() -> None:
         "meta"
     }
     assert network() is here and network("meta") is there
+
+
+def test_hair_that_the_photograph_cuts_off_reaches_its_border(pixels: Tensor) -> None:
+    """Far above a face the parser sees nothing, and a border is mostly what is behind people."""
+    tall = torch.nn.functional.pad(pixels, (0, 0, 160, 0), value=0.6)
+    tall[:, :200, 70:190] = pixels[:, 30:50, 120:140].mean((1, 2))[:, None, None]
+    (face,) = faces.find(tall)
+    _, made = backdrop.on_paper(tall, [face])
+    high, wide = made.shape
+    assert made[1, wide // 2 - 8 : wide // 2 + 8].max() < 0.3 and made[1, :20].min() > 0.9
+    assert high > wide

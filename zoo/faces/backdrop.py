@@ -32,6 +32,10 @@ COARSE = 160
 SHARP = 6
 """How fast, as a power, what is nearer to people than to what is behind them becomes theirs: what is half of both is drawn as a ghost."""
 
+BORDER = 0.6
+"""How far, in differences of colours, the border above and beside heads is from what is behind people, where the parser does not see it: mostly that
+is all there is, but hair may be cut off there."""
+
 EDGES = 512
 """Pixels along the longer side in which the mask is brought to the picture's own edges."""
 
@@ -177,16 +181,17 @@ def _behind(image: Tensor, found: Sequence[Face]) -> Tensor:
     chin = max(float(face.landmarks[:, 1].max()) for face in found) * size[0] / image.shape[-2]
     rows, columns = torch.arange(size[0])[:, None], torch.arange(size[1])
     rim = (rows == 0) | (((columns == 0) | (columns == size[1] - 1)) & (rows < chin))
-    ground, person = _ways(small, (behind > 0.8) | (unknown & rim)), _ways(small, behind < 0.2)
+    sure = torch.where(behind > 0.8, 0.0, torch.inf)
+    ground = _ways(small, torch.where(unknown & rim, BORDER, sure))
+    person = _ways(small, torch.where(behind < 0.2, 0.0, torch.inf))
     nearer = person**SHARP / (ground**SHARP + person**SHARP).clamp(min=1e-30)
     return torch.where(unknown, nearer, behind)
 
 
-def _ways(small: Tensor, seeds: Tensor) -> Tensor:
-    """(h, w): the shortest way from the nearest of ``seeds``, on which differences of colours are long."""
+def _ways(small: Tensor, away: Tensor) -> Tensor:
+    """(h, w): the shortest way, on which differences of colours are long, from where something is, which is ``away`` (h, w) by what is known."""
     steps = [small.diff(dim=axis).abs().amax(0) + 0.004 for axis in (1, 2)]
     down, right = (F.pad(step, pad, value=torch.inf) for step, pad in zip(steps, ((0, 0, 1, 1), (1, 1, 0, 0))))
-    away = torch.where(seeds, 0.0, torch.inf)
     for _ in range(sum(away.shape) * 2):
         far = F.pad(away[None], (1, 1, 1, 1), value=torch.inf)[0]
         ways = [
