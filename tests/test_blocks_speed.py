@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from zoo.blocks import attention, conv
+from zoo.blocks import attention
 from zoo.blocks.attention import attend, felt, heeded
 from zoo.blocks.conv import Conv2d
 from zoo.blocks.norm import InstanceNorm2d, heal_instance_norms
@@ -37,16 +37,23 @@ def pretend(monkeypatch: pytest.MonkeyPatch, machine: str) -> None:
     monkeypatch.setattr(kernels, "machine", lambda device="cpu": machine)
 
 
+@pytest.fixture
+def winograd(monkeypatch: pytest.MonkeyPatch) -> None:
+    """NNPACK for every size."""
+    pretend(monkeypatch, "cpu")
+    every = kernels.TABLE["cpu", "fp32"]._replace(winograd=(0, 0))
+    monkeypatch.setitem(kernels.TABLE, ("cpu", "fp32"), every)
+
+
 CASES = [(1, 16, 32, 3, 0, 18, 20), (2, 32, 16, 3, 1, 15, 16), (3, 3, 16, 7, 0, 30, 25), (1, 16, 3, 7, 0, 22, 31)]
 CASES += [(1, 8, 8, 3, 0, 3, 3), (1, 8, 8, 3, 1, 1, 1)]
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
-def test_a_convolution_is_torchs(case: tuple[int, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_convolution_is_torchs(case: tuple[int, ...], winograd: None) -> None:
     n, inner, outer, kernel, padding, height, width = case
     layer = Conv2d(inner, outer, kernel, padding, bias=outer < 16)
     plain, x = like(layer), noise(n, inner, height, width).requires_grad_()
-    monkeypatch.setattr(conv, "SMALL", 0)
     made, wanted = layer(x), plain(x)
     assert torch.allclose(made, wanted, atol=2e-5)
     ours, theirs = (gradients(y, x, *net.parameters()) for y, net in ((made, layer), (wanted, plain)))
@@ -59,16 +66,25 @@ def test_a_convolution_is_torchs(case: tuple[int, ...], monkeypatch: pytest.Monk
         assert torch.equal(layer(last), made)
 
 
-def test_small_pictures_are_convolved_by_torch(monkeypatch: pytest.MonkeyPatch) -> None:
-    pretend(monkeypatch, "cpu")
-    layer = Conv2d(8, 8, 3, 1)
-    for side, exact in ((31, True), (32, False)):
-        x = noise(2, 8, side, side)
-        assert torch.equal(layer(x), like(layer)(x)) == exact
+@pytest.mark.parametrize(
+    ("machine", "channels", "side", "exact"),
+    [
+        ("cpu", 8, 31, True),
+        ("cpu", 8, 32, False),
+        ("amx", 255, 64, True),
+        ("avx512", 256, 63, True),
+        ("avx512-bf16", 256, 64, False),
+    ],
+)
+def test_small_pictures_are_convolved_by_torch(
+    machine: str, channels: int, side: int, exact: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pretend(monkeypatch, machine)
+    layer, x = Conv2d(channels, channels, 3, 1), noise(1, channels, side, side)
+    assert torch.equal(layer(x), like(layer)(x)) == exact
 
 
-def test_a_convolution_may_be_frozen_and_differentiated_twice(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(conv, "SMALL", 0)
+def test_a_convolution_may_be_frozen_and_differentiated_twice(winograd: None) -> None:
     layer, x = Conv2d(8, 8, 3, 1), noise(1, 8, 9, 9).requires_grad_()
     found = []
     for net in (layer, like(layer)):

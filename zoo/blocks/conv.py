@@ -13,9 +13,6 @@ from zoo.machine.kernels import kernels_for
 # Asking also initialises it. The call is torch's own business: one that has it no longer convolves the ordinary way.
 _HAVE = nnpack.is_available() and hasattr(torch, "_nnpack_spatial_convolution")
 
-SMALL = 32 * 32
-"""Positions below which torch's convolution is the faster one: NNPACK transforms the kernel anew for each picture."""
-
 
 class Conv2d(nn.Conv2d):
     """nn.Conv2d of stride 1: the same weights, and the same result but for rounding.
@@ -32,8 +29,10 @@ class Conv2d(nn.Conv2d):
     def forward(self, x: Tensor) -> Tensor:
         if not _HAVE or torch.compiler.is_compiling() or torch.onnx.is_in_onnx_export():
             return super().forward(x)
-        small = self.kernel_size[0] <= 3 and x.shape[-2] * x.shape[-1] < SMALL
-        if kernels_for(x).convolution == "torch" or (small and not torch.is_autocast_enabled("cpu")):
+        kernels = kernels_for(x)
+        channels, pixels = kernels.winograd
+        small = min(self.in_channels, self.out_channels) < channels or x.shape[-2] * x.shape[-1] < pixels
+        if kernels.convolution == "torch" or (small and self.kernel_size[0] <= 3):
             return super().forward(x)
         assert isinstance(self.padding, tuple)
         return _Convolution.apply(x.float(), self.weight, self.bias, int(self.padding[0]))

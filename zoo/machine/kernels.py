@@ -27,7 +27,8 @@ class Kernels(NamedTuple):
     ``training`` and ``inference`` are the layouts of pictures, features and weights: ``last`` has the channels of a pixel
     side by side. ``convolution`` is that of stride 1: torch's own, or NNPACK's, which reads and writes fp32 with the
     channels ``first`` (`zoo.blocks.conv`). ``attention`` is torch's fused one, or the precision of our own's large products (`zoo.blocks.attention`).
-    ``compiled``: is a training step worth torch.compile if the run is long?
+    ``compiled``: is a training step worth torch.compile if the run is long? ``winograd``: the fewest channels and pixels from
+    which NNPACK's 3×3 convolution is the faster one; it transforms the kernel anew for each picture.
     """
 
     training: str
@@ -35,19 +36,20 @@ class Kernels(NamedTuple):
     convolution: str
     attention: str
     compiled: bool = False
+    winograd: tuple[int, int] = (0, 0)
 
 
 TABLE = {
     #                   training  inference  convolution  attention  compiled
     ("cuda", "fp32"): Kernels("last", "first", "torch", "fused"),
     ("cuda", "bf16"): Kernels("last", "last", "torch", "fused"),
-    ("amx", "fp32"): Kernels("first", "first", "nnpack", "fp32"),
+    ("amx", "fp32"): Kernels("first", "first", "nnpack", "fp32", winograd=(256, 64 * 64)),
     ("amx", "bf16"): Kernels("last", "last", "torch", "bf16", compiled=True),
-    ("avx512-bf16", "fp32"): Kernels("first", "first", "nnpack", "fp32"),
+    ("avx512-bf16", "fp32"): Kernels("first", "first", "nnpack", "fp32", winograd=(256, 64 * 64)),
     ("avx512-bf16", "bf16"): Kernels("last", "last", "torch", "bf16"),
-    ("avx512", "fp32"): Kernels("first", "first", "nnpack", "fp32"),
+    ("avx512", "fp32"): Kernels("first", "first", "nnpack", "fp32", winograd=(256, 64 * 64)),
     ("avx512", "bf16"): Kernels("first", "first", "nnpack", "fp32"),
-    ("cpu", "fp32"): Kernels("first", "first", "nnpack", "fp32"),
+    ("cpu", "fp32"): Kernels("first", "first", "nnpack", "fp32", winograd=(0, 32 * 32)),
     ("cpu", "bf16"): Kernels("first", "first", "nnpack", "fp32"),
     ("other", "fp32"): Kernels("first", "first", "torch", "fused"),
     ("other", "bf16"): Kernels("first", "first", "torch", "fused"),
