@@ -22,7 +22,7 @@ from zoo.faces.parsing import network, parsed
 from zoo.faces.photograph import PhotographTranslator
 from zoo.pictures.image import read, to_pil
 from zoo.recipe import Data, Recipe, load_recipe
-from zoo.train.data import Portraits
+from zoo.train.data import Portraits, drawn_in_colours
 from zoo.train.plan import FEW, tell, warnings
 
 BACKDROP = {"type": "choice", "name": "backdrop", "choices": ["white", "keep"], "help": "which"}
@@ -238,18 +238,19 @@ def test_training_sees_photographs_on_the_paper_of_the_drawings(portrait: Image.
     to_pil(drawing(GREY)).resize((300, 360)).save(tmp_path / "drawings" / "a.png")
     data = training(portrait, tmp_path, "paper")
     assert data.paper == DARK and (corners(data[0]["source"]) - GREY).abs().max() < 0.1
-    recipe = load_recipe("cyclegan").for_drawings(data.paper, data.in_colours)
+    recipe = load_recipe("cyclegan").for_drawings(data.paper)
     assert recipe.data.backdrop == recipe.network()["paper"] == DARK
-    assert "paper" not in load_recipe("cyclegan").for_drawings("white", False).network()
-    assert load_recipe("cyclegan", ["data.backdrop=keep"]).for_drawings(DARK, True).data.backdrop == "keep"
+    assert "paper" not in load_recipe("cyclegan").for_drawings("white").network()
+    assert load_recipe("cyclegan", ["data.backdrop=keep"]).for_drawings(DARK).data.backdrop == "keep"
 
     def light(recipe: Recipe) -> str:
         return next(control["default"] for control in recipe.controls if control["name"] == "light")
 
-    assert not data.in_colours and light(recipe) == "even"
+    assert light(recipe) == "even" and not drawn_in_colours([tmp_path / "drawings"])
     portrait.save(tmp_path / "drawings" / "a.png")
     data = training(portrait, tmp_path, "paper")
-    assert data.in_colours and light(load_recipe("cyclegan").for_drawings(data.paper, data.in_colours)) == "keep"
+    assert drawn_in_colours([tmp_path / "drawings"])
+    assert light(load_recipe("cyclegan", ["data.colours=true"]).for_drawings(data.paper)) == "keep"
 
     def papers(*levels: float) -> str:
         folders = []
@@ -291,9 +292,8 @@ def test_the_plan_says_so(portrait: Image.Image, tmp_path: Path, caplog: pytest.
     with caplog.at_level(logging.INFO):
         tell(load_recipe("cyclegan"), data, given, [])
     assert f"is made {DARK}, as the paper of the drawings, where" in caplog.text and "in colours" not in caplog.text
-    data.in_colours = True
     with caplog.at_level(logging.INFO):
-        tell(load_recipe("cyclegan"), data, given, [])
+        tell(load_recipe("cyclegan", ["data.colours=true"]).for_drawings(DARK), data, given, [])
     assert "skin is drawn in its own, as by --light keep" in caplog.text
     assert "--set data.backdrop=keep" in next(warnings(load_recipe("cyclegan"), busy(data)))
 

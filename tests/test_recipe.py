@@ -54,6 +54,21 @@ def test_what_pairs_change_lies_below_what_the_user_says(tmp_path: Path) -> None
         load_recipe(write(tmp_path / "wrong.yaml", paired=3))
 
 
+def test_what_colours_change_lies_below_what_pairs_change(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("extends: cycleda\ncoloured: {ema: 0.5, data: {batch: 2}}\npaired: {ema: 0.75}\n")
+    found = {
+        ("null", "false"): (0.999, 1),
+        ("true", "false"): (0.5, 2),
+        ("false", "true"): (0.75, 1),
+        ("true", "true"): (0.75, 2),
+    }
+    for (colours, pairs), wanted in found.items():
+        recipe = load_recipe(path, [f"data.colours={colours}", f"data.pairs={pairs}"])
+        assert (recipe.ema, recipe.data.batch) == wanted
+    assert load_recipe(path, ["data.colours=true", "ema=0.25"]).ema == 0.25
+
+
 @pytest.mark.parametrize("name", ["cyclegan-small", "cyclese-small", "cycleda-small"])
 def test_small_recipes_learn_the_drawing_of_a_sitter_where_there_is_one(name: str) -> None:
     alone, pairs = (load_recipe(name, [f"data.pairs={value}"]).losses["generator"].keys() for value in (False, True))

@@ -17,6 +17,7 @@ import forks
 import pytest
 import torch
 import yaml
+from PIL import Image
 from safetensors.torch import load_file
 from training import EVEN, RICH, TINY, arguments, call, distance, environment, pictures, run, same, state
 
@@ -44,6 +45,13 @@ def drawings(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def lines(out: Path) -> list[dict]:
     return [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+
+
+@pytest.fixture
+def recipe_of_colours(tmp_path: Path) -> Path:
+    path = tmp_path / "mine.yaml"
+    path.write_text("extends: cycleda\ncoloured: {ema: 0.5}\n")
+    return path
 
 
 # -- going on ---------------------------------------------------------------------------------------------------------
@@ -380,6 +388,27 @@ def test_needs_are_checked_before_anything_is_written(tmp_path: Path, photos: Pa
     assert not out.exists()
     run(out, photos, drawings, "losses.generator.pixel={weight: 1, both: true}", pairs=True, steps=1)
     assert "generator.pixel" in lines(out)[0]["losses"]
+
+
+def test_drawings_in_colours_are_learned_so(
+    tmp_path: Path, photos: Path, drawings: Path, recipe_of_colours: Path
+) -> None:
+    grey = tmp_path / "grey"
+    grey.mkdir()
+    for path in drawings.iterdir():
+        Image.open(path).convert("L").save(grey / path.name)
+    (grey / "broken.png").write_bytes(b"no picture")
+
+    def learned(name: str, hand: Path, *overrides: str) -> tuple[object, float]:
+        out = tmp_path / name
+        run(out, photos, hand, *overrides, recipe=str(recipe_of_colours), steps=1)
+        found = settings(out)["recipe"]
+        return found["data"]["colours"], found["ema"]
+
+    assert learned("in-colours", drawings) == (True, 0.5)
+    assert learned("in-grey", grey) == (None, 0.999)
+    assert learned("as-grey", drawings, "data.colours=false") == (False, 0.999)
+    assert learned("as-colours", grey, "data.colours=true") == (True, 0.5)
 
 
 @pytest.mark.parametrize(

@@ -74,6 +74,7 @@ class Data(_Strict):
     backdrop: str = Field(
         "keep", description="what is behind the people in photographs; paper: the colour that the drawings are on"
     )
+    colours: bool | None = Field(None, description="are the drawings in colours? null: zoo train looks")
     held_out: int | None = Field(None, ge=0, description="sitters of each folder that no step sees; null: a tenth")
     augment: Augment = Field(default_factory=Augment)
 
@@ -122,12 +123,12 @@ class Recipe(_Strict):
                 control.setdefault("default", "keep" if self.data.backdrop == "keep" else "white")
         return self
 
-    def for_drawings(self, paper: str, in_colours: bool) -> Recipe:
-        """The recipe for drawings on ``paper``, ``white`` or a colour, if it has photographs seen so. What is drawn ``in_colours`` has skin
+    def for_drawings(self, paper: str) -> Recipe:
+        """The recipe for drawings on ``paper``, ``white`` or a colour, if it has photographs seen so. What is drawn in colours has skin
         in its own: the control ``light`` is ``keep`` then."""
         if self.data.backdrop != "paper":
             return self
-        light = {"default": "keep"} if in_colours else {}
+        light = {"default": "keep"} if self.data.colours else {}
         controls = [{**control, **light} if control.get("name") == "light" else control for control in self.controls]
         data = self.data.model_copy(update={"backdrop": paper})
         return self.model_copy(update={"data": data, "controls": controls})
@@ -159,17 +160,18 @@ _FILE = (".yaml", ".yml")
 def load_recipe(name: str | Path, overrides: Sequence[str] = (), *, tiny: bool = False) -> Recipe:
     """The recipe of an installed plugin by name, or a YAML file by path, with ``key.sub=value`` overrides applied.
 
-    ``extends`` names another recipe, or a file by its path from this one. What it says under ``paired`` goes on top where
-    pictures are pairs; with ``tiny`` what it says under that key: the contract tests train it in seconds. NotFoundError,
-    ConfigError."""
+    ``extends`` names another recipe, or a file by its path from this one. What it says under ``coloured`` goes on top where
+    drawings are in colours, on top of that under ``paired`` where pictures are pairs; with ``tiny`` what it says under that
+    key: the contract tests train it in seconds. NotFoundError, ConfigError."""
     given = str(name)
     tree, plugin = _read(str(Path(given).resolve()) if given.endswith(_FILE) else given, seen=())
-    small, paired = (_layer(tree, key, name) for key in ("tiny", "paired"))
+    small, coloured, paired = (_layer(tree, key, name) for key in ("tiny", "coloured", "paired"))
     if tiny:
         tree = _merge(tree, small)
     data = _overridden(tree, overrides).get("data")
-    if isinstance(data, Mapping) and data.get("pairs"):
-        tree = _merge(tree, paired)
+    for key, layer in (("colours", coloured), ("pairs", paired)):
+        if isinstance(data, Mapping) and data.get(key):
+            tree = _merge(tree, layer)
     tree = _overridden(tree, overrides)
     try:
         return Recipe.model_validate({"name": Path(str(name)).stem, "plugin": plugin, **tree})

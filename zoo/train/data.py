@@ -34,7 +34,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 SMALLEST = 64  # pixels on the short side; below that there is no face to learn from
-LOOKED_AT = 24  # drawings of a folder that say what they are on
+LOOKED_AT = 24  # drawings of a folder that say what they are on, and whether in colours
+SMALL = (192, 192)  # pixels, to see whether a drawing is in colours
 LOOKING = 8  # files are looked at side by side: it is the disk that takes the time
 log = logging.getLogger("zoo.train")
 
@@ -66,7 +67,6 @@ class Pictures(Dataset[dict[str, Tensor]]):
     drawings: list[Folder]
     held_out: Sequence[Sitter] = ()
     papers: Sequence[str] = ()  # of each hand's drawings, where the recipe asks for them
-    in_colours: bool = False  # are most of them?
 
     def __init__(self, data: Data, seed: int, console: Console | None = None) -> None:
         if data.backdrop != "keep" or data.augment.sitters:
@@ -253,11 +253,7 @@ class Portraits(Pictures):
             self._pair()
         self.held_out = hold_out(self.photos, self.drawings, data.pairs, data.held_out)
         if data.backdrop == "paper":
-            looked_at = [[*self.some(folder, LOOKED_AT)] for folder in self.drawings]
-            self.papers = [paper_of(drawings) for drawings in looked_at]
-            self.in_colours = all(
-                sum(bool(in_colours(one[None])) for one in hand) > len(hand) / 2 for hand in looked_at
-            )
+            self.papers = [paper_of([*self.some(folder, LOOKED_AT)]) for folder in self.drawings]
             if self.data.backdrop != "keep":
                 self.data = self.data.model_copy(update={"backdrop": self.paper})
 
@@ -321,6 +317,22 @@ class Portraits(Pictures):
     def behind(photo: Tensor) -> Tensor:
         """(1,H,W) from 0 to 1: what of a photograph (3,H,W) in [-1,1] another backdrop takes the place of, here a plain one."""
         return backdrop(photo)
+
+
+def drawn_in_colours(folders: Sequence[Path]) -> bool:
+    """Are most of the drawings in each of the folders in colours? Looks at some; what cannot be read says nothing."""
+
+    def coloured(folder: Path) -> bool:
+        files, seen = find_pictures([folder]), []
+        for file in files[:: max(1, len(files) // LOOKED_AT)][:LOOKED_AT]:
+            with suppress(ImageError):
+                drawing = F.interpolate(read(file, SMALL).on_white().rgb[None], SMALL, mode="area")
+                seen.append(bool(in_colours(drawing)))
+        return sum(seen) > len(seen) / 2
+
+    with suppress(NotFoundError):
+        return bool(folders) and all(map(coloured, folders))
+    return False
 
 
 def _with_dlib(data: Data) -> Data:

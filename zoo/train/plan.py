@@ -41,8 +41,9 @@ def tell(recipe: Recipe, data: Pictures, given: Sequence[tuple[str, Path]], sitt
                 sum(seen),
                 len(seen),
             )
-    if data.in_colours:
-        log.info("the drawings are in colours: skin is drawn in its own, as by --light keep")
+    if recipe.data.colours:
+        kept = any(control.get("name") == "light" and control.get("default") == "keep" for control in recipe.controls)
+        log.info("the drawings are in colours%s", ": skin is drawn in its own, as by --light keep" if kept else "")
     if sitters:
         names = ", ".join(sitter.photo.name for sitter in sitters[:8])
         more = f" and {len(sitters) - 8} more" if len(sitters) > 8 else ""

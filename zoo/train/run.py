@@ -19,7 +19,7 @@ from zoo.machine.kernels import short, slow
 from zoo.machine.memory import allowed
 from zoo.recipe import Recipe, load_recipe
 from zoo.train.checkpoint import checkpoints
-from zoo.train.data import Pictures
+from zoo.train.data import Pictures, drawn_in_colours
 from zoo.train.engine import Engine, Options
 from zoo.train.folder import claimed
 from zoo.train.heldout import held_out
@@ -56,7 +56,10 @@ def train(
     """
     os.environ.update({name: most for name, most in KERNELS.items() if os.environ.get(name) == "64"})
     implied = [*(["data.pairs=true"] if pairs else []), *(["data.held_out=0"] if test[0] else [])]
-    settings = with_hands(load_recipe(recipe, [*overrides, *implied]), drawings)
+    settings = load_recipe(recipe, [*overrides, *implied])
+    if settings.data.colours is None and drawn_in_colours([path for _, path in drawings]):
+        settings = load_recipe(recipe, [*overrides, *implied, "data.colours=true"])
+    settings = with_hands(settings, drawings)
     if not settings.trainer:
         raise UsageError(
             f"recipe {settings.name!r} names no trainer: there is nothing to train", "zoo translate runs it"
@@ -66,7 +69,7 @@ def train(
     kind, index = _learns_from(settings, drawings), Index(options.out / PICTURES)
     with remembering(index):
         data = kind.pictures(photos, drawings, settings.data, options.seed, console)
-    settings = settings.for_drawings(data.paper, data.in_colours)
+    settings = settings.for_drawings(data.paper)
     engine = Engine(settings, data, options)
     first = engine.accelerator.is_main_process
     sitters = given(*test, [*photos, *(path for _, path in drawings)]) or data.held_out
