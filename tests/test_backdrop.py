@@ -340,3 +340,17 @@ def test_hair_that_the_photograph_cuts_off_reaches_its_border(pixels: Tensor) ->
     high, wide = made.shape
     assert made[1, wide // 2 - 8 : wide // 2 + 8].max() < 0.3 and made[1, :20].min() > 0.9
     assert high > wide
+
+
+def test_a_light_wall_leaves_no_seam_around_heads_on_dark_paper(pixels: Tensor) -> None:
+    (face,) = faces.find(pixels)
+    wall = backdrop.cleared(pixels)
+    dark, made = backdrop.on_paper(wall, [face], "#303030")
+    paper = torch.full_like(wall, 0x30 / 127.5 - 1)
+    share = torch.nn.functional.interpolate(made[None, None], wall.shape[1:], mode="bilinear")[0]
+    plain = torch.lerp(wall, paper, share)
+    rim = ((share > 0.3) & (share < 0.9)).expand_as(wall) & (torch.arange(wall.shape[1])[:, None] < face.box[1])
+    assert rim.sum() > 500 and dark.abs().max() <= 1
+    assert plain[rim].mean() > paper.mean() + 0.2, "which is what this is about"
+    assert dark[rim].mean() < paper.mean() + 0.5 * (plain[rim].mean() - paper.mean())
+    assert (dark - wall)[within(face)].abs().mean() < 0.01

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from zoo.faces.detect import Face, find
-from zoo.faces.geometry import exactly
+from zoo.faces.geometry import averaged, exactly
 from zoo.faces.parsing import guided, parsed
 
 LOOK = 480
@@ -49,6 +49,9 @@ NEAR, MOST = 0.3, 0.6
 
 STRIP = 2**20
 """Pixels that are made paper, or empty, at once."""
+
+NEIGHBOURS = 6
+"""Pixels, of `EDGES`, around one that is half a person in which it is looked up what colours the person and the backdrop have."""
 
 RIM = 3
 """Pixels, of `EDGES`, around people in which a drawing stays: outlines are as wide."""
@@ -107,14 +110,28 @@ def on_paper(image: Tensor, found: Sequence[Face], paper: str = WHITE) -> tuple[
     line = _line(image, _behind(image, found))
     made = torch.empty_like(image)
     colour = torch.tensor(ImageColor.getrgb(paper))[:, None, None] / 127.5 - 1
-    for part, here in _strips(line, image.shape[-2:]):
-        made[:, part] = torch.lerp(image[:, part], colour, _share(image[:, part], here))
-    return made, _share(F.interpolate(image[None], line.shape[-2:], mode="area")[0], line)
+    small = F.interpolate(image[None], line.shape[-2:], mode="area")[0]
+    share = _share(small, line)
+    planes = [line] if paper == WHITE else [line, _around(small, share), _around(small, 1 - share)]
+    for part, here in _strips(torch.cat(planes), image.shape[-2:]):
+        seen = image[:, part]
+        away = _share(seen, here[:4])
+        if paper != WHITE:  # a light wall between dark hair would stay as a seam around heads (Forte 2021, blur fusion)
+            own, behind = here[4:].split(3)
+            seen = (own + (1 - away) * (seen - torch.lerp(own, behind, away))).clamp(-1, 1)
+        made[:, part] = torch.lerp(seen, colour, away)
+    return made, share
 
 
 def _share(image: Tensor, line: Tensor) -> Tensor:
     """(h, w) from 0 to 1: how much of each pixel (3, h, w) becomes paper by its line of colours (4, h, w), see `_line`."""
     return (((line[:3] * image).sum(0) + line[3] - 0.1) / 0.8).clamp(0, 1)
+
+
+def _around(image: Tensor, away: Tensor) -> Tensor:
+    """(3, h, w): the mean colour, around each pixel, of what is certainly not ``away`` (h, w) in a picture (3, h, w)."""
+    weight = (1 - away) ** 4 + 1e-4
+    return averaged(image * weight, NEIGHBOURS) / averaged(weight, NEIGHBOURS)
 
 
 @torch.no_grad()

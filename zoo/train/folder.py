@@ -121,9 +121,10 @@ def _write(out: Path, mine: dict[str, Any]) -> None:
 
 
 def _learned(facts: dict[str, Any]) -> dict[str, Any]:
-    """What a run's weights depend on: a plugin's update may change how a recipe is described, or its model used."""
+    """What a run's weights depend on: a plugin's update may change how a recipe is described, or its model used. That drawings are
+    in colours shows in what it changes."""
     recipe = {key: value for key, value in facts["recipe"].items() if key != "summary"}
-    return {**facts, "recipe": {**recipe, "data": {**recipe["data"], "working": None}}}
+    return {**facts, "recipe": {**recipe, "data": {**recipe["data"], "working": None, "colours": None}}}
 
 
 def _differences(one: Any, other: Any, path: str = "") -> Iterator[str]:

@@ -237,7 +237,9 @@ def test_an_exported_network_keeps_skin_as_well(portrait: Tensor, tmp_path: Path
     recipe = load_recipe("cartoongan-small", tiny=True)
     torch.manual_seed(0)  # where skin ends is a matter of thresholds: of some untrained networks a pixel lies on one
     save_weights(tmp_path / "w.safetensors", build_generator(recipe.network()).state_dict(), recipe.network())
-    export(tmp_path / "w.safetensors", tmp_path / "w.onnx")
+    export(
+        tmp_path / "w.safetensors", tmp_path / "w.onnx", size=(portrait.shape[1], portrait.shape[2])
+    )  # in half the time
     photo = 2 * in_light(portrait, (0.35, 0.22, 0.15))[None] - 1
     session = runtime.InferenceSession(str(tmp_path / "w.onnx"))
     made = session.run(None, {"image": photo.numpy(), "skin": np.ones(1, np.float32)})[0]
